@@ -1,0 +1,46 @@
+"""One exception tree for all of Vermeil, and the catalogue that every boundary maps it by."""
+
+from vermeil_errors.catalogue import catalogue, class_for_grpc_status, from_exception, from_reason
+from vermeil_errors.tree import (
+    AlreadyExists,
+    Cancelled,
+    Conflict,
+    DataCorrupted,
+    DeadlineExceeded,
+    Internal,
+    InvalidInput,
+    NotFound,
+    OutOfSpace,
+    Overloaded,
+    PermissionDenied,
+    StaleFence,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    VermeilError,
+    Violation,
+)
+
+__all__ = [
+    "AlreadyExists",
+    "Cancelled",
+    "Conflict",
+    "DataCorrupted",
+    "DeadlineExceeded",
+    "Internal",
+    "InvalidInput",
+    "NotFound",
+    "OutOfSpace",
+    "Overloaded",
+    "PermissionDenied",
+    "StaleFence",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "VermeilError",
+    "Violation",
+    "catalogue",
+    "class_for_grpc_status",
+    "from_exception",
+    "from_reason",
+]
