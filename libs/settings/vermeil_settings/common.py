@@ -1,0 +1,98 @@
+"""The variables that several services share, spelled once.
+
+A service's own `settings.py` subclasses CommonSettings, or several of the classes below, and adds
+what only it needs.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from vermeil_settings.settings import Settings
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if text.startswith("unix:"):
+        return text
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise ValueError(f"{text!r} is not host:port; write for example 127.0.0.1:7601")
+    return text
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""host:port (port 0 lets the system choose), or unix:/path/of/a/socket."""
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""`a, b,c` in the environment; empty parts are dropped."""
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["json", "text"]
+
+
+class CommonSettings(Settings):
+    """What every process reads: its home, its logs, and where the other services are."""
+
+    home: Annotated[Path, AfterValidator(_absolute)] = Path("~/.vermeil")
+    """Folder for everything this machine keeps: database, artifacts, jobs, logs."""
+
+    registry_address: Address = "127.0.0.1:7601"
+    """Where the registry answers (gRPC)."""
+    ingest_address: Address = "127.0.0.1:7602"
+    """Where the ingest service answers (gRPC)."""
+    encoder_text_address: Address = "127.0.0.1:7603"
+    """Where the text encoder answers (gRPC)."""
+    trainer_address: Address = "127.0.0.1:7604"
+    """Where the trainer answers (gRPC)."""
+    evaluator_address: Address = "127.0.0.1:7605"
+    """Where the evaluator answers (gRPC)."""
+    generator_address: Address = "127.0.0.1:7606"
+    """Where the generator answers (gRPC)."""
+    service_token: SecretStr | None = None
+    """Token shared by the services; when set, every call between them must carry it."""
+
+    log_level: LogLevel = "INFO"
+    """Least severe level that is written."""
+    log_format: LogFormat = "json"
+    """One JSON object a line, or text for people."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port on which Prometheus may scrape this process; nothing listens when unset."""
+
+    @property
+    def token(self) -> str | None:
+        """The shared token in the clear, for channels and servers."""
+        return self.service_token.get_secret_value() if self.service_token else None
+
+
+class ArtifactSettings(CommonSettings):
+    """For processes that read or write artifacts."""
+
+    artifacts_url: str = Field(default_factory=lambda data: f"file://{data['home']}/artifacts")
+    """Where artifacts live: file:///folder or s3://bucket/prefix."""
+    s3_endpoint: str | None = None
+    """host:port of the S3 server, for an s3:// store."""
+    s3_access_key: SecretStr | None = None
+    """Access key of the S3 server."""
+    s3_secret_key: SecretStr | None = None
+    """Secret key of the S3 server."""
+    s3_secure: bool = True
+    """Speak https to the S3 server."""
+
+
+class BrokerSettings(CommonSettings):
+    """For processes that ring or hear the job queues."""
+
+    broker_url: str = "filesystem://"
+    """Celery broker; filesystem:// keeps its queues in $VERMEIL_HOME/broker and needs no server."""
