@@ -121,7 +121,7 @@ def test_a_secret_never_shows_in_a_print_or_an_error(monkeypatch: pytest.MonkeyP
 
 def test_settings_cannot_be_changed_after_loading() -> None:
     with pytest.raises(ValidationError):
-        CommonSettings.load().log_level = "DEBUG"  # type: ignore[misc]
+        CommonSettings.load().log_level = "DEBUG"
 
 
 def test_unrelated_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
