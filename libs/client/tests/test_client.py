@@ -1,0 +1,103 @@
+"""The SDK against the gateway in memory."""
+
+import httpx
+import pytest
+from vermeil_client import Vermeil
+from vermeil_client.client import resource_name
+from vermeil_client.resources import Job
+from vermeil_client.testing import FakeGateway
+from vermeil_errors import Cancelled, InvalidInput, NotFound, Unavailable
+
+
+@pytest.fixture
+def gateway() -> FakeGateway:
+    return FakeGateway()
+
+
+@pytest.fixture
+def client(gateway: FakeGateway) -> Vermeil:
+    return Vermeil("http://gateway", http=gateway)
+
+
+def test_an_ingestion_names_its_dataset_in_full(client: Vermeil, gateway: FakeGateway) -> None:
+    job = client.ingest("peps", [{"uri": "/data/peps"}], validation_fraction=0.1)
+    assert job.finished
+    assert gateway.requests[0][2]["spec"] == {
+        "dataset": "datasets/peps",
+        "sources": [{"uri": "/data/peps"}],
+        "validation_fraction": 0.1,
+    }
+
+
+def test_the_same_request_id_is_sent_on_and_gives_the_same_job(client: Vermeil) -> None:
+    first = client.train({"name": "a"}, request_id="once")
+    assert client.train({"name": "a"}, request_id="once").name == first.name
+    assert client.train({"name": "a"}).name != first.name
+
+
+def test_waiting_returns_the_job_in_its_final_state(client: Vermeil) -> None:
+    assert client.wait(client.train({"name": "a"}).name).result["steps"] == 1.0
+
+
+def test_waiting_for_a_failed_job_raises_its_error_with_its_fields() -> None:
+    error = {
+        "reason": "INVALID_INPUT",
+        "message": "bad",
+        "violations": [{"field": "run.steps", "description": "0"}],
+    }
+    client = Vermeil("http://gateway", http=FakeGateway(job_error=error))
+    with pytest.raises(InvalidInput) as caught:
+        client.wait(client.train({"name": "a"}).name)
+    assert caught.value.violations[0].field == "run.steps"
+
+
+def test_a_cancelled_job_raises_cancelled() -> None:
+    with pytest.raises(Cancelled):
+        Job.from_json({"name": "jobs/1", "state": "JOB_STATE_CANCELLED"}).raise_for_state()
+
+
+def test_lists_follow_every_page(client: Vermeil) -> None:
+    names = [client.train({"name": "a"}).name for _ in range(3)]
+    assert [job.name for job in client.jobs()] == names[::-1]
+
+
+def test_chat_streams_pieces_and_ends_with_a_reason(client: Vermeil) -> None:
+    pieces = list(client.chat("fake", "hello there"))
+    assert "".join(piece.text for piece in pieces) == "hello there"
+    assert pieces[-1].finish_reason == "stop"
+
+
+def test_an_unknown_name_raises_not_found(client: Vermeil) -> None:
+    with pytest.raises(NotFound, match="no job jobs/9"):
+        client.job("9")
+
+
+def test_no_gateway_says_how_to_start_one(unused_port: int) -> None:
+    with pytest.raises(Unavailable, match="vermeil up"):
+        Vermeil(f"http://127.0.0.1:{unused_port}").models()
+
+
+def test_an_error_inside_a_stream_is_raised() -> None:
+    body = 'data: {"error": {"message": "no slot", "code": "OVERLOADED"}}\n\n'
+    http = httpx.MockTransport(lambda _: httpx.Response(200, text=body))
+    with pytest.raises(Exception, match="no slot") as caught:
+        list(Vermeil("http://gateway", http=http).chat("fake", "hi"))
+    assert type(caught.value).__name__ == "Overloaded"
+
+
+def test_a_page_that_is_no_gateway_is_told_apart() -> None:
+    http = httpx.MockTransport(lambda _: httpx.Response(502, text="<html>bad gateway</html>"))
+    with pytest.raises(Unavailable, match="502"):
+        Vermeil("http://gateway", http=http).models()
+
+
+@pytest.mark.parametrize(
+    ("given", "full"),
+    [
+        ("nano", "models/nano"),
+        ("nano@3", "models/nano/versions/3"),
+        ("models/nano/versions/3", "models/nano/versions/3"),
+    ],
+)
+def test_models_are_named_short_or_in_full(given: str, full: str) -> None:
+    assert resource_name(given) == full

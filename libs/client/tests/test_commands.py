@@ -1,0 +1,149 @@
+"""The `vermeil` command: what it prints, and the exit code it ends with."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from vermeil_client import Vermeil
+from vermeil_client.commands import output, run
+from vermeil_client.commands.work import dataset_id
+from vermeil_client.testing import FakeGateway
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> FakeGateway:
+    fake = FakeGateway()
+    monkeypatch.setattr(output, "Vermeil", lambda url: Vermeil(url or "http://gateway", http=fake))
+    return fake
+
+
+def test_ingest_names_the_dataset_after_the_folder(gateway: FakeGateway, tmp_path: Path) -> None:
+    assert run(["ingest", str(tmp_path / "My Peps_2"), "--include", "**/*.rst"]) == 0
+    spec = gateway.requests[0][2]["spec"]
+    assert spec["dataset"] == "datasets/my-peps-2"
+    assert spec["sources"][0]["include"] == ["**/*.rst"]
+
+
+def test_train_reads_a_recipe_file_and_applies_changes(gateway: FakeGateway, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: mine\nrun: {steps: 10, batch_size: 4}\n")
+    changes = ["--dataset", "peps", "--set", "run.steps=20", "--set", "optimizer.learning_rate=3e-4"]
+    assert run(["train", str(recipe), *changes]) == 0
+    assert gateway.requests[0][2]["recipe"] == {
+        "name": "mine",
+        "run": {"steps": 20, "batch_size": 4},
+        "optimizer": {"learning_rate": 3e-4},
+        "data": {"dataset": "datasets/peps"},
+    }
+
+
+def test_train_finds_the_recipes_of_the_trainer_by_name(gateway: FakeGateway) -> None:
+    assert run(["train", "nano", "--name", "other"]) == 0
+    assert gateway.requests[-2][2]["recipe"]["name"] == "other"
+
+
+def test_an_unknown_recipe_lists_the_known_ones(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "nanoo"]) == 3
+    assert "one of: nano" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["a: [", "- list", "\x00"])
+def test_a_file_that_is_no_recipe_is_refused(
+    gateway: FakeGateway, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    assert run(["train", str(path)]) == 2
+    assert "bad.yaml" in capsys.readouterr().err
+
+
+def test_a_change_without_a_value_is_refused(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "nano", "--set", "run.steps"]) == 2
+    assert "write --set run.steps=100" in capsys.readouterr().err
+
+
+def test_json_prints_one_object_a_line(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "fake", "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["state"] for line in lines] == ["JOB_STATE_SUCCEEDED"]
+
+
+def test_detach_prints_the_job_and_does_not_wait(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", "fake", "--detach"]) == 0
+    assert capsys.readouterr().out.strip() == "jobs/1"
+    assert len(gateway.requests) == 1
+
+
+def test_a_failed_job_ends_with_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = {"reason": "NOT_FOUND", "message": "no dataset datasets/x"}
+    fake = FakeGateway(job_error=error)
+    monkeypatch.setattr(output, "Vermeil", lambda url: Vermeil("http://gateway", http=fake))
+    assert run(["evaluate", "fake"]) == 3
+    assert "no dataset datasets/x" in capsys.readouterr().err
+
+
+def test_chat_prints_the_answer(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["chat", "fake", "-p", "hello there", "--seed", "1"]) == 0
+    assert capsys.readouterr().out == "hello there\n"
+    assert gateway.requests[0][2]["seed"] == 1
+
+
+def test_a_conversation_keeps_its_turns(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    assert run(["chat", "fake", "--system", "Be brief."]) == 0
+    turns = [turn["content"] for turn in gateway.requests[-1][2]["messages"]]
+    assert turns == ["Be brief.", "one", "one", "two"]
+
+
+def test_completing_nothing_is_refused(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(["complete", "fake"]) == 2
+
+
+@pytest.mark.parametrize("command", ["datasets", "models", "recipes", "tasks"])
+def test_lists_name_what_is_there(
+    gateway: FakeGateway, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([command]) == 0
+    shown = capsys.readouterr().out
+    assert any(name in shown for name in ("fake", "nano", "perplexity"))
+
+
+def test_jobs_can_be_listed_shown_and_read(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["evaluate", "fake", "--detach"])
+    for command in (["list"], ["show", "1"], ["logs", "1"], ["watch", "1"], ["cancel", "1"]):
+        assert run(["jobs", *command]) == 0
+    shown = capsys.readouterr().out
+    assert "succeeded" in shown
+    assert "done" in shown
+
+
+def test_an_unreachable_gateway_is_a_sentence(unused_port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--url", f"http://127.0.0.1:{unused_port}", "models"]) == 11
+    shown = capsys.readouterr().err
+    assert shown.startswith("vermeil: no answer from")
+    assert "Traceback" not in shown
+
+
+def test_a_wrong_option_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "fake", "--tusk", "perplexity"]) == 2
+    assert "--tusk" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("input.txt", "input"), ("Ünï", "n"), ("日本", "data"), ("2024 notes", "data-2024-notes")],
+)
+def test_any_file_name_gives_a_valid_dataset_id(path: str, expected: str) -> None:
+    assert dataset_id(Path(path)) == expected

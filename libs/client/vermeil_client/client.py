@@ -1,0 +1,167 @@
+"""The SDK: one method for each thing a person asks of Vermeil."""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from vermeil_client.resources import Dataset, Job, Model, Piece
+from vermeil_client.settings import ClientSettings
+from vermeil_client.transport import Json, Transport
+
+
+class Vermeil:
+    """A connection to one gateway.
+
+    Args:
+        url: Its address; default from VERMEIL_URL, the running local Vermeil, or http://127.0.0.1:8080.
+        api_key: Default from VERMEIL_API_KEY.
+        http: Transport of httpx to use instead of the network, for tests.
+
+    Every method raises classes of `vermeil_errors`: Unavailable where nothing answers, InvalidInput
+    with its violations where the request is wrong, NotFound for unknown names.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        http: httpx.BaseTransport | None = None,
+    ) -> None:
+        settings = ClientSettings.load()
+        key = api_key or (settings.api_key.get_secret_value() if settings.api_key else None)
+        self.transport = Transport(url or settings.gateway_url(), key, http=http)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.transport.close()
+
+    def ingest(self, dataset: str, sources: Sequence[Mapping[str, Any]], **options: Any) -> Job:
+        """Turn raw media into a new version of a dataset.
+
+        Args:
+            dataset: Its id, such as `peps`.
+            sources: Messages vermeil.ingest.v1.Source, such as `{"uri": "/data/peps"}`.
+            options: Other fields of vermeil.ingest.v1.IngestSpec, and request_id.
+        """
+        request_id = options.pop("request_id", None)
+        spec = {"dataset": _named("datasets", dataset), "sources": list(sources), **options}
+        return self._start("/v1/ingestions", {"spec": spec}, request_id)
+
+    def train(self, recipe: Mapping[str, Any], *, request_id: str | None = None) -> Job:
+        """Train a model by a recipe (vermeil.training.v1.Recipe)."""
+        return self._start("/v1/trainings", {"recipe": dict(recipe)}, request_id)
+
+    def evaluate(
+        self, model: str, task: str = "perplexity", *, request_id: str | None = None, **options: Any
+    ) -> Job:
+        """Measure a model; options are other fields of vermeil.evaluation.v1.EvaluationSpec."""
+        spec = {"model": resource_name(model), "task": task, **options}
+        return self._start("/v1/evaluations", {"spec": spec}, request_id)
+
+    def job(self, name: str) -> Job:
+        """One job, by `jobs/{id}` or its id."""
+        return Job.from_json(self.transport.get(f"/v1/{_named('jobs', name)}"))
+
+    def jobs(self, state: str = "", kind: str = "") -> Iterator[Job]:
+        """All jobs, newest first."""
+        wanted = f"JOB_STATE_{state.upper()}" if state else ""
+        for body in self._pages("/v1/jobs", "jobs", state=wanted, kind=kind):
+            yield Job.from_json(body)
+
+    def cancel(self, name: str) -> Job:
+        """Ask a job to stop."""
+        return Job.from_json(self.transport.post(f"/v1/{_named('jobs', name)}/cancel"))
+
+    def watch(self, name: str) -> Iterator[Job]:
+        """The job now, after every change, and at last in its final state."""
+        for body in self.transport.events("GET", f"/v1/{_named('jobs', name)}/events"):
+            yield Job.from_json(body)
+
+    def wait(self, name: str) -> Job:
+        """Wait for the end of a job and return it; raises what it failed with."""
+        job = self.job(name)
+        for job in self.watch(name):  # noqa: B007 the last one is the answer
+            pass
+        return job.raise_for_state()
+
+    def logs(self, name: str) -> Iterator[Json]:
+        """The job's log lines, oldest first: time, level, text."""
+        yield from self._pages(f"/v1/{_named('jobs', name)}/logs", "lines")
+
+    def datasets(self) -> Iterator[Dataset]:
+        """All datasets by name."""
+        for body in self._pages("/v1/datasets", "datasets"):
+            yield Dataset.from_json(body)
+
+    def dataset_versions(self, dataset: str) -> Iterator[Json]:
+        """Versions of a dataset, newest first, with their data cards."""
+        yield from self._pages(f"/v1/{_named('datasets', dataset)}/versions", "versions")
+
+    def models(self) -> list[Model]:
+        """All models."""
+        return [Model(body["id"], body) for body in self.transport.get("/v1/models")["data"]]
+
+    def model_versions(self, model: str) -> Iterator[Json]:
+        """Versions of a model, newest first, with recipe, data and figures."""
+        yield from self._pages(f"/v1/model-versions/{model.removeprefix('models/')}", "versions")
+
+    def recipes(self) -> list[Json]:
+        """The recipes that come with the trainer."""
+        return list(self._pages("/v1/recipes", "recipes"))
+
+    def tasks(self) -> list[Json]:
+        """What can be measured."""
+        return list(self._pages("/v1/evaluation-tasks", "tasks"))
+
+    def chat(
+        self, model: str, messages: str | Sequence[Mapping[str, Any]], **options: Any
+    ) -> Iterator[Piece]:
+        """Stream the answer to a conversation; options are those of OpenAI's chat completions."""
+        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        body = {"model": model, "messages": turns, "stream": True, **options}
+        for event in self.transport.events("POST", "/v1/chat/completions", body):
+            for choice in event.get("choices", ()):
+                yield Piece(choice["delta"].get("content") or "", choice.get("finish_reason"))
+
+    def complete(self, model: str, prompt: str, **options: Any) -> Iterator[Piece]:
+        """Stream the continuation of a text; options are those of OpenAI's completions."""
+        body = {"model": model, "prompt": prompt, "stream": True, **options}
+        for event in self.transport.events("POST", "/v1/completions", body):
+            for choice in event.get("choices", ()):
+                yield Piece(choice.get("text") or "", choice.get("finish_reason"))
+
+    def _start(self, path: str, body: Json, request_id: str | None) -> Job:
+        answer = self.transport.post(path, {**body, "request_id": request_id or uuid.uuid4().hex})
+        return Job.from_json(answer["job"])
+
+    def _pages(self, path: str, key: str, **query: str | int) -> Iterator[Json]:
+        token = ""
+        while True:
+            page = self.transport.get(path, page_token=token, **query)
+            yield from page.get(key) or ()
+            token = page.get("next_page_token") or ""
+            if not token:
+                return
+
+
+def resource_name(model: str) -> str:
+    """`vermeil-nano`, `vermeil-nano@3` or a full name → `models/…` as the contracts write it."""
+    if model.startswith("models/"):
+        return model
+    name, _, version = model.partition("@")
+    return f"models/{name}/versions/{version}" if version else f"models/{name}"
+
+
+def source(path: str, **options: Any) -> Json:
+    """A vermeil.ingest.v1.Source for a file or folder of this machine."""
+    return {"uri": str(Path(path).expanduser().absolute()), **options}
+
+
+def _named(collection: str, name: str) -> str:
+    return name if name.startswith(f"{collection}/") else f"{collection}/{name}"

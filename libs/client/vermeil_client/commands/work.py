@@ -1,0 +1,156 @@
+"""`vermeil ingest`, `vermeil train`, `vermeil evaluate`: start a job, follow it, say what it made."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from vermeil_errors import NotFound
+
+from vermeil_client.client import Vermeil, source
+from vermeil_client.commands.output import Output
+from vermeil_client.recipes import read_recipe, with_changes
+from vermeil_client.resources import Job
+
+_DETACH = typer.Option(False, "--detach", "-d", help="Print the job's name and do not wait for it.")
+_REQUEST = typer.Option("", "--request-id", help="The same id gives the same job, however often it is sent.")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(ingest)
+    app.command()(train)
+    app.command()(evaluate)
+
+
+def ingest(
+    context: typer.Context,
+    paths: list[Path] = typer.Argument(..., help="Files or folders of text, JSON lines or Parquet."),
+    name: str = typer.Option("", help="Name of the dataset; default: the name of the file or folder."),
+    include: list[str] = typer.Option([], help="Only files that match this glob; may be repeated."),
+    exclude: list[str] = typer.Option([], help="Not files that match this glob; may be repeated."),
+    field: list[str] = typer.Option([], help="Field of JSON lines or Parquet to read; may be repeated."),
+    validation: float = typer.Option(0.05, help="Part kept for validation, 0 to 0.5."),
+    split_by: str = typer.Option("", help="document or position; default: by the number of documents."),
+    bad_files: str = typer.Option("skip", help="skip and count files that cannot be used, or refuse."),
+    invalid_text: str = typer.Option("replace", help="replace invalid UTF-8 by U+FFFD, or refuse."),
+    keep_duplicates: bool = typer.Option(False, help="Keep documents that occur twice."),
+    origin: str = typer.Option("", help="Where the data come from, for the data card."),
+    licence: str = typer.Option("", help="Their licence, for the data card."),
+    request_id: str = _REQUEST,
+    detach: bool = _DETACH,
+) -> None:
+    """Turn files and folders into a dataset."""
+    output: Output = context.obj
+    options: dict[str, Any] = {
+        "validation_fraction": validation,
+        "bad_files": f"BAD_FILE_POLICY_{bad_files.upper()}",
+        "invalid_text": f"INVALID_TEXT_POLICY_{invalid_text.upper()}",
+        "keep_duplicates": keep_duplicates,
+        "origin": origin or ", ".join(path.name for path in paths),
+        "licence": licence,
+    }
+    if split_by:
+        options["split_by"] = f"SPLIT_BY_{split_by.upper()}"
+    sources = [source(str(path), include=include, exclude=exclude, fields=field) for path in paths]
+    with output.connect() as client:
+        dataset = name or dataset_id(paths[0])
+        job = client.ingest(dataset, sources, request_id=request_id or None, **options)
+        if _started(output, job, detach):
+            return
+        done = output.follow(client, job)
+        output.say(f"{done.result.get('dataset_version')} · {_summary(done.result)}")
+        output.say(f"next: vermeil train nano --dataset {dataset}")
+
+
+def train(
+    context: typer.Context,
+    recipe: str = typer.Argument(..., help="A recipe file, or the name of one of `vermeil recipes`."),
+    dataset: str = typer.Option("", help="Dataset to learn from, instead of the recipe's own."),
+    name: str = typer.Option("", help="Name of the model, instead of the recipe's own."),
+    change: list[str] = typer.Option([], "--set", help="Change a field, such as run.steps=100; repeatable."),
+    request_id: str = _REQUEST,
+    detach: bool = _DETACH,
+) -> None:
+    """Train a model by a recipe."""
+    output: Output = context.obj
+    with output.connect() as client:
+        changes = list(change)
+        if dataset:
+            full = dataset if dataset.startswith("datasets/") else f"datasets/{dataset}"
+            changes.append(f"data.dataset={full}")
+        if name:
+            changes.append(f"name={name}")
+        wanted = with_changes(_recipe(client, recipe), changes)
+        job = client.train(wanted, request_id=request_id or None)
+        if _started(output, job, detach):
+            return
+        done = output.follow(client, job)
+        output.say(f"{done.result.get('model_version')} · {_summary(done.result)}")
+        output.say(f"next: vermeil chat {wanted.get('name', 'MODEL')}")
+
+
+def evaluate(
+    context: typer.Context,
+    model: str = typer.Argument(..., help="A model, such as vermeil-nano or vermeil-nano@3."),
+    task: str = typer.Option("perplexity", help="What to measure; `vermeil tasks` lists them."),
+    dataset: str = typer.Option("", help="Dataset to measure on; default: the one it was trained on."),
+    split: str = typer.Option("validation", help="validation or train."),
+    limit: int = typer.Option(0, help="At most this many items; 0 for all."),
+    seed: int = typer.Option(0, help="Seed of the intervals."),
+    request_id: str = _REQUEST,
+    detach: bool = _DETACH,
+) -> None:
+    """Measure a model, with intervals."""
+    output: Output = context.obj
+    full = f"datasets/{dataset.removeprefix('datasets/')}" if dataset else ""
+    options = {"dataset": full, "split": split, "limit": limit, "seed": seed}
+    with output.connect() as client:
+        job = client.evaluate(model, task, request_id=request_id or None, **options)
+        if _started(output, job, detach):
+            return
+        report = output.follow(client, job).result
+    if output.as_json:
+        return
+    items = int(report.get("num_items", 0))
+    output.say(f"{report.get('model')} · {report.get('task')} on {report.get('data')} · {items:,} items")
+    rows = [
+        {
+            "metric": metric["name"],
+            "value": f"{metric['value']:.4f}",
+            f"{metric['level']:.0%} interval": interval,
+        }
+        for metric in report.get("metrics", ())
+        for interval in [f"{metric['low']:.4f} to {metric['high']:.4f}"]
+    ]
+    output.table(list(rows[0]) if rows else [], rows)
+
+
+def dataset_id(path: Path) -> str:
+    """The id a file or folder gives its dataset: its name in lower case, with dashes."""
+    stem = path.expanduser().absolute().name.split(".")[0].lower()
+    words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in stem)
+    plain = "-".join(part for part in words.split("-") if part)
+    full = plain if plain[:1].isalpha() else f"data-{plain}"
+    return full[:63].rstrip("-")
+
+
+def _recipe(client: Vermeil, recipe: str) -> dict[str, Any]:
+    path = Path(recipe).expanduser()
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        return read_recipe(path)
+    shipped = {each["name"]: each for each in client.recipes()}
+    if recipe not in shipped:
+        names = ", ".join(sorted(shipped)) or "none"
+        raise NotFound(f"no recipe {recipe!r}", fix=f"name a .yaml file or one of: {names}")
+    return shipped[recipe]
+
+
+def _started(output: Output, job: Job, detach: bool) -> bool:
+    if detach:
+        output.show(job.raw) if output.as_json else output.say(job.name)
+    return detach
+
+
+def _summary(result: Any) -> str:
+    figures = [(name, value) for name, value in sorted(result.items()) if isinstance(value, int | float)]
+    return " · ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in figures)

@@ -1,0 +1,64 @@
+"""Recipes on the client's side: read the YAML, apply what the command line changes, send it on.
+
+The trainer checks a recipe against its contract; here only what would never reach it is refused.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from vermeil_errors import InvalidInput, NotFound
+
+_EXPONENT_WITHOUT_POINT = re.compile(r"[-+]?\d+[eE][-+]?\d+")
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe file.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidInput: It is not YAML, or not a mapping.
+    """
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotFound(f"no recipe at {path}", fix="name a .yaml file or one of `vermeil recipes`") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise InvalidInput(
+            f"{path} holds no recipe", fix="write fields such as `name:` and `data:` at its top"
+        )
+    return recipe
+
+
+def with_changes(recipe: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Apply assignments such as `run.steps=100`; values are read as YAML.
+
+    Raises:
+        InvalidInput: An assignment is not `field=value`, or a field on its way is not a mapping.
+    """
+    changed = {**recipe}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not (equals and path.strip()):
+            raise InvalidInput.for_field("--set", assignment, "not field=value", "write --set run.steps=100")
+        *groups, last = path.strip().split(".")
+        place = changed
+        for group in groups:
+            inner = place.get(group) or {}
+            if not isinstance(inner, dict):
+                raise InvalidInput.for_field("--set", assignment, f"{group} holds a value, not fields")
+            place[group] = {**inner}
+            place = place[group]
+        place[last] = _value(text)
+    return changed
+
+
+def _value(text: str) -> Any:
+    """YAML 1.1 reads 3e-4 as a string; people mean a number."""
+    if _EXPONENT_WITHOUT_POINT.fullmatch(text.strip()):
+        return float(text)
+    return yaml.safe_load(text)

@@ -1,0 +1,124 @@
+"""What the gateway answers with, as frozen values.
+
+The gateway speaks the JSON mapping of the contracts; 64-bit integers arrive as strings there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from vermeil_errors import Cancelled, VermeilError, Violation, from_reason
+
+FINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """Long work and how far it has come."""
+
+    name: str
+    """jobs/{job}"""
+    kind: str
+    """Such as vermeil.trainer.v1.train."""
+    state: str
+    """PENDING, RUNNING, SUCCEEDED, FAILED or CANCELLED."""
+    done: int
+    """Units done."""
+    total: int
+    """Units in all; 0 while unknown."""
+    unit: str
+    """What a unit is."""
+    message: str
+    """A sentence about what it does now."""
+    metrics: Mapping[str, float]
+    """Latest figures."""
+    after: tuple[str, ...]
+    """Jobs that go before it."""
+    result: Mapping[str, Any]
+    """Figures and names it ended with."""
+    outputs: Mapping[str, str]
+    """Digests of the artifacts it made, by role."""
+    error: VermeilError | None
+    """Why it failed."""
+    raw: Mapping[str, Any]
+    """The answer as it came."""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read the JSON of a vermeil.job.v1.Job."""
+        progress = body.get("progress") or {}
+        return cls(
+            name=body["name"],
+            kind=body.get("kind", ""),
+            state=str(body.get("state", "")).removeprefix("JOB_STATE_"),
+            done=int(progress.get("done", 0)),
+            total=int(progress.get("total", 0)),
+            unit=progress.get("unit", ""),
+            message=progress.get("message", ""),
+            metrics=dict(progress.get("metrics") or {}),
+            after=tuple(body.get("after") or ()),
+            result=dict(body.get("result") or {}),
+            outputs={role: ref["digest"] for role, ref in (body.get("outputs") or {}).items()},
+            error=_job_error(body.get("error")),
+            raw=body,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether its state can no longer change."""
+        return self.state in FINAL_STATES
+
+    def raise_for_state(self) -> Self:
+        """Return the job if it succeeded; raise what it failed with otherwise."""
+        if self.state == "CANCELLED":
+            raise Cancelled(f"{self.name} was cancelled")
+        if self.error is not None:
+            raise self.error
+        return self
+
+
+def _job_error(error: Mapping[str, Any] | None) -> VermeilError | None:
+    if not error or not error.get("reason"):
+        return None
+    violations = [
+        Violation(each.get("field", ""), each.get("description", ""))
+        for each in error.get("violations") or []
+    ]
+    return from_reason(error["reason"], error.get("message", ""), violations)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named line of dataset versions."""
+
+    name: str
+    """datasets/{dataset}"""
+    latest_version: str
+    """datasets/{dataset}/versions/{version}"""
+    description: str
+    """A sentence for people."""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read the JSON of a vermeil.registry.v1.Dataset."""
+        return cls(body["name"], body.get("latest_version", ""), body.get("description", ""))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as an application names it."""
+
+    id: str
+    """What goes into the `model` field of a request."""
+    raw: Mapping[str, Any]
+    """The answer as it came."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a streamed answer."""
+
+    text: str
+    """What was added."""
+    finish_reason: str | None
+    """`stop` or `length` in the last piece of the answer."""

@@ -1,0 +1,102 @@
+"""A gateway that lives in memory, for tests of programs that use the SDK.
+
+It answers the same paths as the real one, finishes every job at once, and echoes what it is told.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+Json = dict[str, Any]
+
+
+class FakeGateway(httpx.BaseTransport):
+    """Pass it as `Vermeil(http=FakeGateway())`; look at `requests` afterwards."""
+
+    def __init__(self, *, job_error: Json | None = None) -> None:
+        self.requests: list[tuple[str, str, Json]] = []
+        self.jobs: dict[str, Json] = {}
+        self._by_request: dict[str, str] = {}
+        self._job_error = job_error
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        body = json.loads(request.content) if request.content else {}
+        path = request.url.path
+        self.requests.append((request.method, path, body))
+        starts = {"/v1/ingestions": "ingest", "/v1/trainings": "train", "/v1/evaluations": "evaluate"}
+        if request.method == "POST" and path in starts:
+            return httpx.Response(202, json={"job": self._start(starts[path], body)})
+        if path == "/v1/chat/completions":
+            return _stream(body["messages"][-1]["content"], lambda text: {"delta": {"content": text}})
+        if path == "/v1/completions":
+            return _stream(body["prompt"], lambda text: {"text": text})
+        if path.startswith("/v1/jobs/"):
+            return self._job(path.removeprefix("/v1/"))
+        return self._list(path, dict(request.url.params))
+
+    def _start(self, verb: str, body: Json) -> Json:
+        name = self._by_request.setdefault(body["request_id"], f"jobs/{len(self.jobs) + 1}")
+        result: Json = {
+            "ingest": {"dataset_version": "datasets/fake/versions/1"},
+            "train": {"model_version": "models/fake/versions/1", "steps": 1.0},
+            "evaluate": {"model": "models/fake/versions/1", "task": "perplexity@1", "metrics": []},
+        }[verb]
+        job: Json = {"name": name, "kind": f"vermeil.fake.v1.{verb}", "request_id": body["request_id"]}
+        job |= {"progress": {"done": "1", "total": "1", "unit": "steps"}, "result": result}
+        job["state"] = "JOB_STATE_FAILED" if self._job_error else "JOB_STATE_SUCCEEDED"
+        if self._job_error:
+            job["error"] = self._job_error
+        return self.jobs.setdefault(name, job)
+
+    def _job(self, path: str) -> httpx.Response:
+        number, _, action = path.removeprefix("jobs/").partition("/")
+        job = self.jobs.get(f"jobs/{number}")
+        if job is None:
+            return _not_found(f"no job jobs/{number}")
+        if action == "events":
+            return httpx.Response(200, text=f"data: {json.dumps(job)}\n\n")
+        if action == "logs":
+            line = {"time": "2026-01-01T00:00:00Z", "level": "info", "text": "done"}
+            return httpx.Response(200, json={"lines": [line], "next_page_token": ""})
+        return httpx.Response(200, json=job)
+
+    def _list(self, path: str, query: Json) -> httpx.Response:
+        version = {"name": "datasets/fake/versions/1", "card": {"num_samples": 1.0}}
+        lists: dict[str, Json] = {
+            "/v1/datasets": {
+                "datasets": [{"name": "datasets/fake", "latest_version": "datasets/fake/versions/1"}]
+            },
+            "/v1/datasets/fake/versions": {"versions": [version]},
+            "/v1/models": {"object": "list", "data": [{"id": "fake", "object": "model"}]},
+            "/v1/model-versions/fake": {"versions": [{"name": "models/fake/versions/1"}]},
+            "/v1/recipes": {"recipes": [{"name": "nano", "description": "small"}]},
+            "/v1/evaluation-tasks": {"tasks": [{"name": "perplexity", "version": 1}]},
+        }
+        if path == "/v1/jobs":
+            return httpx.Response(200, json=self._page_of_jobs(query))
+        if path in lists:
+            return httpx.Response(200, json=lists[path])
+        return _not_found(f"nothing at {path}")
+
+    def _page_of_jobs(self, query: Json) -> Json:
+        """Pages of one, so that callers that forget the next page are found out."""
+        jobs = list(reversed(self.jobs.values()))
+        start = int(query.get("page_token") or 0)
+        following = str(start + 1) if start + 1 < len(jobs) else ""
+        return {"jobs": jobs[start : start + 1], "next_page_token": following}
+
+
+def _not_found(message: str) -> httpx.Response:
+    return httpx.Response(404, json={"error": {"message": message, "code": "NOT_FOUND", "violations": []}})
+
+
+def _stream(text: str, choice: Callable[[str], Json]) -> httpx.Response:
+    words = text.split(" ")
+    pieces = [word if index == 0 else f" {word}" for index, word in enumerate(words)]
+    events = [{"choices": [choice(piece) | {"index": 0, "finish_reason": None}]} for piece in pieces]
+    events.append({"choices": [choice("") | {"index": 0, "finish_reason": "stop"}]})
+    lines = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    return httpx.Response(200, text=f"{lines}data: [DONE]\n\n")

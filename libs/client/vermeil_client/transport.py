@@ -1,0 +1,126 @@
+"""HTTP to the gateway: JSON in and out, server-sent events, errors as classes of the one tree.
+
+Knows paths only as strings; what they mean is `client.py`'s business.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import httpx
+from vermeil_errors import (
+    InvalidInput,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    VermeilError,
+    Violation,
+    from_reason,
+)
+
+Json = dict[str, Any]
+
+_BY_STATUS: Mapping[int, type[VermeilError]] = {
+    400: InvalidInput,
+    401: Unauthenticated,
+    404: NotFound,
+    413: TooLarge,
+    422: InvalidInput,
+}
+
+
+class Transport:
+    """One connection pool to one gateway.
+
+    Args:
+        url: Address of the gateway, such as `http://127.0.0.1:8080`.
+        api_key: Sent as a bearer token; None sends none.
+        timeout: Seconds to wait for a plain answer; streams wait for their next event without limit.
+        http: Transport of httpx to use instead of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        http: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self.url = url
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=http)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, path: str, **query: str | int) -> Json:
+        """GET a JSON object; parameters that are empty are left out."""
+        wanted = {name: value for name, value in query.items() if value not in ("", 0)}
+        return self._json("GET", path, params=wanted)
+
+    def post(self, path: str, body: Json | None = None) -> Json:
+        """POST a JSON object and read the answer."""
+        return self._json("POST", path, json=body or {})
+
+    def events(self, method: str, path: str, body: Json | None = None) -> Iterator[Json]:
+        """Yield the JSON of each server-sent event until `[DONE]` or the end of the stream."""
+        try:
+            with self._client.stream(method, path, json=body, timeout=httpx.Timeout(60, read=None)) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(answer)
+                for line in answer.iter_lines():
+                    if not line.startswith("data:"):
+                        continue
+                    data = line.removeprefix("data:").strip()
+                    if data == "[DONE]":
+                        return
+                    event = json.loads(data)
+                    if "error" in event and set(event) == {"error"}:
+                        raise _from_body(event["error"])
+                    yield event
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Json:
+        try:
+            answer = self._client.request(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if answer.is_error:
+            raise _error(answer)
+        body = answer.json()
+        if not isinstance(body, dict):
+            raise Unavailable(f"{self.url} does not answer like a Vermeil gateway", fix="check VERMEIL_URL")
+        return body
+
+    def _unreachable(self, error: httpx.TransportError) -> Unavailable:
+        return Unavailable(
+            f"no answer from {self.url} ({error or type(error).__name__})",
+            fix="start it with `vermeil up`, or set VERMEIL_URL",
+        )
+
+
+def _error(answer: httpx.Response) -> VermeilError:
+    try:
+        return _from_body(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        known = _BY_STATUS.get(answer.status_code, Unavailable)
+        return known(f"the gateway answered {answer.status_code} {answer.reason_phrase}")
+
+
+def _from_body(error: Json) -> VermeilError:
+    violations = [
+        Violation(str(each.get("field", "")), str(each.get("description", "")))
+        for each in error.get("violations") or []
+    ]
+    return from_reason(str(error.get("code") or "INTERNAL"), str(error.get("message")), violations)
