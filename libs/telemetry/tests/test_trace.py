@@ -7,6 +7,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from vermeil_telemetry import current_traceparent, new_request_id, span, trace, traceparent
+from vermeil_telemetry.spans import Spans
 
 SAMPLED = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 UNSAMPLED = SAMPLED[:-1] + "0"
@@ -15,9 +16,9 @@ UNSAMPLED = SAMPLED[:-1] + "0"
 @pytest.fixture
 def exporter() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    trace.start_tracing("test", SimpleSpanProcessor(exporter))
+    trace.use_spans(Spans("test", SimpleSpanProcessor(exporter)))
     yield exporter
-    trace.stop_tracing()
+    trace.use_spans(None)
 
 
 def test_an_adopted_traceparent_is_passed_on() -> None:

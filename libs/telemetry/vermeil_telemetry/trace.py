@@ -10,21 +10,19 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from typing import TYPE_CHECKING
 
 from vermeil_telemetry.logs import bound
+
+if TYPE_CHECKING:
+    from vermeil_telemetry.spans import Spans
 
 SAMPLED_FRACTION = 0.05
 """Part of new traces that is exported where tracing is on."""
 
 _PATTERN = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _current: ContextVar[str | None] = ContextVar("vermeil_traceparent", default=None)
-_tracer: trace.Tracer | None = None
+_spans: "Spans | None" = None
 
 
 def new_request_id() -> str:
@@ -48,43 +46,25 @@ def traceparent(value: str | None) -> Iterator[str]:
 @contextmanager
 def span(name: str, **attributes: str | int | float | bool) -> Iterator[None]:
     """A named piece of the current trace; costs nothing while tracing is off."""
-    if _tracer is None:
+    if _spans is None:
         yield
         return
-    with (
-        _tracer.start_as_current_span(
-            name, context=_as_context(current_traceparent()), attributes=attributes
-        ) as it,
-        _entered(_as_header(it.get_span_context())),
-    ):
+    with _spans.entered(name, current_traceparent(), attributes) as header, _entered(header):
         yield
 
 
-def start_tracing(service: str, processor: SpanProcessor | None = None) -> None:
-    """Export spans to OTEL_EXPORTER_OTLP_ENDPOINT, or to `processor`; does nothing without either."""
-    global _tracer  # noqa: PLW0603
-    if processor is None and not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        return
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+def start_tracing(service: str) -> None:
+    """Export spans from now on, if OTEL_EXPORTER_OTLP_ENDPOINT says where to."""
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        from vermeil_telemetry.spans import Spans  # noqa: PLC0415
 
-    provider = TracerProvider(
-        sampler=ParentBased(ALWAYS_OFF), resource=Resource.create({"service.name": f"vermeil-{service}"})
-    )
-    provider.add_span_processor(processor or _exporter())
-    _tracer = provider.get_tracer("vermeil")
+        use_spans(Spans(service))
 
 
-def stop_tracing() -> None:
-    """Turn spans off again; what was not exported yet is dropped."""
-    global _tracer  # noqa: PLW0603
-    _tracer = None
-
-
-def _exporter() -> SpanProcessor:
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-
-    return BatchSpanProcessor(OTLPSpanExporter())
+def use_spans(spans: "Spans | None") -> None:
+    """Make `spans` the maker of this process's spans; None turns tracing off."""
+    global _spans  # noqa: PLW0603
+    _spans = spans
 
 
 @contextmanager
@@ -99,22 +79,10 @@ def _entered(header: str) -> Iterator[None]:
 
 def _fresh() -> str:
     trace_id = secrets.token_hex(16)
-    sampled = _tracer is not None and int(trace_id[16:], 16) < SAMPLED_FRACTION * 2**64
+    sampled = _spans is not None and int(trace_id[16:], 16) < SAMPLED_FRACTION * 2**64
     return f"00-{trace_id}-{secrets.token_hex(8)}-{'01' if sampled else '00'}"
 
 
 def _is_valid(header: str) -> bool:
     match = _PATTERN.fullmatch(header)
     return bool(match and int(match[1], 16) and int(match[2], 16) and not header.startswith("ff"))
-
-
-def _as_context(header: str) -> Context:
-    _, trace_id, span_id, flags = header.split("-")[:4]
-    parent = SpanContext(
-        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
-    )
-    return trace.set_span_in_context(NonRecordingSpan(parent))
-
-
-def _as_header(context: SpanContext) -> str:
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
