@@ -1,0 +1,102 @@
+"""The layers of the text tower: RMSNorm, attention with grouped heads, SwiGLU, and the block of them.
+
+They know nothing of tokens, caches or losses. Unusual: query, key and value come from one matrix and
+gate and up from another (rows in that order), because few large products are quicker than many small;
+attention is split into `project` and `output` so that spans of several towers can attend jointly.
+
+Letters: B batch, T tokens, D width, H query heads, K key/value heads, E head width, F feed-forward.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vermeil_model.attention import Attend
+from vermeil_model.config import ModelConfig
+from vermeil_model.rotary import rotate
+
+
+class Linear(nn.Linear):
+    """A matrix without bias whose values come from `TextModel.init_weights` or a checkpoint."""
+
+    def __init__(self, num_in: int, num_out: int) -> None:
+        super().__init__(num_in, num_out, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Leave the memory as it is and the global random state untouched."""
+
+
+class RMSNorm(nn.Module):
+    """Divides by the root of the mean square, then scales by a learned weight."""
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape (…, width), computed in float32 inside."""
+        return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+
+
+class Attention(nn.Module):
+    """Queries, keys and values of one tower, and its way back into the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self._heads = (config.num_heads, config.num_key_value_heads, config.num_key_value_heads)
+        self._head_width = config.head_width
+        self.qkv = Linear(config.width, sum(self._heads) * config.head_width)
+        self.output = Linear(config.num_heads * config.head_width, config.width)
+        self.query_norm = RMSNorm(config.head_width, config.norm_epsilon) if config.qk_norm else None
+        self.key_norm = RMSNorm(config.head_width, config.norm_epsilon) if config.qk_norm else None
+
+    def project(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries (B, T, H, E) and keys (B, T, K, E), and values (B, T, K, E)."""
+        heads = self.qkv(x_BTD).unflatten(-1, (sum(self._heads), self._head_width))
+        if self.query_norm is None or self.key_norm is None:
+            num_queries, num_keys, _ = self._heads
+            turned = rotate(heads[..., : num_queries + num_keys, :], *rotation)
+            queries, keys = turned[..., :num_queries, :], turned[..., num_queries:, :]
+            values = heads[..., num_queries + num_keys :, :]
+        else:
+            queries, keys, values = torch.split(heads, list(self._heads), dim=-2)
+            queries = rotate(self.query_norm(queries), *rotation)
+            keys = rotate(self.key_norm(keys), *rotation)
+        return queries, keys, values
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: down(silu(gate(x)) · up(x))."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = Linear(config.width, 2 * config.feed_forward_width)
+        self.down = Linear(config.feed_forward_width, config.width)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Same shape out."""
+        gate_BTF, up_BTF = self.gate_up(x_BTD).chunk(2, dim=-1)
+        down: Tensor = self.down(functional.silu(gate_BTF) * up_BTF)
+        return down
+
+
+class Block(nn.Module):
+    """One pre-norm layer: attention, then feed-forward, each added to the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.width, config.norm_epsilon)
+        self.attention = Attention(config)
+        self.feed_forward_norm = RMSNorm(config.width, config.norm_epsilon)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
+        """Same shape out; `attend` decides which tokens see which."""
+        queries, keys, values = self.attention.project(self.attention_norm(x_BTD), rotation)
+        mixed_BTHE = attend(queries, keys, values, layer)
+        x_BTD = x_BTD + self.attention.output(mixed_BTHE.flatten(-2))
+        out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+        return out_BTD

@@ -1,0 +1,137 @@
+"""The text tower as a language model: token ids in, logits or a loss out.
+
+It knows nothing of tokenizers, optimizers or sampling. Weights are a function of the configuration
+and a generator alone; the global random state is neither read nor moved.
+
+Letters: B batch, T tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from vermeil_errors import InvalidInput
+
+from vermeil_model.attention import Attend, CausalAttention
+from vermeil_model.cache import CachedAttention, KeyValueCache
+from vermeil_model.config import ModelConfig
+from vermeil_model.layers import Block, Linear, RMSNorm
+from vermeil_model.rotary import Rotary
+
+IGNORED_TARGET = -100
+"""A target with this value does not count in the loss."""
+
+
+class ModelOutput(NamedTuple):
+    """What one forward pass gives."""
+
+    logits: Tensor | None
+    """(B, T, V) in the compute dtype; None when targets were given."""
+    loss: Tensor | None
+    """Mean cross entropy over counted targets, in nats, float32; None without targets."""
+
+
+class TextModel(nn.Module):
+    """A pre-norm decoder; fresh ones carry the weights of seed 0 until told otherwise."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(
+            config.vocab_size, config.width, _weight=torch.empty(config.vocab_size, config.width)
+        )
+        self.rotary = Rotary(config)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = RMSNorm(config.width, config.norm_epsilon)
+        self.head = None if config.tie_embeddings else Linear(config.width, config.vocab_size)
+        if not self.embedding.weight.is_meta:
+            self.init_weights(torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw all weights from `generator` (on the CPU, float32), equal on every device and dtype."""
+        residual = 1 / math.sqrt(2 * self.config.depth)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(1.0)
+                continue
+            is_vocabulary = parameter.shape[0] == self.config.vocab_size and "layers" not in name
+            deviation = 0.02 if is_vocabulary else parameter.shape[1] ** -0.5
+            if name.endswith(("output.weight", "down.weight")):
+                deviation *= residual
+            drawn = torch.empty(parameter.shape).normal_(0.0, deviation, generator=generator)
+            parameter.copy_(drawn)
+
+    def forward(
+        self,
+        tokens_BT: Tensor,
+        *,
+        targets_BT: Tensor | None = None,
+        documents_BT: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        positions: Tensor | None = None,
+    ) -> ModelOutput:
+        """Logits of every token, or with targets the loss alone.
+
+        documents_BT numbers the packed document of each token; documents never see each other.
+        positions are (T), (B, T) or, one a rotary axis, (3, B, T); by default 0, 1, 2, … or, with a
+        cache, on from what it holds. With a cache its rows take these tokens up.
+        """
+        hidden_BTD = self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache, positions=positions)
+        if targets_BT is None:
+            return ModelOutput(logits=self.readout(hidden_BTD), loss=None)
+        logits_NV = self.readout(hidden_BTD).flatten(0, 1).float()
+        loss = functional.cross_entropy(logits_NV, targets_BT.flatten(), ignore_index=IGNORED_TARGET)
+        return ModelOutput(logits=None, loss=loss)
+
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        *,
+        documents_BT: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """The normalised residual stream after the last layer, (B, T, D)."""
+        num_tokens = tokens_BT.shape[1]
+        dtype = self._compute_dtype()
+        attend: Attend
+        if cache is None:
+            attend = CausalAttention(documents_BT)
+            if positions is None:
+                self._check_length(num_tokens)
+                positions = torch.arange(num_tokens, device=tokens_BT.device)
+        else:
+            attend = CachedAttention(cache, num_tokens, dtype)
+            positions = cache.positions(num_tokens) if positions is None else positions
+        rotation = self.rotary(positions, dtype)
+        x_BTD = self.embedding(tokens_BT)
+        for index, layer in enumerate(self.layers):
+            x_BTD = layer(x_BTD, rotation, attend, index)
+        if cache is not None:
+            cache.advance(num_tokens)
+        normalised: Tensor = self.norm(x_BTD)
+        return normalised
+
+    def readout(self, hidden: Tensor) -> Tensor:
+        """Logits (…, V) of a hidden state (…, D)."""
+        return functional.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+
+    def _compute_dtype(self) -> torch.dtype:
+        weight = self.embedding.weight
+        if torch.is_autocast_enabled(weight.device.type):
+            return torch.get_autocast_dtype(weight.device.type)
+        return weight.dtype
+
+    def _check_length(self, num_tokens: int) -> None:
+        if num_tokens > self.config.context_length:
+            raise InvalidInput.for_field(
+                "tokens",
+                num_tokens,
+                f"exceed the context of {self.config.context_length} tokens",
+                "Shorten the sequence or use a model with a longer context.",
+            )
