@@ -1,17 +1,67 @@
+# One call a unit: sources, tests, a wheel; a service also gets a pex. Who may know whom is the table here.
+
+# Lowest layer first; a library may know the layers below its own. .importlinter says the same of imports.
+_LAYERS = (
+    ("contracts", "errors", "settings", "telemetry"),
+    ("artifacts",),
+    ("media", "rpc"),
+    ("jobs",),
+    ("data", "metrics", "model"),
+    ("training",),
+    ("client",),
+)
+_FOUNDATION = _LAYERS[0]
+_WITHOUT_TORCH = ("artifacts", "client", "gateway", "jobs", "registry", "rpc", *_FOUNDATION)
+
+
 def vermeil_library(name, dependencies=[]):
     _vermeil_unit(name, dependencies)
+    _knows(name, _libraries_below(name))
 
 
 def vermeil_service(name, dependencies=[]):
     _vermeil_unit(name, dependencies)
     pex_binary(
         name="pex",
-        entry_point=f"vermeil_{name.replace('-', '_')}.__main__",
+        entry_point=f"{_package(name)}.__main__",
         dependencies=[":lib"],
         execution_mode="venv",
         layout="packed",
-        output_path=f"services/{name}",
+        output_path=f"{name}.pex",
     )
+    if build_file_dir().parts[0] == "services":
+        _knows(name, [library for layer in _LAYERS for library in layer])
+
+
+def _libraries_below(name):
+    if name == "model":
+        return ["errors"]
+    below = []
+    for layer in _LAYERS:
+        if name in layer:
+            return [*below, *(_FOUNDATION if name in _FOUNDATION else ())]
+        below += layer
+    raise ValueError(f"libs/{name} has no layer yet: add it to build-support/macros.py and .importlinter")
+
+
+def _knows(name, libraries):
+    forbidden = [] if name == "registry" else ["sqlalchemy", "alembic"]
+    if name in _WITHOUT_TORCH:
+        forbidden += ["torch", "torchvision", "torchaudio", "transformers"]
+    __dependencies_rules__(
+        (
+            "*",
+            f"//{build_file_dir()}/**",
+            *(f"//libs/{library}/**" for library in libraries),
+            *(f"!//3rdparty/python#{package}" for package in forbidden),
+            "//3rdparty/**",
+            "!*",
+        ),
+    )
+
+
+def _package(name):
+    return "vermeil_" + name.replace("-", "_")
 
 
 def _vermeil_unit(name, dependencies):
@@ -30,7 +80,7 @@ def _vermeil_unit(name, dependencies):
     )
     python_test_utils(
         name="test_support",
-        sources=["tests/**/*.py", "tests/**/*.pyi", "!tests/**/test_*.py"],
+        sources=["tests/**/*.py", "!tests/**/test_*.py"],
         dependencies=[":test_data"],
     )
     python_tests(

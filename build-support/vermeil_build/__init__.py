@@ -1,1 +1,1 @@
-"""Programs behind the Makefile: setting up, checking, measuring sizes. They know the tree, not the product."""
+"""Programs behind the Makefile: setup, checks, sizes. They know the tree, not the product."""

@@ -18,16 +18,24 @@ def violations(root: Path) -> Iterator[str]:
         name = path.relative_to(root)
         num_lines = len(source.splitlines())
         if num_lines > MAX_FILE_LINES:
-            yield f"{name}: {num_lines} lines, at most {MAX_FILE_LINES} allowed: split the file by its subjects"
-        for node in ast.walk(ast.parse(source, filename=str(path))):
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            num_lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            yield f"{name}: {num_lines} lines, at most {MAX_FILE_LINES} allowed: split it by subjects"
+        try:
+            tree = ast.parse(source, filename=str(path))
+        except SyntaxError as error:
+            yield f"{name}:{error.lineno}: {error.msg}"
+            continue
+        for function, num_lines in _functions(tree):
             if num_lines > MAX_FUNCTION_LINES:
                 yield (
-                    f"{name}:{node.lineno}: {node.name} has {num_lines} lines, "
+                    f"{name}:{function.lineno}: {function.name} has {num_lines} lines, "
                     f"at most {MAX_FUNCTION_LINES} allowed: name its steps"
                 )
+
+
+def _functions(tree: ast.AST) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node, (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def main() -> int:
