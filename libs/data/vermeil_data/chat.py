@@ -1,0 +1,24 @@
+"""The chat format: who speaks, as special tokens around plain text. Knows no tokenizer.
+
+    <bos> <|system|> … <|end|> <|user|> … <|end|> <|assistant|> … <|end|>
+
+No white space is added, so that it works with every alphabet.
+"""
+
+BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
+END = "<|end|>"
+ROLE_MARKS = {"user": "<|user|>", "assistant": "<|assistant|>", "system": "<|system|>"}
+SPECIAL_TOKENS = (BOS, EOS, PAD, *ROLE_MARKS.values(), END)
+"""The last entries of every vocabulary, in this order."""
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] not in ['user', 'assistant', 'system'] %}"
+    "{{ raise_exception('unknown role ' + message['role']) }}"
+    "{% endif %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+"""The same format in Jinja, for transformers."""
