@@ -38,12 +38,12 @@ def steps(root: Path = ROOT) -> list[Step]:
         Step("format", (str(tool / "ruff"), "format", "--check", ".")),
         Step("sizes", (python, "-m", "vermeil_build.sizes"), own_path),
         Step("layers", (str(tool / "lint-imports"), "--config", ".importlinter", "--no-cache")),
-        Step("contracts lint", (str(tool / "buf"), "lint", "protos")),
+        Step("contracts-lint", (str(tool / "buf"), "lint", "protos")),
         Step(
-            "contracts breaking",
+            "contracts-breaking",
             (str(tool / "buf"), "breaking", "protos", "--against", "protos/baseline.binpb"),
         ),
-        Step("contracts fresh", (python, "-m", "pytest", "-q", "libs/contracts", "-k", "fresh")),
+        Step("contracts-fresh", (python, "-m", "pytest", "-q", "libs/contracts", "-k", "fresh")),
         Step("types", (python, "-m", "mypy", *sources), {"MYPYPATH": search_path}),
         Step("tests", (python, "-m", "pytest"), is_quick=False),
     ]
@@ -81,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help=f"steps to run: {', '.join(step.name for step in known)}")
     names = parser.parse_args(arguments).names
     if unknown := set(names) - {step.name for step in known}:
-        parser.error(f"unknown step: {', '.join(sorted(unknown))}")
+        parser.error(
+            f"unknown step: {', '.join(sorted(unknown))}. Known are {', '.join(s.name for s in known)}"
+        )
     began = time.monotonic()
     failed = run_all([step for step in known if not names or step.name in names], ROOT)
     verdict = f"FAILED: {', '.join(failed)}" if failed else "all checks passed"

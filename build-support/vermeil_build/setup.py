@@ -66,11 +66,6 @@ def make_environment(root: Path) -> Path:
     """An empty environment with pip and the pinned uv; gives the path of uv."""
     venv = root / ".venv"
     if not (venv / "bin" / "python").exists():
-        try:
-            import ensurepip  # noqa: F401, PLC0415
-        except ImportError:
-            msg = "this Python has no venv module. On Debian or Ubuntu: apt-get install python3.11-venv"
-            raise SetupError(msg) from None
         run(sys.executable, "-m", "venv", venv)
     uv = venv / "bin" / "uv"
     if not uv.exists():
