@@ -63,6 +63,13 @@ class CommonSettings(Settings):
     service_token: SecretStr | None = None
     """Token shared by the services; when set, every call between them must carry it."""
 
+    rpc_max_message_bytes: int = Field(default=4 * 2**20, ge=2**10, le=2**30)
+    """Largest message this process's gRPC server takes or sends, 1 KiB to 1 GiB, in bytes."""
+    rpc_max_concurrent: int = Field(default=1000, ge=1)
+    """Calls this process's gRPC server works on at once; more are told to come again."""
+    rpc_grace_seconds: float = Field(default=10.0, ge=0)
+    """How long calls under way may still run once the process is told to stop, in seconds."""
+
     log_level: LogLevel = "INFO"
     """Least severe level that is written."""
     log_format: LogFormat = "json"

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from vermeil_telemetry import current_traceparent, new_request_id, span, trace, traceparent
+from vermeil_telemetry import (
+    bound,
+    current_request_id,
+    current_traceparent,
+    new_request_id,
+    span,
+    trace,
+    traceparent,
+)
 from vermeil_telemetry.spans import Spans
 
 SAMPLED = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
@@ -40,6 +48,12 @@ def test_request_ids_are_short_and_never_repeat() -> None:
     ids = {new_request_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
+
+
+def test_the_bound_request_id_is_the_current_one() -> None:
+    with bound(request_id="r1"):
+        assert current_request_id() == "r1"
+    assert current_request_id() != "r1"
 
 
 def test_a_span_changes_nothing_while_tracing_is_off() -> None:

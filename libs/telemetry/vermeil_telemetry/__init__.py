@@ -4,7 +4,14 @@ from typing import Literal, TextIO
 
 from vermeil_telemetry.logs import Logger, bound, configure_logs, get_logger
 from vermeil_telemetry.metrics import MetricsServer, counter, gauge, histogram, start_metrics_server
-from vermeil_telemetry.trace import current_traceparent, new_request_id, span, start_tracing, traceparent
+from vermeil_telemetry.trace import (
+    current_request_id,
+    current_traceparent,
+    new_request_id,
+    span,
+    start_tracing,
+    traceparent,
+)
 
 __all__ = [
     "Logger",
@@ -12,6 +19,7 @@ __all__ = [
     "bound",
     "configure",
     "counter",
+    "current_request_id",
     "current_traceparent",
     "gauge",
     "get_logger",

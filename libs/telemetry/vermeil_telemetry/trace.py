@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from structlog.contextvars import get_contextvars
+
 from vermeil_telemetry.logs import bound
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ _spans: "Spans | None" = None
 def new_request_id() -> str:
     """A fresh id for a request, 16 hexadecimal digits."""
     return secrets.token_hex(8)
+
+
+def current_request_id() -> str:
+    """The id bound as `request_id`; a fresh one outside of any request."""
+    bound_id = get_contextvars().get("request_id")
+    return str(bound_id) if bound_id else new_request_id()
 
 
 def current_traceparent() -> str:

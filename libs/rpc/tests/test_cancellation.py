@@ -1,0 +1,165 @@
+"""A client that goes away stops the work within 100 ms, whatever the handler is doing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from time import perf_counter, sleep
+from typing import Any
+
+import pytest
+from vermeil.content.v1.content_pb2 import Part
+from vermeil.encoder.v1.encoder_service_pb2 import EncodeRequest, EncodeResponse
+from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
+from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
+from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
+from vermeil_errors import Cancelled
+from vermeil_rpc import Service, connect, connect_async
+from vermeil_rpc.testing import local_settings, running
+
+Make = Callable[..., Service]
+Scenario = Callable[[], Coroutine[Any, Any, float]]
+Fastest = Callable[[Scenario], float]
+WITHIN = 0.1
+
+
+@pytest.fixture
+def fastest(on_loop: Callable[[Coroutine[Any, Any, float]], float]) -> Fastest:
+    """The best of three runs, so that a busy machine does not count against us."""
+    return lambda scenario: min(on_loop(scenario()) for _ in range(3))
+
+
+class Watched:
+    """A stream that notes when and how it ended."""
+
+    def __init__(self, pause: float, text: str = "") -> None:
+        self._pause = pause
+        self._text = text
+        self.ended = asyncio.Event()
+        self.by: BaseException | None = None
+
+    async def __call__(self, _request: GenerateRequest, _context: Any) -> AsyncIterator[GenerateResponse]:
+        try:
+            while True:
+                yield GenerateResponse(delta=Part(text=self._text))
+                await asyncio.sleep(self._pause)
+        except BaseException as error:
+            self.by = error
+            raise
+        finally:
+            self.ended.set()
+
+
+async def _seconds_until(event: asyncio.Event) -> float:
+    started = perf_counter()
+    await asyncio.wait_for(event.wait(), 5)
+    return perf_counter() - started
+
+
+def test_cancelling_a_stream_reaches_a_handler_that_waits(generator: Make, fastest: Fastest) -> None:
+    async def scenario() -> float:
+        watched = Watched(pause=30)
+        async with running([generator(watched)]) as server, connect_async(server.address) as channel:
+            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+            async for _ in call:
+                break
+            call.cancel()
+            seconds = await _seconds_until(watched.ended)
+        assert isinstance(watched.by, asyncio.CancelledError)
+        return seconds
+
+    assert fastest(scenario) < WITHIN
+
+
+def test_cancelling_reaches_a_handler_blocked_by_a_slow_reader(generator: Make, fastest: Fastest) -> None:
+    async def scenario() -> float:
+        watched = Watched(pause=0, text="x" * 100_000)
+        async with running([generator(watched)]) as server, connect_async(server.address) as channel:
+            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+            async for _ in call:
+                break
+            await asyncio.sleep(0.3)
+            call.cancel()
+            return await _seconds_until(watched.ended)
+
+    assert fastest(scenario) < WITHIN
+
+
+def test_closing_the_channel_counts_as_going_away(generator: Make, fastest: Fastest) -> None:
+    async def scenario() -> float:
+        watched = Watched(pause=30)
+        async with running([generator(watched)]) as server:
+            async with connect_async(server.address) as channel:
+                async for _ in GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60):
+                    break
+            return await _seconds_until(watched.ended)
+
+    assert fastest(scenario) < WITHIN
+
+
+def test_cancelling_an_awaiting_task_reaches_a_unary_handler(encoder: Make, fastest: Fastest) -> None:
+    async def scenario() -> float:
+        entered, ended = asyncio.Event(), asyncio.Event()
+
+        async def wait(_request: EncodeRequest, _context: Any) -> EncodeResponse:
+            entered.set()
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                ended.set()
+                raise
+            return EncodeResponse()
+
+        async def ask(channel: Any) -> None:
+            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=60)
+
+        async with running([encoder(wait)]) as server, connect_async(server.address) as channel:
+            task = asyncio.create_task(ask(channel))
+            await entered.wait()
+            task.cancel()
+            seconds = await _seconds_until(ended)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        return seconds
+
+    assert fastest(scenario) < WITHIN
+
+
+def test_a_synchronous_client_can_cancel_a_stream(generator: Make) -> None:
+    made: list[Watched] = []
+
+    def build() -> list[Service]:
+        made.append(Watched(pause=30))
+        return [generator(made[0])]
+
+    with running(build) as server, connect(server.address) as channel:
+        call: Any = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+        next(call)
+        call.cancel()
+        with pytest.raises(Cancelled):
+            next(call)
+        started = perf_counter()
+        while not made[0].ended.is_set():
+            assert perf_counter() - started < 5
+            sleep(0.005)
+    assert isinstance(made[0].by, asyncio.CancelledError)
+
+
+def test_a_cancelled_call_frees_its_slot(generator: Make, fastest: Fastest) -> None:
+    async def scenario() -> float:
+        watched = Watched(pause=30)
+        settings = local_settings(rpc_max_concurrent=1)
+        async with (
+            running([generator(watched)], settings=settings) as server,
+            connect_async(server.address) as channel,
+        ):
+            stub = GenerationServiceStub(channel)
+            for _ in range(3):
+                watched.ended.clear()
+                call = stub.Generate(GenerateRequest(), timeout=60)
+                async for _ in call:
+                    break
+                call.cancel()
+                seconds = await _seconds_until(watched.ended)
+                await asyncio.sleep(0.01)
+        return seconds
+
+    assert fastest(scenario) < WITHIN

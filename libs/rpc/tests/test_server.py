@@ -1,0 +1,266 @@
+"""A server's life: health, reflection, listening, hooks, drain, signals."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from vermeil.encoder.v1.encoder_service_pb2 import EncodeRequest, EncodeResponse
+from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
+from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
+from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
+from vermeil_errors import Conflict, InvalidInput, Unavailable
+from vermeil_rpc import Service, connect, connect_async, serve
+from vermeil_rpc.testing import local_settings, running
+
+Make = Callable[..., Service]
+OnLoop = Callable[[Coroutine[Any, Any, Any]], Any]
+ENCODER = "vermeil.encoder.v1.EncoderService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def _health(address: str, service: str = ENCODER) -> int:
+    with grpc.insecure_channel(address) as channel:
+        request = health_pb2.HealthCheckRequest(service=service)
+        status: int = health_pb2_grpc.HealthStub(channel).Check(request).status
+        return status
+
+
+def _eventually(condition: Callable[[], bool], within: float = 3) -> None:
+    started = perf_counter()
+    while not condition():
+        assert perf_counter() - started < within
+
+
+def test_health_needs_neither_deadline_nor_token_and_names_each_service(encoder: Make) -> None:
+    from pydantic import SecretStr
+
+    with running([encoder()], settings=local_settings(service_token=SecretStr("s3cret"))) as server:
+        assert _health(server.address) == SERVING
+        assert _health(server.address, "") == SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            _health(server.address, "nobody")
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_health_follows_the_readiness_probe(encoder: Make) -> None:
+    ready = False
+
+    async def probe() -> bool:
+        return ready
+
+    with running([encoder(ready=probe)]) as server:
+        assert _health(server.address) == NOT_SERVING
+        assert _health(server.address, "") == NOT_SERVING
+        ready = True
+        _eventually(lambda: _health(server.address) == SERVING)
+        ready = False
+        _eventually(lambda: _health(server.address) == NOT_SERVING)
+
+
+def test_a_probe_that_raises_means_not_serving(encoder: Make) -> None:
+    async def probe() -> bool:
+        raise OSError("the database is gone")
+
+    with running([encoder(ready=probe)]) as server:
+        assert _health(server.address) == NOT_SERVING
+
+
+def test_reflection_lists_the_services(encoder: Make) -> None:
+    with running([encoder()]) as server, grpc.insecure_channel(server.address) as channel:
+        ask = reflection_pb2.ServerReflectionRequest(list_services="")
+        answer = next(
+            iter(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask])))
+        )
+    names = {service.name for service in answer.list_services_response.service}
+    assert {ENCODER, "grpc.health.v1.Health"} <= names
+
+
+def test_a_port_in_use_is_a_clear_conflict(encoder: Make) -> None:
+    with (
+        running([encoder()]) as server,
+        pytest.raises(Conflict, match="another process listens there; stop it"),
+    ):
+        asyncio.run(_serve_briefly(server.address))
+
+
+def test_an_address_that_is_not_ours_is_refused(encoder: Make) -> None:
+    with pytest.raises(InvalidInput, match=r"192\.0\.2\.1:0.*cannot listen there"):
+        asyncio.run(_serve_briefly("192.0.2.1:0"))
+
+
+async def _serve_briefly(bind: str) -> None:
+    async with await serve([], bind, local_settings()):
+        pass
+
+
+def test_a_unix_socket_works_like_a_port(encoder: Make, tmp_path: Path, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        bind = f"unix:{tmp_path}/s"
+        async with await serve([encoder()], bind, local_settings()), connect_async(bind) as channel:
+            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+
+    on_loop(scenario())
+
+
+def test_hooks_run_in_order_around_the_calls(encoder: Make, on_loop: OnLoop) -> None:
+    order: list[str] = []
+
+    def note(what: str) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def hook() -> None:
+            order.append(what)
+
+        return hook
+
+    async def answer(_request: EncodeRequest, _context: Any) -> EncodeResponse:
+        order.append("call")
+        return EncodeResponse()
+
+    async def scenario() -> None:
+        service = encoder(answer, start=note("start"), drain=note("drain"), stop=note("stop"))
+        async with running([service]) as server, connect_async(server.address) as channel:
+            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+
+    on_loop(scenario())
+    assert order == ["start", "call", "drain", "stop"]
+
+
+def test_draining_lets_the_call_under_way_finish_and_takes_no_other(encoder: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        entered = asyncio.Event()
+
+        async def slow(_request: EncodeRequest, _context: Any) -> EncodeResponse:
+            entered.set()
+            await asyncio.sleep(0.3)
+            return EncodeResponse()
+
+        async def ask(channel: Any) -> EncodeResponse:
+            answer: EncodeResponse = await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+            return answer
+
+        async with (
+            running([encoder(slow)], settings=local_settings(rpc_grace_seconds=5)) as server,
+            connect_async(server.address) as channel,
+            connect_async(server.address) as late,
+        ):
+            under_way = asyncio.create_task(ask(channel))
+            await entered.wait()
+            draining = asyncio.create_task(server.server.drain())
+            await asyncio.sleep(0.05)
+            with pytest.raises(Unavailable):
+                await ask(late)
+            assert await under_way == EncodeResponse()
+            await draining
+
+    on_loop(scenario())
+
+
+def test_health_says_not_serving_while_draining(generator: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        async with (
+            running([generator(_endless)], settings=local_settings(rpc_grace_seconds=0.3)) as server,
+            grpc.aio.insecure_channel(server.address) as channel,
+        ):
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+            statuses = []
+            async for each in watch:
+                statuses.append(each.status)
+                if len(statuses) == 1:
+                    draining = asyncio.create_task(server.server.drain())
+                else:
+                    break
+            await draining
+            assert statuses == [SERVING, NOT_SERVING]
+
+    on_loop(scenario())
+
+
+async def _endless(_request: GenerateRequest, _context: Any) -> AsyncIterator[GenerateResponse]:
+    while True:
+        yield GenerateResponse()
+        await asyncio.sleep(0.01)
+
+
+def test_a_stream_without_end_is_cut_when_the_grace_is_over(generator: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        settings = local_settings(rpc_grace_seconds=0.3)
+        async with (
+            running([generator(_endless)], settings=settings) as server,
+            connect_async(server.address) as channel,
+        ):
+            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+            async for _ in call:
+                break
+            started = perf_counter()
+            await server.server.drain()
+            assert 0.2 < perf_counter() - started < 2
+
+    on_loop(scenario())
+
+
+def test_a_restarted_server_is_found_again_by_the_same_channel(encoder: Make) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+    with connect(bind) as channel:
+        stub = EncoderServiceStub(channel)
+        for _ in range(2):
+            with running([encoder()], bind=bind):
+                stub.Encode(EncodeRequest(), timeout=10, wait_for_ready=True)
+            with pytest.raises(Unavailable):
+                stub.Encode(EncodeRequest(), timeout=10)
+
+
+def test_a_failing_start_hook_stops_what_had_started_and_reaches_the_caller(
+    encoder: Make, generator: Make
+) -> None:
+    stopped: list[str] = []
+
+    async def broken() -> None:
+        raise Conflict("two servers on one home")
+
+    async def stop() -> None:
+        stopped.append("first")
+
+    async def never() -> None:
+        stopped.append("second")
+
+    services = [encoder(stop=stop), generator(_endless, start=broken, stop=never)]
+    with pytest.raises(Conflict, match="two servers"), running(services):
+        pass
+    assert stopped == ["first"]
+
+
+PROGRAM = """
+import sys
+from vermeil_rpc import run
+from vermeil_rpc.testing import local_settings
+from vermeil_telemetry import configure
+configure("test", stream=sys.stdout)
+run(lambda: [], "127.0.0.1:0", local_settings())
+print("ended in order")
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_ends_the_process_in_order(signal_number: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PROGRAM], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "serving" in process.stdout.readline()
+    process.send_signal(signal_number)
+    rest, _ = process.communicate(timeout=10)
+    assert "draining" in rest
+    assert rest.endswith("ended in order\n")
+    assert process.returncode == 0

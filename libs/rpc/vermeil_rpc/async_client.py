@@ -1,0 +1,69 @@
+"""Asynchronous channels, for services that run on an event loop.
+
+The same promises as `client`: our headers on every call, errors of vermeil_errors on every failure.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from vermeil_rpc.options import DEFAULT_MAX_MESSAGE_BYTES, channel_options
+from vermeil_rpc.outgoing import headers
+from vermeil_rpc.status import decode
+
+
+def connect_async(
+    address: str, *, token: str | None = None, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+) -> grpc.aio.Channel:
+    """A channel to a server of ours, for the running event loop; close it with `await channel.close()`."""
+    callers: list[Any] = [_UnaryCaller(address, token), _StreamCaller(address, token)]
+    options = channel_options(max_message_bytes)
+    return grpc.aio.insecure_channel(address, options=options, interceptors=callers)
+
+
+class _UnaryCaller(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+    def __init__(self, address: str, token: str | None) -> None:
+        self._address = address
+        self._token = token
+
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        call = await continuation(_with_headers(client_call_details, self._token), request)
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise decode(error, self._address) from error
+        return call
+
+
+class _StreamCaller(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+    def __init__(self, address: str, token: str | None) -> None:
+        self._address = address
+        self._token = token
+
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        call = await continuation(_with_headers(client_call_details, self._token), request)
+        return self._decoded(call)
+
+    async def _decoded(self, call: Any) -> AsyncIterator[Any]:
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise decode(error, self._address) from error
+        finally:
+            call.cancel()
+
+
+def _with_headers(given: grpc.aio.ClientCallDetails, token: str | None) -> grpc.aio.ClientCallDetails:
+    return grpc.aio.ClientCallDetails(
+        given.method,
+        given.timeout,
+        grpc.aio.Metadata(*headers(given.metadata, token)),
+        given.credentials,
+        given.wait_for_ready,
+    )

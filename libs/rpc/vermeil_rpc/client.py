@@ -1,0 +1,96 @@
+"""Synchronous channels, for threads: workers, the command line, tests.
+
+A failed call raises an error of vermeil_errors, whether it fails at once, in `.result()` or in the
+middle of a stream. Callers pass `timeout=` to every call; servers refuse calls without.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import grpc
+
+from vermeil_rpc.options import DEFAULT_MAX_MESSAGE_BYTES, channel_options
+from vermeil_rpc.outgoing import Headers, headers
+from vermeil_rpc.status import decode
+
+
+def connect(
+    address: str, *, token: str | None = None, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+) -> grpc.Channel:
+    """A channel to a server of ours. It connects by itself when first used, and again when cut."""
+    channel = grpc.insecure_channel(address, options=channel_options(max_message_bytes))
+    return grpc.intercept_channel(channel, _Caller(address, token))
+
+
+class _Details(NamedTuple):
+    method: str
+    timeout: float | None
+    metadata: Headers
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
+
+
+class _Answer:
+    """A call in flight or over; like the one it holds, but with errors of the tree."""
+
+    def __init__(self, call: Any, address: str) -> None:
+        self._call = call
+        self._address = address
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    def result(self, timeout: float | None = None) -> Any:
+        with self._decoding():
+            return self._call.result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        error = self._call.exception(timeout)
+        return decode(error, self._address) if isinstance(error, grpc.RpcError) else error
+
+    def __iter__(self) -> "_Answer":
+        return self
+
+    def __next__(self) -> Any:
+        with self._decoding():
+            return next(self._call)
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise decode(error, self._address) from error
+
+
+class _Caller(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[type-arg]
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[type-arg]
+):
+    """Adds our headers to a call and our errors to its answer."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        self._address = address
+        self._token = token
+
+    def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: grpc.ClientCallDetails, request: Any
+    ) -> Any:
+        return _Answer(continuation(self._details(client_call_details), request), self._address)
+
+    def intercept_unary_stream(
+        self, continuation: Callable[..., Any], client_call_details: grpc.ClientCallDetails, request: Any
+    ) -> Any:
+        return _Answer(continuation(self._details(client_call_details), request), self._address)
+
+    def _details(self, given: grpc.ClientCallDetails) -> _Details:
+        return _Details(
+            given.method,
+            given.timeout,
+            headers(given.metadata, self._token),
+            given.credentials,
+            given.wait_for_ready,
+            given.compression,
+        )

@@ -1,0 +1,59 @@
+"""gRPC's channel arguments, for both sides, with the reason for each."""
+
+import json
+
+Options = list[tuple[str, str | int]]
+
+DEFAULT_MAX_MESSAGE_BYTES = 4 * 2**20
+"""4 MiB; bytes above 1 MiB should travel as an artifact reference anyway."""
+
+_RETRY = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+
+def server_options(max_message_bytes: int) -> Options:
+    """For a server of ours."""
+    return [
+        # Without this, a second server on the port shares its calls silently.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        # A client that vanished without a word is noticed, and its work cancelled, within 40 s.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Clients ping every 30 s; gRPC's own minimum is 5 min and would cut them off.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+def channel_options(max_message_bytes: int) -> Options:
+    """For a channel to a server of ours. Every call of the contract is safe to repeat, so all retry."""
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A restarted server is found again within a second, not within gRPC's two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.use_local_subchannel_pool", 1),
+        # An http_proxy of the machine is not for calls between services.
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.service_config", json.dumps(_RETRY)),
+    ]

@@ -1,0 +1,163 @@
+"""The server: services in, a running gRPC server out, and an orderly end.
+
+`run` is for a process of one server, `serve` for whoever owns the event loop. TLS is not here yet:
+servers listen on plain ports, inside one machine or one private network.
+"""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+from vermeil_errors import Conflict, InvalidInput, PermissionDenied, VermeilError
+from vermeil_settings import CommonSettings
+from vermeil_telemetry import get_logger
+
+from vermeil_rpc.guards import CallGuard
+from vermeil_rpc.health import Health
+from vermeil_rpc.options import server_options
+from vermeil_rpc.pipeline import Pipeline
+from vermeil_rpc.service import Service
+
+_logger = get_logger(__name__)
+
+
+class RunningServer:
+    """A server that takes calls until it is drained."""
+
+    def __init__(self, server: grpc.aio.Server, health: Health, address: str, grace: float) -> None:
+        self.address = address
+        """Where clients reach it, with the port that was chosen."""
+        self._server = server
+        self._health = health
+        self._grace = grace
+        self._started: list[Service] = []
+        self._drained: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port; 0 on a Unix socket."""
+        _, _, port = self.address.rpartition(":")
+        return int(port) if port.isdecimal() else 0
+
+    async def start(self, services: Sequence[Service]) -> None:
+        """Start the services in order, then take calls."""
+        for service in services:
+            if service.start is not None:
+                await service.start()
+            self._started.append(service)
+        await self._health.start()
+        await self._server.start()
+
+    async def drain(self, grace: float | None = None) -> None:
+        """Report NOT_SERVING, take no new calls, let those under way finish within `grace` seconds."""
+        if self._drained is None:
+            self._drained = asyncio.create_task(self._drain(self._grace if grace is None else grace))
+        await asyncio.shield(self._drained)
+
+    async def wait(self) -> None:
+        """Return once the server has stopped."""
+        await self._server.wait_for_termination()
+
+    async def _drain(self, grace: float) -> None:
+        await self._health.drain()
+        for service in self._started:
+            if service.drain is not None:
+                await service.drain()
+        await self._server.stop(grace)
+        for service in reversed(self._started):
+            if service.stop is not None:
+                await service.stop()
+        _logger.info("server stopped", address=self.address)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drain()
+
+
+async def serve(
+    services: Sequence[Service], bind: str, settings: CommonSettings, *, probe_every: float = 1.0
+) -> RunningServer:
+    """Answer for `services` on `bind` (host:port, port 0 takes a free one, or unix:/path)."""
+    guard = CallGuard(token=settings.token, max_concurrent=settings.rpc_max_concurrent)
+    server = grpc.aio.server(
+        interceptors=[Pipeline(guard)], options=server_options(settings.rpc_max_message_bytes)
+    )
+    health = Health(services, probe_every)
+    for service in services:
+        service.add_to_server(service.servicer, server)
+    health.add_to_server(server)
+    names = [service.name for service in services]
+    reflection.enable_server_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
+    address = _listen(server, bind)
+    running = RunningServer(server, health, address, settings.rpc_grace_seconds)
+    try:
+        await running.start(services)
+    except BaseException:
+        await running.drain(grace=0)
+        raise
+    _logger.info("serving", address=address, rpc_services=names)
+    return running
+
+
+def run(build: Callable[[], Sequence[Service]], bind: str, settings: CommonSettings) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain; a second signal ends at once."""
+    asyncio.run(_run(build, bind, settings))
+
+
+async def _run(build: Callable[[], Sequence[Service]], bind: str, settings: CommonSettings) -> None:
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        told_to_stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop)
+    server = await serve(build(), bind, settings)
+    await told_to_stop.wait()
+    _logger.info("draining", grace_seconds=settings.rpc_grace_seconds)
+    await server.drain()
+
+
+def _listen(server: grpc.aio.Server, bind: str) -> str:
+    try:
+        port = server.add_insecure_port(bind)
+    except RuntimeError as error:
+        raise _why_not(bind) from error
+    if bind.startswith("unix:"):
+        return bind
+    return f"{bind.rpartition(':')[0]}:{port}"
+
+
+def _why_not(bind: str) -> VermeilError:
+    """gRPC does not say why it cannot listen; the socket does."""
+    host, _, port = bind.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return Conflict(
+                "another process listens there", field="bind", value=bind, fix="stop it, or set VERMEIL_BIND"
+            )
+        if error.errno == errno.EACCES:
+            return PermissionDenied(
+                "the port is reserved",
+                field="bind",
+                value=bind,
+                fix="use one above 1023, or set VERMEIL_BIND",
+            )
+        reason = error.strerror or str(error)
+        return InvalidInput.for_field("bind", bind, f"cannot listen there: {reason}", "set VERMEIL_BIND")
+    return InvalidInput.for_field("bind", bind, "cannot listen there", "set VERMEIL_BIND")

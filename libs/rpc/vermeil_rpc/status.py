@@ -1,0 +1,110 @@
+"""Errors of the tree as google.rpc.Status on the wire, and back.
+
+Both directions are here and nowhere else. Texts are clipped, because gRPC carries them in trailers
+of at most 8 KiB; bare statuses of peers outside our kit are understood too.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from vermeil_errors import (
+    DeadlineExceeded,
+    Internal,
+    TooLarge,
+    Unavailable,
+    VermeilError,
+    Violation,
+    class_for_grpc_status,
+    from_reason,
+)
+
+DOMAIN = "vermeil"
+"""ErrorInfo.domain of every error of ours."""
+DETAILS_KEY = "grpc-status-details-bin"
+"""Trailer that carries the google.rpc.Status."""
+
+Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.BadRequest)
+
+_MAX_TEXT = 1000
+_MAX_DETAIL = 200
+_MAX_DETAILS = 12
+_TOO_LARGE = re.compile(r"(\w+) message larger than max \((\d+) vs\. (\d+)\)")
+
+
+def encode(error: VermeilError, request_id: str) -> status_pb2.Status:
+    """The wire form of `error`: what it says in public, its reason, its violations."""
+    message = error.public_message
+    if not error.public:
+        message = f"{message}; request {request_id} has the details in the log"
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason, domain=DOMAIN, metadata={"request_id": request_id}
+    )
+    if error.public:
+        for key, value in list(error.metadata.items())[:_MAX_DETAILS]:
+            info.metadata[key] = _clip(value, _MAX_DETAIL)
+    code = grpc.StatusCode[error.grpc_status].value[0]
+    status = status_pb2.Status(code=code, message=_clip(message, _MAX_TEXT))
+    status.details.add().Pack(info)
+    if error.violations:
+        bad = error_details_pb2.BadRequest()
+        for violation in error.violations[:_MAX_DETAILS]:
+            bad.field_violations.add(
+                field=_clip(violation.field, _MAX_DETAIL),
+                description=_clip(violation.description, _MAX_DETAIL),
+            )
+        status.details.add().Pack(bad)
+    return status
+
+
+def decode(error: grpc.RpcError, address: str) -> VermeilError:
+    """The error of the tree behind a failed call to `address`."""
+    status = _rich_status(error)
+    if status is None:
+        return _from_bare_code(error, address)
+    info = _unpack(status.details, error_details_pb2.ErrorInfo())
+    bad = _unpack(status.details, error_details_pb2.BadRequest())
+    violations = [Violation(each.field, each.description) for each in bad.field_violations]
+    if info.domain != DOMAIN:
+        return class_for_grpc_status(error.code().name)(status.message, violations=violations)
+    return from_reason(info.reason, status.message, violations, dict(info.metadata))
+
+
+def _from_bare_code(error: grpc.RpcError, address: str) -> VermeilError:
+    code, text = error.code(), error.details() or ""
+    too_large = _TOO_LARGE.search(text)
+    if too_large:
+        direction, size, limit = too_large[1].lower(), int(too_large[2]), int(too_large[3])
+        fix = "send an artifact reference instead of bytes, or ask for fewer items at once"
+        return TooLarge(f"a {direction} message of {size:,} bytes is over the limit of {limit:,}", fix=fix)
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            fix = "check that the service runs and that its address is right"
+            return Unavailable(f"{address} cannot be reached: {text}", fix=fix)
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(f"{address} did not answer within the time given")
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return Internal(f"{address} does not know this call: {text}", fix="update the older side")
+    return class_for_grpc_status(code.name)(text or code.name)
+
+
+def _rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
+    trailers: Any = error.trailing_metadata()
+    for key, value in trailers or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return status_pb2.Status.FromString(value)
+    return None
+
+
+def _unpack(details: Iterable[any_pb2.Any], into: Detail) -> Detail:
+    for detail in details:
+        if detail.Unpack(into):
+            break
+    return into
+
+
+def _clip(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
