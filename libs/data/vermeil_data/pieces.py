@@ -11,11 +11,11 @@ PIECE_CHARACTERS = 32_768
 _BORDER = re.compile(r"\n(?=[A-Za-z0-9])")
 
 
-def pieces(text: str) -> Iterator[str]:
-    """The text in order, in pieces of at least PIECE_CHARACTERS where there are borders."""
+def pieces(text: str, size: int = PIECE_CHARACTERS) -> Iterator[str]:
+    """The text in order, each piece cut at the first border after `size` characters."""
     start = 0
-    while len(text) - start > PIECE_CHARACTERS:
-        border = _BORDER.search(text, start + PIECE_CHARACTERS)
+    while len(text) - start > size:
+        border = _BORDER.search(text, start + size)
         if border is None:
             break
         yield text[start : border.end()]
