@@ -1,0 +1,76 @@
+"""The Celery application: JSON only, late acknowledgement, one message at a time, no results.
+
+Celery carries doorbells and nothing else; what it cannot promise, the registry's row does.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from celery import Celery  # type: ignore[import-untyped]
+from celery.signals import worker_shutting_down  # type: ignore[import-untyped]
+from vermeil_errors import InvalidInput
+
+from vermeil_jobs.drain import Drain
+
+POLLING_SECONDS = 0.01
+_SCHEMES = ("filesystem", "amqp", "amqps", "pyamqp", "redis", "rediss", "memory")
+
+
+class JobsApp(Celery):  # type: ignore[misc]
+    """A Celery application that knows when its worker is told to stop."""
+
+    def __init__(self, home: Path, **options: object) -> None:
+        super().__init__("vermeil", set_as_current=False, **options)
+        self.home = home
+        self.drain = Drain()
+        worker_shutting_down.connect(self._on_shutting_down, weak=False)
+
+    def _on_shutting_down(self, **_details: object) -> None:
+        self.drain.start()
+
+
+def make_app(broker_url: str, home: Path) -> JobsApp:
+    """The application for producers and workers alike; `home` holds the folders of jobs and queues."""
+    scheme = broker_url.partition("://")[0]
+    if scheme not in _SCHEMES:
+        raise InvalidInput.for_field(
+            "VERMEIL_BROKER_URL", scheme, "is not a broker we know", f"use one of {', '.join(_SCHEMES)}"
+        )
+    options: dict[str, Any] = {"broker": broker_url}
+    if scheme == "filesystem":
+        folder = home / "broker"
+        folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "broker": "",
+            "broker_transport": "vermeil_jobs.folder:Transport",
+            "broker_transport_options": {"folder": str(folder), "polling_interval": POLLING_SECONDS},
+        }
+    elif scheme.startswith("redis"):
+        options["broker_transport_options"] = {
+            "visibility_timeout": 10,
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+            "polling_interval": POLLING_SECONDS,
+            "socket_connect_timeout": 2,
+        }
+    app = JobsApp(home, broker=options.pop("broker"))
+    app.conf.update(
+        **options,
+        accept_content=["json"],
+        task_serializer="json",
+        result_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_acks_late=True,
+        task_default_queue="unrouted",
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_detect_quorum_queues=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=2,
+    )
+    return app

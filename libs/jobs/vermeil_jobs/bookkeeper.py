@@ -1,0 +1,236 @@
+"""Bookkeeper: what one transaction on jobs does, from the rules' decision to the saved rows.
+
+Causes nothing outside the rows: whom to ring and whom to wake is collected in Effects, because a
+transaction may run again or not at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from vermeil_errors import AlreadyExists, Conflict, NotFound, StaleFence
+
+from vermeil_jobs import states
+from vermeil_jobs.client import Claimed, Pulse
+from vermeil_jobs.job import (
+    Cancellation,
+    Failure,
+    Job,
+    JobOutcome,
+    JsonValue,
+    Lease,
+    LogLine,
+    NewJob,
+    Outcome,
+    Progress,
+)
+from vermeil_jobs.names import new_job_name
+from vermeil_jobs.remarks import remark
+from vermeil_jobs.states import Standing
+from vermeil_jobs.storage import Record, Transaction
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patient the ledger is."""
+
+    retry_delay: timedelta = timedelta(seconds=1)
+    """Pause before a second attempt; doubles with each."""
+    retry_delay_limit: timedelta = timedelta(minutes=1)
+    """Longest pause between attempts."""
+    ring_patience: timedelta = timedelta(seconds=1)
+    """How long a rung job may stay unclaimed before it is rung again; doubles with each ring."""
+    ring_patience_limit: timedelta = timedelta(minutes=1)
+    """Longest time between two rings."""
+    max_lines: int = 10_000
+    """Log lines kept of one job; older ones go."""
+    watch_poll: float = 1.0
+    """Seconds after which a watcher looks for itself, for changes made by other processes."""
+
+
+@dataclass
+class Effects:
+    """What to tell the world once the transaction is committed."""
+
+    changed: list[str] = field(default_factory=list)
+    ready: list[Job] = field(default_factory=list)
+
+
+@dataclass
+class Bookkeeper:
+    """What one transaction does; effects are collected, not caused."""
+
+    rows: Transaction
+    effects: Effects
+    now: datetime
+    policy: Policy
+
+    def create(self, new: NewJob) -> Record:
+        known = self.rows.find_request(new.owner, new.request_id)
+        if known is not None:
+            if known.new.fingerprint() != new.fingerprint():
+                raise AlreadyExists(
+                    f"request {new.request_id} has already made {known.name}, from another specification",
+                    field="request_id",
+                    fix="choose a new request_id for new work",
+                )
+            return known
+        standing = Standing(max_attempts=new.max_attempts, num_waiting=len(new.after))
+        for name in new.after:
+            predecessor = self.rows.find(name, hold=True)
+            if predecessor is None:
+                raise NotFound(
+                    f"{name} does not exist", field="after", fix="name jobs that were created before"
+                )
+            end = states.PredecessorEnd(self.now, name, predecessor.standing.state)
+            standing = states.apply(standing, end) or standing
+        record = Record(new_job_name(self.now), new, self.now, standing)
+        record = self.rows.insert(self._scheduled(record))
+        if standing.state is states.PENDING and standing.is_ready(self.now):
+            self.effects.ready.append(record.job)
+        return record
+
+    def cancel(self, name: str) -> Record:
+        return self._apply(found(self.rows, name), states.Cancel(self.now))
+
+    def claim(self, name: str, worker: str, lease: timedelta) -> Claimed:
+        record = self._apply(found(self.rows, name), states.Expire(self.now))
+        fence = record.standing.fence
+        record = self._apply(record, states.Claim(self.now, worker, lease))
+        return Claimed(record.job, _lease(record) if record.standing.fence > fence else None)
+
+    def heartbeat(
+        self,
+        name: str,
+        fence: int,
+        progress: Progress | None,
+        lines: Sequence[LogLine],
+        lease: timedelta,
+    ) -> Pulse:
+        record = self._held(name, fence)
+        if lines:
+            self.rows.add_lines(name, lines, self.policy.max_lines)
+        if progress is not None and progress != record.progress:
+            record = replace(record, progress=progress)
+            self.effects.changed.append(name)
+        record = self._apply(record, states.Heartbeat(self.now, fence, lease))
+        return Pulse(_lease(record), record.standing.cancel_requested)
+
+    def finish(self, name: str, fence: int, outcome: Outcome) -> Record:
+        event: states.Fenced
+        match outcome:
+            case JobOutcome():
+                ending, event = "success", states.Succeed(self.now, fence)
+            case Failure(error, retryable):
+                delay = self._retry_delay(found(self.rows, name).standing.attempt)
+                ending, event = "failure", states.Fail(self.now, fence, error, retryable, delay)
+            case Cancellation():
+                ending, event = "cancellation", states.Stop(self.now, fence)
+        return self._end(name, event, ending, outcome)
+
+    def release(self, name: str, fence: int) -> Record:
+        return self._end(name, states.Release(self.now, fence), "release", None)
+
+    def look_after(self, name: str) -> None:
+        record = found(self.rows, name, hold=True)
+        if record.ring_time is None or record.ring_time > self.now:
+            return
+        record = self._apply(record, states.Expire(self.now))
+        if record.standing.state.is_final:
+            return
+        patience = _doubled(self.policy.ring_patience, record.num_rings, self.policy.ring_patience_limit)
+        record = replace(record, num_rings=record.num_rings + 1, ring_time=self.now + patience)
+        self.rows.save(record)
+        self.effects.ready.append(record.job)
+
+    def _end(self, name: str, event: states.Fenced, ending: str, outcome: Outcome | None) -> Record:
+        record = found(self.rows, name)
+        standing = record.standing
+        if (
+            standing.state is not states.RUNNING
+            and standing.fence == event.fence
+            and standing.ending == ending
+        ):
+            return record
+        record = self._held(name, event.fence)
+        if isinstance(outcome, Cancellation) and not standing.cancel_requested:
+            raise Conflict(f"nobody has asked {name} to stop", fix="finish it with a success or a failure")
+        if isinstance(outcome, JobOutcome):
+            record = self._with_outcome(record, outcome)
+        return self._apply(record, event)
+
+    def _held(self, name: str, fence: int) -> Record:
+        record = found(self.rows, name)
+        standing = record.standing
+        if standing.state is states.RUNNING and standing.fence == fence:
+            return record
+        now_held = f"is now {standing.state} under fence {standing.fence}"
+        raise StaleFence(f"fence {fence} no longer holds {name}, which {now_held}", fix="stop the work")
+
+    def _with_outcome(self, record: Record, outcome: JobOutcome) -> Record:
+        for ref in outcome.outputs.values():
+            self.rows.add_artifact(ref, record.name, self.now)
+        result: dict[str, JsonValue] = dict(outcome.result)
+        for key, versions in (
+            ("dataset_version", outcome.dataset_versions),
+            ("model_version", outcome.model_versions),
+        ):
+            names = [self.rows.add_version(version, record.name, self.now) for version in versions]
+            if names:
+                result[key] = names[0]
+            if len(names) > 1:
+                result[f"{key}s"] = names
+        return replace(record, outputs=dict(outcome.outputs), result=result)
+
+    def _apply(self, record: Record, event: states.Event) -> Record:
+        """Let the rules decide; save what changed and tell those who wait."""
+        before, after = record.standing, states.apply(record.standing, event)
+        if after is None:
+            return record
+        record = self._scheduled(record.stand(after))
+        self.rows.save(record)
+        text = remark(before, after, event)
+        if text:
+            self.rows.add_lines(
+                record.name, [LogLine(self.now, text.level, text.text)], self.policy.max_lines
+            )
+        if not isinstance(event, states.Heartbeat):
+            self.effects.changed.append(record.name)
+        if after.state is states.PENDING and after.is_ready(self.now):
+            self.effects.ready.append(record.job)
+        if after.state.is_final:
+            end = states.PredecessorEnd(self.now, record.name, after.state)
+            for name in self.rows.successors(record.name):
+                self._apply(found(self.rows, name, hold=True), end)
+        return record
+
+    def _scheduled(self, record: Record) -> Record:
+        standing = record.standing
+        ring_time = None
+        if standing.state is states.RUNNING:
+            ring_time = standing.lease_end
+        elif standing.state is states.PENDING and standing.num_waiting == 0:
+            ring_time = standing.ready_time or self.now + self.policy.ring_patience
+        return replace(record, ring_time=ring_time, num_rings=0)
+
+    def _retry_delay(self, attempt: int) -> timedelta:
+        return _doubled(self.policy.retry_delay, attempt - 1, self.policy.retry_delay_limit)
+
+
+def _doubled(first: timedelta, times: int, limit: timedelta) -> timedelta:
+    factor: int = 1 << min(max(times, 0), 20)
+    return min(limit, first * factor)
+
+
+def found(rows: Transaction, name: str, *, hold: bool = False) -> Record:
+    record = rows.find(name, hold=hold)
+    if record is None:
+        raise NotFound(f"{name} does not exist", fix="list the jobs to see their names")
+    return record
+
+
+def _lease(record: Record) -> Lease:
+    standing = record.standing
+    if standing.lease_end is None:
+        raise AssertionError(f"{record.name} has no lease while {standing.state}")
+    return Lease(standing.fence, standing.worker, standing.lease_end)

@@ -1,0 +1,97 @@
+"""The broker without a server: a queue is a folder, a message is a file.
+
+Kombu's own filesystem transport shows a message before it is written whole, needs a table of
+exchanges that two processes may damage, and moves files through /tmp. Here a message appears by
+rename, is taken by unlink (only one can), and goes to the queue named by its routing key.
+"""
+
+import itertools
+import json
+import os
+import time
+import uuid
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from kombu.transport import virtual
+from vermeil_telemetry import get_logger
+
+_logger = get_logger(__name__)
+_order = itertools.count()
+_HALF_WRITTEN_SECONDS = 5.0
+
+
+class Channel(virtual.Channel):
+    """Puts and takes messages; only direct delivery, as doorbells need."""
+
+    def _put(self, queue: str, message: dict[str, Any], **_options: object) -> None:
+        folder = self._folder
+        name = f"{time.time_ns():020d}-{next(_order):06d}-{uuid.uuid4().hex}.{queue}.msg"
+        staged = folder / f"{name}.part"
+        staged.write_text(json.dumps(message))
+        staged.replace(folder / name)
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ARG002
+        for path in self._paths(queue):
+            message = _read(path)
+            if message is None:
+                continue
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                continue
+            return message
+        raise Empty
+
+    def _size(self, queue: str) -> int:
+        return len(self._paths(queue))
+
+    def _purge(self, queue: str) -> int:
+        paths = self._paths(queue)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return len(paths)
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:  # noqa: ARG002
+        return [routing_key]
+
+    def _paths(self, queue: str) -> list[Path]:
+        ending = f".{queue}.msg"
+        names = sorted(name for name in os.listdir(self._folder) if name.endswith(ending))  # noqa: PTH208
+        return [self._folder / name for name in names]
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.connection.client.transport_options["folder"])
+
+
+class Transport(virtual.Transport):
+    """Names the channel for kombu."""
+
+    Channel = Channel
+    global_state = virtual.BrokerState()  # type: ignore[no-untyped-call]
+    driver_type = "filesystem"
+    driver_name = "vermeil-folder"
+
+    def driver_version(self) -> str:
+        """Shown by Celery at start-up."""
+        return "1"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A message, or None if it is gone, half written by a foreign writer, or broken for good."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        try:
+            is_old = time.time() - path.stat().st_mtime > _HALF_WRITTEN_SECONDS
+        except FileNotFoundError:
+            return None
+        if is_old:
+            _logger.warning("set a broken message aside", path=str(path))
+            path.rename(path.with_suffix(".broken"))
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,180 @@
+"""Ledger: the one place where jobs change. Rules decide, a storage keeps, a doorbell tells.
+
+Knows no SQL and no wire. Rings and notifications happen after the commit, so nobody hears of what
+did not happen; a broker that is down costs time, never a job.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from threading import Event as Flag
+from time import monotonic
+from typing import TypeVar
+
+from vermeil_errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    VermeilError,
+)
+from vermeil_telemetry import get_logger
+
+from vermeil_jobs.bookkeeper import Bookkeeper, Effects, Policy, found
+from vermeil_jobs.changes import Changes
+from vermeil_jobs.client import DEFAULT_LEASE, DEFAULT_PAGE_SIZE, Claimed, JobPage, LogPage, Pulse
+from vermeil_jobs.doorbell import Doorbell
+from vermeil_jobs.job import (
+    Job,
+    JobState,
+    LogLine,
+    NewJob,
+    Outcome,
+    Progress,
+    utc_now,
+)
+from vermeil_jobs.names import job_id
+from vermeil_jobs.pages import check_page_size, make_token, read_number
+from vermeil_jobs.storage import Storage, Transaction
+
+T = TypeVar("T")
+_SWEEP_LIMIT = 200
+_logger = get_logger(__name__)
+
+
+class Ledger:
+    """A JobClient that is the truth."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        doorbell: Doorbell,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        policy: Policy | None = None,
+    ) -> None:
+        self.changes = Changes()
+        self._storage = storage
+        self._doorbell = doorbell
+        self._clock = clock
+        self._policy = policy or Policy()
+
+    def create(self, new: NewJob) -> Job:
+        """Record a job and ring its queue; the same request id gives the same job."""
+        return self._write(lambda work: work.create(new)).job
+
+    def get(self, name: str) -> Job:
+        """One job."""
+        job_id(name)
+        return self._storage.read(lambda rows: found(rows, name)).job
+
+    def list_jobs(
+        self,
+        *,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        page_token: str = "",
+        state: JobState | None = None,
+        kind: str = "",
+    ) -> JobPage:
+        """A page of jobs, newest first."""
+        scope = f"jobs {state or ''} {kind}"
+        before, limit = read_number(page_token, scope), check_page_size(page_size)
+        records = self._storage.read(
+            lambda rows: rows.page(before=before, limit=limit + 1, state=state, kind=kind)
+        )
+        more = len(records) > limit
+        token = make_token(scope, records[limit - 1].number) if more else ""
+        return JobPage(tuple(record.job for record in records[:limit]), token)
+
+    def cancel(self, name: str) -> Job:
+        """Ask a job to stop; a job that is over stays as it is."""
+        job_id(name)
+        return self._write(lambda work: work.cancel(name)).job
+
+    def watch(self, name: str, *, timeout: float | None = None) -> Iterator[Job]:
+        """The job now and after every change, until its final state."""
+        end = None if timeout is None else monotonic() + timeout
+        woken, last = Flag(), None
+        with self.changes.subscribed(name, woken.set):
+            while True:
+                woken.clear()
+                job = self.get(name)
+                if job != last:
+                    yield job
+                    last = job
+                if job.state.is_final:
+                    return
+                if end is not None and monotonic() >= end:
+                    raise DeadlineExceeded(f"{name} is still {job.state} after {timeout} s")
+                pause = self._policy.watch_poll
+                woken.wait(pause if end is None else max(0.0, min(pause, end - monotonic())))
+
+    def list_logs(self, name: str, *, page_size: int = DEFAULT_PAGE_SIZE, page_token: str = "") -> LogPage:
+        """A page of a job's log lines, oldest first."""
+        scope = f"{name} logs"
+        after, limit = read_number(page_token, scope) or 0, check_page_size(page_size)
+        job_id(name)
+
+        def page(rows: Transaction) -> list[tuple[int, LogLine]]:
+            found(rows, name)
+            return rows.lines(name, after=after, limit=limit + 1)
+
+        lines = self._storage.read(page)
+        token = make_token(scope, lines[limit - 1][0]) if len(lines) > limit else ""
+        return LogPage(tuple(line for _, line in lines[:limit]), token)
+
+    def claim(self, name: str, *, worker: str, lease: timedelta = DEFAULT_LEASE) -> Claimed:
+        """The lease of a pending job, or of a running one whose lease has ended."""
+        job_id(name)
+        _check_lease(lease)
+        return self._write(lambda work: work.claim(name, worker, lease))
+
+    def heartbeat(
+        self,
+        name: str,
+        *,
+        fence: int,
+        progress: Progress | None = None,
+        lines: Sequence[LogLine] = (),
+        lease: timedelta = DEFAULT_LEASE,
+    ) -> Pulse:
+        """Keep the lease and report; sent twice, lines are written once."""
+        job_id(name)
+        _check_lease(lease)
+        return self._write(lambda work: work.heartbeat(name, fence, progress, lines, lease))
+
+    def finish(self, name: str, *, fence: int, outcome: Outcome) -> Job:
+        """End a job under its fence; sent twice, it is answered with the same job."""
+        job_id(name)
+        return self._write(lambda work: work.finish(name, fence, outcome)).job
+
+    def release(self, name: str, *, fence: int) -> Job:
+        """Give a job back unharmed; the attempt is not counted."""
+        job_id(name)
+        return self._write(lambda work: work.release(name, fence)).job
+
+    def sweep(self) -> int:
+        """Look at the jobs that are due: ring again, or end what nobody will; returns how many."""
+        due = self._storage.read(lambda rows: rows.due(self._clock(), _SWEEP_LIMIT))
+        for name in due:
+            self._write(lambda work, name=name: work.look_after(name))  # type: ignore[misc]
+        return len(due)
+
+    def _write(self, work: Callable[[Bookkeeper], T]) -> T:
+        def attempt(rows: Transaction) -> tuple[T, Effects]:
+            effects = Effects()
+            return work(Bookkeeper(rows, effects, self._clock(), self._policy)), effects
+
+        result, effects = self._storage.write(attempt)
+        for name in dict.fromkeys(effects.changed):
+            self.changes.notify(name)
+        for job in effects.ready:
+            try:
+                self._doorbell.ring(job)
+            except VermeilError as error:
+                _logger.warning("could not ring; the sweeper will", job=job.name, error=str(error))
+        return result
+
+
+def _check_lease(lease: timedelta) -> None:
+    if not timedelta(seconds=1) <= lease <= timedelta(hours=1):
+        raise InvalidInput.for_field(
+            "lease_duration", f"{lease.total_seconds()} s", "is out of range", "use 1 s to 1 h"
+        )

@@ -1,0 +1,18 @@
+"""The suite that every JobClient passes: in memory, over SQL, over the wire.
+
+class TestMine(JobClientSuite):
+    @pytest.fixture
+    def bench(self) -> Bench: ...
+"""
+
+from vermeil_jobs.suite.bench import Bench
+from vermeil_jobs.suite.creating import CreatingSuite
+from vermeil_jobs.suite.ending import EndingSuite
+from vermeil_jobs.suite.following import FollowingSuite
+from vermeil_jobs.suite.working import WorkingSuite
+
+__all__ = ["Bench", "JobClientSuite"]
+
+
+class JobClientSuite(CreatingSuite, WorkingSuite, EndingSuite, FollowingSuite):
+    """Everything a JobClient promises."""
