@@ -5,7 +5,7 @@ import codecs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vermeil_errors import InvalidInput, TooLarge
+from vermeil_errors import InvalidInput, TooLarge, VermeilError
 from vermeil_media import Invalid, check_text, decode_text
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
@@ -92,6 +92,16 @@ def test_form_feeds_and_a_few_stray_controls_are_still_text() -> None:
 def test_a_text_over_the_limit_is_refused_with_both_sizes() -> None:
     with pytest.raises(TooLarge, match=r"has 11 bytes, the limit is 10"):
         decode_text(b"eleven byte", max_bytes=10)
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [(PNG, "binary"), (b"a\0b", "binary"), (b"a\xff", "invalid"), (b"x" * 99, "too_large")],
+)
+def test_errors_say_for_programs_what_the_problem_is(raw: bytes, problem: str) -> None:
+    with pytest.raises(VermeilError) as error:
+        decode_text(raw, max_bytes=50)
+    assert error.value.metadata == {"problem": problem}
 
 
 def test_nothing_is_valid_text() -> None:

@@ -1,6 +1,7 @@
 """Reading files from outside: regular ones only, up to a limit, gzip unpacked on the way.
 
-Every error names the file. What the bytes mean is for the decoders.
+Every error names the file, and says in metadata["problem"] what it is: too_large, missing, unreadable
+or malformed. What the bytes mean is for the decoders.
 """
 
 import gzip
@@ -17,6 +18,7 @@ from vermeil_media.text import DecodedText, Invalid, decode_text
 
 MAX_FILE_BYTES = 1 << 30
 """Default limit on a file, unpacked: 1 GiB."""
+_UNREADABLE = {"problem": "unreadable"}
 
 
 def read_text(path: Path, *, invalid: Invalid = "refuse", max_bytes: int = MAX_FILE_BYTES) -> DecodedText:
@@ -42,7 +44,11 @@ def open_lines(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> Iterator[tuple
         while line := file.readline(max_bytes + 1):
             number += 1
             if len(line) > max_bytes:
-                raise TooLarge(f"line {number:,} is longer than {max_bytes:,} bytes", field=str(path))
+                raise TooLarge(
+                    f"line {number:,} is longer than {max_bytes:,} bytes",
+                    field=str(path),
+                    metadata={"problem": "too_large"},
+                )
             yield number, line.rstrip(b"\r\n")
 
 
@@ -52,15 +58,18 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         # A pipe would block and a device never ends.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InvalidInput("is not a regular file", field=name)
+            raise InvalidInput("is not a regular file", field=name, metadata=_UNREADABLE)
         with path.open("rb") as file:
             packed = path.suffix == ".gz"
             yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
     except FileNotFoundError as error:
-        raise NotFound("does not exist", field=name) from error
+        raise NotFound("does not exist", field=name, metadata={"problem": "missing"}) from error
     except PermissionError as error:
-        raise PermissionDenied("may not be read by this process", field=name) from error
+        raise PermissionDenied("may not be read by this process", field=name, metadata=_UNREADABLE) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidInput(f"is not a whole gzip file: {error}", field=name) from error
+        raise InvalidInput(
+            f"is not a whole gzip file: {error}", field=name, metadata={"problem": "malformed"}
+        ) from error
     except OSError as error:
-        raise Unavailable(f"could not be read: {error.strerror or error}", field=name) from error
+        reason = error.strerror or error
+        raise Unavailable(f"could not be read: {reason}", field=name, metadata=_UNREADABLE) from error

@@ -2,6 +2,7 @@
 
 UTF-8, or UTF-16/32 where a byte order mark or a clear pattern says so; never a guessed single-byte
 encoding. The mark goes, CRLF and CR become LF, nothing else is normalised. Knows no files.
+Errors say in metadata["problem"] what it is: binary, invalid or too_large.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ Invalid = Literal["refuse", "replace", "skip"]
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _FIX = "save it as UTF-8, or let invalid bytes be replaced"
-_NO_BINARY = "leave binary files out"
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,15 @@ def decode_text(
 ) -> DecodedText:
     """Decode a whole document; errors call it `name`. Binary data are refused under every policy."""
     if max_bytes is not None and len(raw) > max_bytes:
-        raise TooLarge(f"has {len(raw):,} bytes, the limit is {max_bytes:,}", field=name)
+        raise TooLarge(
+            f"has {len(raw):,} bytes, the limit is {max_bytes:,}",
+            field=name,
+            metadata={"problem": "too_large"},
+        )
     mark, encoding = byte_order_mark(raw) or (b"", unmarked_utf16(raw) or "utf-8")
     body = raw.removeprefix(mark)
     if encoding == "utf-8" and (reason := binary_reason(body)):
-        raise InvalidInput(f"is not text: {reason}", field=name, fix=_NO_BINARY)
+        raise _binary(reason, name)
     text, num_replaced = _decode(body, encoding, invalid, name)
     _refuse_nul(text, name)
     return DecodedText(_with_line_feeds(text), num_replaced, encoding)
@@ -66,7 +70,12 @@ def _decode(raw: bytes, encoding: str, invalid: Invalid, name: str) -> tuple[str
             problem = (
                 f"byte 0x{raw[error.start]:02x} at offset {error.start:,}, line {line:,}: {error.reason}"
             )
-            raise InvalidInput(f"is not valid {encoding.upper()}: {problem}", field=name, fix=_FIX) from error
+            raise InvalidInput(
+                f"is not valid {encoding.upper()}: {problem}",
+                field=name,
+                fix=_FIX,
+                metadata={"problem": "invalid"},
+            ) from error
     replaced, ignored = raw.decode(encoding, "replace"), raw.decode(encoding, "ignore")
     # A U+FFFD that the text really has is in both.
     num_replaced = replaced.count(_REPLACEMENT) - ignored.count(_REPLACEMENT)
@@ -76,7 +85,16 @@ def _decode(raw: bytes, encoding: str, invalid: Invalid, name: str) -> tuple[str
 def _refuse_nul(text: str, name: str) -> None:
     at = text.find("\0")
     if at >= 0:
-        raise InvalidInput(f"is not text: it has a NUL character at {at:,}", field=name, fix=_NO_BINARY)
+        raise _binary(f"it has a NUL character at {at:,}", name)
+
+
+def _binary(reason: str, name: str) -> InvalidInput:
+    return InvalidInput(
+        f"is not text: {reason}",
+        field=name,
+        fix="leave binary files out",
+        metadata={"problem": "binary"},
+    )
 
 
 def _with_line_feeds(text: str) -> str:
