@@ -4,8 +4,7 @@ A failed call raises an error of vermeil_errors, whether it fails at once, in `.
 middle of a stream. Callers pass `timeout=` to every call; servers refuse calls without.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import grpc
@@ -43,8 +42,10 @@ class _Answer:
         return getattr(self._call, name)
 
     def result(self, timeout: float | None = None) -> Any:
-        with self._decoding():
+        try:
             return self._call.result(timeout)
+        except grpc.RpcError as error:
+            raise decode(error, self._address) from error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         error = self._call.exception(timeout)
@@ -54,13 +55,8 @@ class _Answer:
         return self
 
     def __next__(self) -> Any:
-        with self._decoding():
-            return next(self._call)
-
-    @contextmanager
-    def _decoding(self) -> Iterator[None]:
         try:
-            yield
+            return next(self._call)
         except grpc.RpcError as error:
             raise decode(error, self._address) from error
 

@@ -5,13 +5,15 @@ Handlers raise errors of the tree and know none of this.
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
 from time import perf_counter
 
 import grpc
+from prometheus_client import Histogram
 from vermeil_errors import InvalidInput, Overloaded, Unauthenticated, from_exception
-from vermeil_telemetry import bound, get_logger, histogram, new_request_id, span, traceparent
+from vermeil_telemetry import begin_request, get_logger, histogram, span
 
 from vermeil_rpc.pipeline import Call
 from vermeil_rpc.status import DETAILS_KEY, encode
@@ -19,7 +21,6 @@ from vermeil_rpc.status import DETAILS_KEY, encode
 REQUEST_ID = "x-request-id"
 """Header that names a request in every log."""
 _logger = get_logger(__name__)
-_durations = histogram("rpc_server_seconds", "Duration of calls answered, in seconds.", ["method", "code"])
 
 
 class CallGuard:
@@ -32,72 +33,59 @@ class CallGuard:
 
     @asynccontextmanager
     async def __call__(self, call: Call) -> AsyncIterator[None]:
-        """Watch over one call."""
-        given = call.header(REQUEST_ID) or ""
-        request_id = given if 0 < len(given) <= 128 else new_request_id()
-        with traceparent(call.header("traceparent")), bound(request_id=request_id, method=call.method):
-            async with _observed(call), _errors_encoded(call, request_id):
-                _check_token(call, self._token)
-                _check_deadline(call)
-                with self._slot():
+        """Watch over one call. gRPC runs each in a task of its own, which `begin_request` needs."""
+        started = perf_counter()
+        request_id = begin_request(call.header("traceparent"), call.header(REQUEST_ID), method=call.method)
+        code = "OK"
+        try:
+            self._admit(call)
+            self.num_active += 1
+            try:
+                with span(call.method[1:], **{"rpc.system": "grpc"}):
                     yield
+            finally:
+                self.num_active -= 1
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception as error:
+            code = from_exception(error).grpc_status
+            await _abort(call, error, request_id)
+        finally:
+            seconds = perf_counter() - started
+            _duration(call.method, code).observe(seconds)
+            _logger.debug("call", code=code, seconds=seconds)
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
+    def _admit(self, call: Call) -> None:
+        if self._token is not None:
+            _check_token(call, self._token)
+        if call.context.time_remaining() is None:
+            raise InvalidInput(
+                "the call has no deadline", fix="pass timeout=SECONDS (grpcurl: -max-time SECONDS)"
+            )
         if self.num_active >= self._max_concurrent:
             raise Overloaded(f"{self._max_concurrent} calls are under way already", fix="try again shortly")
-        self.num_active += 1
-        try:
-            yield
-        finally:
-            self.num_active -= 1
 
 
-@asynccontextmanager
-async def _observed(call: Call) -> AsyncIterator[None]:
-    started = perf_counter()
-    try:
-        with span(call.method.removeprefix("/"), **{"rpc.system": "grpc"}):
-            yield
-    except asyncio.CancelledError:
-        call.code = "CANCELLED"
-        raise
-    finally:
-        seconds = perf_counter() - started
-        _durations.labels(call.method, call.code).observe(seconds)
-        _logger.debug("call", code=call.code, seconds=round(seconds, 6))
-
-
-@asynccontextmanager
-async def _errors_encoded(call: Call, request_id: str) -> AsyncIterator[None]:
-    try:
-        yield
-    except grpc.aio.AbortError:
-        call.code = "ABORTED"
-        raise
-    except Exception as raised:
-        error = from_exception(raised)
-        call.code = error.grpc_status
-        if error.http_status >= 500 and not error.retryable:
-            _logger.exception("call failed", reason=error.reason)
-        else:
-            _logger.info("call refused", reason=error.reason, error=str(error))
-        status = encode(error, request_id)
-        details = ((DETAILS_KEY, status.SerializeToString()),)
-        await call.context.abort(grpc.StatusCode[error.grpc_status], status.message, details)
-
-
-def _check_token(call: Call, token: str | None) -> None:
-    if token is None:
-        return
+def _check_token(call: Call, token: str) -> None:
     given = (call.header("authorization") or "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode(), token.encode()):
         problem = "the service token is wrong" if given else "the call carries no service token"
         raise Unauthenticated(problem, fix="give both sides the same VERMEIL_SERVICE_TOKEN")
 
 
-def _check_deadline(call: Call) -> None:
-    if call.context.time_remaining() is None:
-        raise InvalidInput(
-            "the call has no deadline", fix="pass timeout=SECONDS (grpcurl: -max-time SECONDS)"
-        )
+async def _abort(call: Call, raised: Exception, request_id: str) -> None:
+    error = from_exception(raised)
+    if error.http_status >= 500 and not error.retryable:
+        _logger.error("call failed", reason=error.reason, exc_info=raised)
+    else:
+        _logger.info("call refused", reason=error.reason, error=str(error))
+    status = encode(error, request_id)
+    details = ((DETAILS_KEY, status.SerializeToString()),)
+    await call.context.abort(grpc.StatusCode[error.grpc_status], status.message, details)
+
+
+@cache
+def _duration(method: str, code: str) -> Histogram:
+    durations = histogram("rpc_server_seconds", "Duration of calls answered, in seconds.", ["method", "code"])
+    return durations.labels(method, code)

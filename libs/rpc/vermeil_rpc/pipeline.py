@@ -20,7 +20,7 @@ EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 """Methods of standard tools, which send neither tokens nor, often, deadlines."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Call:
     """One call on the server's side."""
 
@@ -28,8 +28,6 @@ class Call:
     """Full name, such as "/vermeil.job.v1.JobService/GetJob"."""
     context: Context
     """gRPC's own view of it."""
-    code: str = "OK"
-    """Name of the status it ended with."""
 
     def header(self, name: str) -> str | None:
         """Value of a header of the request, in lower-case; None if absent or binary."""

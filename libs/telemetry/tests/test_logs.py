@@ -89,6 +89,17 @@ def test_a_traceback_stays_on_one_line(stream: io.StringIO) -> None:
     assert "ValueError: invalid literal" in line["exception"]
 
 
+def test_an_exception_handed_over_is_written_with_its_traceback(stream: io.StringIO) -> None:
+    configure("x", stream=stream)
+    try:
+        int("missing")
+    except ValueError as caught:
+        error = caught
+    get_logger("a").error("it broke", exc_info=error)
+    assert "line" in _lines(stream)[0]["exception"]
+    assert "ValueError: invalid literal" in _lines(stream)[0]["exception"]
+
+
 def test_secrets_are_never_written(stream: io.StringIO) -> None:
     configure("x", stream=stream)
     get_logger("a").info("calling", token="hunter2", api_key="hunter2")

@@ -1,5 +1,6 @@
 """Trace context travels, and spans are exported only when asked for."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from vermeil_telemetry import (
+    begin_request,
     bound,
     current_request_id,
     current_traceparent,
@@ -54,6 +56,20 @@ def test_the_bound_request_id_is_the_current_one() -> None:
     with bound(request_id="r1"):
         assert current_request_id() == "r1"
     assert current_request_id() != "r1"
+
+
+def test_a_task_that_serves_a_request_carries_its_ids_and_no_other_task_does() -> None:
+    async def serve(header: str | None, request_id: str | None) -> tuple[str, str, str]:
+        return begin_request(header, request_id), current_request_id(), current_traceparent()
+
+    async def both() -> list[tuple[str, str, str]]:
+        return list(await asyncio.gather(serve(SAMPLED, "r1"), serve(None, "x" * 129)))
+
+    first, second = asyncio.run(both())
+    assert first == ("r1", "r1", SAMPLED)
+    assert re.fullmatch("[0-9a-f]{16}", second[0])
+    assert second[0] == second[1]
+    assert second[2] != SAMPLED
 
 
 def test_a_span_changes_nothing_while_tracing_is_off() -> None:

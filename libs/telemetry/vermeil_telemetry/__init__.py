@@ -5,6 +5,7 @@ from typing import Literal, TextIO
 from vermeil_telemetry.logs import Logger, bound, configure_logs, get_logger
 from vermeil_telemetry.metrics import MetricsServer, counter, gauge, histogram, start_metrics_server
 from vermeil_telemetry.trace import (
+    begin_request,
     current_request_id,
     current_traceparent,
     new_request_id,
@@ -16,6 +17,7 @@ from vermeil_telemetry.trace import (
 __all__ = [
     "Logger",
     "MetricsServer",
+    "begin_request",
     "bound",
     "configure",
     "counter",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from structlog.contextvars import get_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from vermeil_telemetry.logs import bound
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SAMPLED_FRACTION = 0.05
 """Part of new traces that is exported where tracing is on."""
 
+_MAX_REQUEST_ID = 128
 _PATTERN = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _current: ContextVar[str | None] = ContextVar("vermeil_traceparent", default=None)
 _spans: "Spans | None" = None
@@ -49,6 +50,18 @@ def traceparent(value: str | None) -> Iterator[str]:
     header = value if value and _is_valid(value) else _fresh()
     with _entered(header):
         yield header
+
+
+def begin_request(header: str | None, request_id: str | None, **fields: object) -> str:
+    """Make the current task serve one request, to its end; gives the id it goes by.
+
+    For servers that run each request in a task of its own: nothing has to be undone.
+    """
+    header = header if header and _is_valid(header) else _fresh()
+    chosen = request_id if request_id and len(request_id) <= _MAX_REQUEST_ID else new_request_id()
+    _current.set(header)
+    bind_contextvars(trace_id=header[3:35], request_id=chosen, **fields)
+    return chosen
 
 
 @contextmanager
@@ -79,7 +92,7 @@ def use_spans(spans: "Spans | None") -> None:
 def _entered(header: str) -> Iterator[None]:
     token = _current.set(header)
     try:
-        with bound(trace_id=header.split("-")[1]):
+        with bound(trace_id=header[3:35]):
             yield
     finally:
         _current.reset(token)
