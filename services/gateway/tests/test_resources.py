@@ -1,0 +1,159 @@
+"""Vermeil's own resources: jobs, datasets, models, and starting work."""
+
+from typing import Any
+
+import pytest
+from vermeil.training.v1.recipe_pb2 import Recipe
+from vermeil_gateway.fakes import DIGEST
+from vermeil_gateway.testing import Running
+
+STARTS = [
+    ("/v1/ingestions", {"spec": {"dataset": "datasets/x", "sources": [{"uri": "/data"}]}}),
+    (
+        "/v1/trainings",
+        {"recipe": {"name": "x", "model": {"size": "nano"}, "data": {"dataset": "datasets/x"}}},
+    ),
+    ("/v1/evaluations", {"spec": {"model": "models/x", "task": "perplexity"}}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), STARTS)
+def test_work_is_started_as_a_job_that_shows_its_spec(
+    gateway: Running, path: str, body: dict[str, Any]
+) -> None:
+    answer = gateway.http.post(path, json=body)
+    assert answer.status_code == 202
+    job = answer.json()["job"]
+    assert job["state"] == "JOB_STATE_PENDING"
+    assert job["spec"]["@type"].startswith("type.googleapis.com/vermeil.")
+    assert gateway.http.get(f"/v1/{job['name']}").json() == job
+
+
+@pytest.mark.parametrize(("path", "body"), STARTS)
+def test_the_same_id_starts_the_same_job(gateway: Running, path: str, body: dict[str, Any]) -> None:
+    def start(**how: Any) -> str:
+        return gateway.http.post(path, **how).json()["job"]["name"]
+
+    by_header = start(json=body, headers={"idempotency-key": "once"})
+    assert start(json={**body, "request_id": "once"}) == by_header
+    assert start(json=body) != start(json=body)
+
+
+def test_two_different_ids_are_refused(gateway: Running) -> None:
+    path, body = STARTS[0]
+    answer = gateway.http.post(path, json={**body, "request_id": "a"}, headers={"idempotency-key": "b"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "request_id"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "named"),
+    [
+        ({"model": {"wdith": 3}}, "recipe.model.wdith"),
+        ({"model": {"width": "wide"}}, "recipe.model.width"),
+        ({"run": {"steps": 1.5}}, "recipe.run.steps"),
+        ({"run": {"steps": 10**12}}, "recipe.run.steps"),
+        ({"run": {"compile": "yes"}}, "recipe.run.compile"),
+        ({"run": []}, "recipe.run"),
+    ],
+)
+def test_a_wrong_field_of_a_recipe_is_named_by_its_path(
+    gateway: Running, recipe: dict[str, Any], named: str
+) -> None:
+    answer = gateway.http.post("/v1/trainings", json={"recipe": recipe})
+    if named == "recipe.run":
+        assert answer.status_code == 202  # protobuf reads an empty list as an empty message
+        return
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == named
+
+
+def test_both_spellings_of_a_field_are_read_and_the_contract_s_is_written(gateway: Running) -> None:
+    body = {"recipe": {"name": "x", "run": {"batchSize": 3}}}
+    spec = gateway.http.post("/v1/trainings", json=body).json()["job"]["spec"]
+    assert spec["run"]["batch_size"] == 3
+
+
+def test_jobs_are_listed_filtered_and_cancelled(gateway: Running) -> None:
+    for number in range(3):
+        gateway.backends.jobs.start("vermeil.trainer.v1.train", Recipe(name="x"), str(number))
+    assert len(gateway.http.get("/v1/jobs").json()["jobs"]) == 3
+    cancelled = gateway.http.post("/v1/jobs/2/cancel").json()
+    assert cancelled["state"] == "JOB_STATE_CANCELLED"
+    listed = gateway.http.get("/v1/jobs", params={"state": "JOB_STATE_CANCELLED"}).json()["jobs"]
+    assert [job["name"] for job in listed] == ["jobs/2"]
+    assert gateway.http.post("/v1/jobs/2/cancel").status_code == 409
+
+
+def test_the_log_of_a_job_comes_in_order(gateway: Running) -> None:
+    gateway.backends.jobs.start("k", Recipe(), "r")
+    lines = gateway.http.get("/v1/jobs/1/logs").json()["lines"]
+    assert [line["text"] for line in lines] == ["begun", "done"]
+
+
+def test_datasets_come_page_by_page_with_their_versions(gateway: Running) -> None:
+    first = gateway.http.get("/v1/datasets", params={"page_size": 1}).json()
+    second = gateway.http.get(
+        "/v1/datasets", params={"page_size": 1, "page_token": first["next_page_token"]}
+    ).json()
+    names = [page["datasets"][0]["name"] for page in (first, second)]
+    assert names == ["datasets/peps", "datasets/tinyshakespeare"]
+    assert second["next_page_token"] == ""
+    versions = gateway.http.get("/v1/datasets/peps/versions").json()["versions"]
+    assert versions[0]["card"] == {"licence": "CC0-1.0"}
+    assert gateway.http.get("/v1/datasets/peps/versions/1").json() == versions[0]
+    assert gateway.http.get("/v1/datasets/peps").json()["latest_version"] == "datasets/peps/versions/1"
+
+
+def test_models_are_listed_in_openai_s_shape_over_all_pages(gateway: Running) -> None:
+    body = gateway.http.get("/v1/models").json()
+    assert body["object"] == "list"
+    (model,) = body["data"]
+    assert (model["id"], model["object"], model["owned_by"]) == ("vermeil-nano", "model", "default")
+    assert model["version"] == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "id_", "version"),
+    [
+        ("vermeil-nano", "vermeil-nano", 3),
+        ("vermeil-nano@2", "vermeil-nano@2", 2),
+        ("models/vermeil-nano", "vermeil-nano", 3),
+        ("models/vermeil-nano/versions/2", "vermeil-nano@2", 2),
+    ],
+)
+def test_a_model_is_found_by_all_its_names(gateway: Running, asked: str, id_: str, version: int) -> None:
+    model = gateway.http.get(f"/v1/models/{asked}").json()
+    assert (model["id"], model["version"], model["digest"]) == (id_, version, DIGEST)
+
+
+def test_an_unknown_model_or_version_is_a_404(gateway: Running) -> None:
+    for name in ("nobody", "vermeil-nano@4", "Not a name"):
+        assert gateway.http.get(f"/v1/models/{name}").status_code == 404
+
+
+def test_versions_of_a_model_come_with_all_the_registry_knows(gateway: Running) -> None:
+    versions = gateway.http.get("/v1/model-versions/vermeil-nano").json()["versions"]
+    assert [version["name"].rpartition("/")[2] for version in versions] == ["3", "2", "1"]
+    assert gateway.http.get("/v1/model-versions/vermeil-nano/2").json() == versions[1]
+    assert versions[0]["artifact"]["num_bytes"] == str(2**33)
+
+
+def test_what_can_be_started_is_listed(gateway: Running) -> None:
+    assert gateway.http.get("/v1/evaluation-tasks").json()["tasks"][0]["name"] == "perplexity"
+    assert gateway.http.get("/v1/recipes").json()["recipes"][0]["name"] == "nano"
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("pagesize=3", "pagesize"),
+        ("page_size=1001", "page_size"),
+        ("page_size=x", "page_size"),
+        ("state=DONE", "state"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_name(gateway: Running, query: str, named: str) -> None:
+    answer = gateway.http.get(f"/v1/jobs?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == named

@@ -1,0 +1,108 @@
+"""A client that goes away stops the work, at once and everywhere."""
+
+import asyncio
+import json
+import socket
+from time import perf_counter
+from urllib.parse import urlsplit
+
+import pytest
+from vermeil.job.v1.job_pb2 import JobState
+from vermeil.training.v1.recipe_pb2 import Recipe
+from vermeil_gateway.disconnect import kept_alive
+from vermeil_gateway.testing import Running, eventually
+
+
+def request_and_leave(url: str, path: str, body: dict[str, object] | None, *, after: bytes) -> None:
+    """Send a request, read until `after` came, close the connection."""
+    place = urlsplit(url)
+    data = json.dumps(body).encode() if body is not None else b""
+    head = (
+        f"{'POST' if body is not None else 'GET'} {path} HTTP/1.1\r\nhost: {place.netloc}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    )
+    with socket.create_connection((place.hostname, place.port), timeout=5) as connection:
+        connection.sendall(head.encode() + data)
+        seen = b""
+        while after and after not in seen:
+            piece = connection.recv(4096)
+            assert piece, seen
+            seen += piece
+        if not after:
+            connection.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+
+
+CHAT = {"model": "vermeil-nano", "messages": [{"role": "user", "content": "wait"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {**CHAT, "stream": True}),
+        ("/v1/completions", {"model": "vermeil-nano", "prompt": "wait", "stream": True}),
+        ("/v1/completions", {"model": "vermeil-nano", "prompt": ["wait", "wait"], "stream": True}),
+    ],
+)
+def test_leaving_a_stream_cancels_the_call_at_once(
+    gateway: Running, path: str, body: dict[str, object]
+) -> None:
+    request_and_leave(gateway.url, path, body, after=b"Hello")
+    left = perf_counter()
+    eventually(lambda: gateway.backends.generation.num_active == 0)
+    assert perf_counter() - left < 0.5
+
+
+def test_leaving_before_a_whole_answer_cancels_the_call_too(gateway: Running) -> None:
+    request_and_leave(gateway.url, "/v1/chat/completions", CHAT, after=b"")
+    eventually(lambda: gateway.backends.generation.num_active == 0)
+
+
+def test_a_failing_prompt_stops_its_neighbours(gateway: Running) -> None:
+    assert gateway.complete(prompt=["wait", "fail"]).status_code == 400
+    eventually(lambda: gateway.backends.generation.num_active == 0)
+
+
+def test_a_watched_job_tells_every_change_and_ends_with_the_last(gateway: Running) -> None:
+    jobs = gateway.backends.jobs
+    job = jobs.start("vermeil.trainer.v1.train", Recipe(name="x"), "r")
+    states = []
+    with gateway.http.stream("GET", f"/v1/{job.name}/events") as answer:
+        lines = (line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: "))
+        states.append(json.loads(next(lines))["state"])
+        gateway.run(jobs.change(job.name, state=JobState.JOB_STATE_RUNNING))
+        states.append(json.loads(next(lines))["state"])
+        gateway.run(jobs.change(job.name, state=JobState.JOB_STATE_SUCCEEDED))
+        states += [json.loads(line)["state"] for line in lines]
+    assert states == ["JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_SUCCEEDED"]
+
+
+def test_leaving_a_watch_ends_it_behind_the_gateway(gateway: Running) -> None:
+    job = gateway.backends.jobs.start("k", Recipe(), "r")
+    request_and_leave(gateway.url, f"/v1/{job.name}/events", None, after=b"PENDING")
+    eventually(lambda: gateway.backends.jobs.num_watching == 0)
+
+
+def test_watching_an_unknown_job_is_a_plain_404(gateway: Running) -> None:
+    assert gateway.http.get("/v1/jobs/none/events").status_code == 404
+
+
+def test_an_idle_stream_says_that_it_lives_and_ends_when_the_process_stops() -> None:
+    async def follow() -> list[bytes]:
+        stopping = asyncio.Event()
+
+        async def events():
+            yield b"one"
+            await asyncio.Event().wait()
+
+        seen = []
+        async for item in kept_alive(events(), stopping, seconds=0.01):
+            seen.append(item)
+            if len(seen) == 3:
+                stopping.set()
+        return seen
+
+    seen = asyncio.run(asyncio.wait_for(follow(), 5))
+    assert seen[0] == b"one"
+    assert set(seen[1:]) == {b": still here\n\n"}

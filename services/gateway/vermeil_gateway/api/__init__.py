@@ -1,0 +1,15 @@
+"""Routes, one file for each family: HTTP in, one call to a service, HTTP out."""
+
+from fastapi import APIRouter
+
+from vermeil_gateway.api import chat, completions, datasets, health, jobs, models, work
+
+ROUTERS: tuple[APIRouter, ...] = (
+    chat.router,
+    completions.router,
+    models.router,
+    datasets.router,
+    jobs.router,
+    work.router,
+    health.router,
+)

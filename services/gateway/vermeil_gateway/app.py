@@ -1,0 +1,37 @@
+"""The application: routes, and the layers around them."""
+
+import asyncio
+
+from fastapi import Depends, FastAPI
+
+from vermeil_gateway import problems
+from vermeil_gateway.api import ROUTERS
+from vermeil_gateway.api.shared import refuse_unknown_parameters
+from vermeil_gateway.clients import Clients
+from vermeil_gateway.docs import install_docs
+from vermeil_gateway.guard import Guarded
+from vermeil_gateway.observe import Observed
+from vermeil_gateway.settings import GatewaySettings
+
+
+def create_app(settings: GatewaySettings, clients: Clients) -> FastAPI:
+    """The gateway as an ASGI application; whoever made `clients` closes them."""
+    settings.require_keys_outside()
+    app = FastAPI(
+        title="Vermeil",
+        version="1",
+        summary="OpenAI-compatible answers, and Vermeil's datasets, models and jobs.",
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(refuse_unknown_parameters)],
+    )
+    app.state.settings = settings
+    app.state.clients = clients
+    app.state.stopping = asyncio.Event()
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    install_docs(app)
+    app.add_middleware(Guarded, settings=settings)
+    app.add_middleware(Observed)
+    return app

@@ -1,0 +1,135 @@
+"""Work that ends when the client goes away: nobody should compute an answer that nobody reads.
+
+ASGI says so with an `http.disconnect` message, which someone must wait for while the work runs.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from vermeil_errors import Cancelled
+
+from vermeil_gateway.problems import known, problem
+
+Result = TypeVar("Result")
+
+KEEP_ALIVE_SECONDS = 15.0
+"""An idle stream says something this often, so that proxies keep it open."""
+
+
+async def until_disconnect(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`, which is cancelled at once when the client goes away."""
+    task = asyncio.ensure_future(work)
+    if not await _finished_first(task, request.receive):
+        raise Cancelled("the client went away")
+    return task.result()
+
+
+class EventStream(Response):
+    """Server-sent events, which end as soon as the client goes away.
+
+    Args:
+        events: What to send.
+        close: Called in every case at the end, also where no event was ever sent.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._events = events
+        self._close = close
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI
+        sending = asyncio.ensure_future(self._send_all(send))
+        try:
+            if await _finished_first(sending, receive):
+                sending.result()
+        finally:
+            if self._close:
+                await self._close()
+
+    async def _send_all(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(_told(self._events)) as events:
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def event(data: object) -> bytes:
+    """One server-sent event with JSON data."""
+    return b"data: %s\n\n" % json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+DONE = b"data: [DONE]\n\n"
+"""How OpenAI's streams end."""
+
+
+async def kept_alive(
+    events: AsyncIterator[bytes], stopping: asyncio.Event, seconds: float = KEEP_ALIVE_SECONDS
+) -> AsyncGenerator[bytes, None]:
+    """The same events, with a comment whenever none came for a while; ends when the process stops."""
+    stop = asyncio.ensure_future(stopping.wait())
+    following = asyncio.ensure_future(_next(events))
+    try:
+        while True:
+            await asyncio.wait({following, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if stop.done():
+                return
+            if not following.done():
+                yield b": still here\n\n"
+                continue
+            if (item := following.result()) is None:
+                return
+            following = asyncio.ensure_future(_next(events))
+            yield item
+    finally:
+        await _stopped(following)
+        await _stopped(stop)
+
+
+async def _told(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """An error after the first byte cannot change the status any more: it becomes the last event."""
+    async with aclosing(events):
+        try:
+            async for item in events:
+                yield item
+        except Exception as error:  # the edge of the process
+            yield event(problem(known(error)))
+
+
+async def _next(events: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(events, None)
+
+
+async def _finished_first(task: "asyncio.Future[Any]", receive: Receive) -> bool:
+    """Whether the task ended before the client left; if not, it is cancelled."""
+    watch = asyncio.ensure_future(_client_left(receive))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        finished = task.done()
+    finally:
+        await _stopped(watch)
+        if not task.done():
+            await _stopped(task)
+    return finished
+
+
+async def _client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stopped(task: "asyncio.Future[Any]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,103 @@
+"""A generator that knows its answer by heart."""
+
+# ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from vermeil.content.v1.content_pb2 import Part
+from vermeil.generation.v1 import generation_service_pb2 as generation
+from vermeil.generation.v1.generation_pb2 import FinishReason, TokenLogprob, TopLogprob, Usage
+from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
+from vermeil_errors import InvalidInput, NotFound, VermeilError
+
+from vermeil_gateway.fakes.registry import MODEL, VERSION
+
+PROMPT_TOKENS = 5
+"""Counted for every prompt."""
+
+
+class FakeGeneration(GenerationServiceServicer):
+    """Says the same words to every prompt, one a piece; to `wait` it hangs, to `fail` it fails midway."""
+
+    def __init__(self, words: tuple[str, ...] = ("Hello", ",", " world")) -> None:
+        self.words = words
+        self.requests: list[generation.GenerateRequest] = []
+        self.headers: list[dict[str, str]] = []
+        self.num_active = 0
+        self.refusal: VermeilError | None = None
+
+    async def Generate(
+        self, request: generation.GenerateRequest, context: Any
+    ) -> AsyncIterator[generation.GenerateResponse]:
+        """The words."""
+        self.requests.append(request)
+        self.headers.append(dict(context.invocation_metadata() or ()))
+        if self.refusal is not None:
+            raise self.refusal
+        if request.model not in (MODEL, VERSION):
+            raise NotFound("no such model", field="model", value=request.model)
+        num_choices = request.num_choices or 1
+        self.num_active += 1
+        try:
+            for choice in range(num_choices):
+                async for piece in self._choice(choice, request):
+                    yield piece
+                last = generation.GenerateResponse(
+                    choice=choice, finish_reason=FinishReason.FINISH_REASON_STOP
+                )
+                if choice == num_choices - 1:
+                    spoken = len(self.words) * num_choices
+                    last.usage.CopyFrom(Usage(prompt_tokens=PROMPT_TOKENS, completion_tokens=spoken))
+                yield last
+        finally:
+            self.num_active -= 1
+
+    async def _choice(
+        self, choice: int, request: generation.GenerateRequest
+    ) -> AsyncIterator[generation.GenerateResponse]:
+        prompt = _prompt(request)
+        words = [prompt, *self.words] if request.echo else list(self.words)
+        offset = 0 if request.echo else len(prompt)
+        for place, word in enumerate(words):
+            piece = generation.GenerateResponse(choice=choice, delta=Part(text=word))
+            if choice == place == 0:
+                piece.model = VERSION
+            if request.HasField("num_logprobs"):
+                first_of_all = request.echo and place == 0
+                piece.tokens.append(_token(place, word, offset, request.num_logprobs, first_of_all))
+            offset += len(word)
+            yield piece
+            if prompt == "wait":
+                await asyncio.Event().wait()
+            if prompt == "fail":
+                raise InvalidInput("the fake was asked to fail")
+
+    async def LoadModel(self, request: generation.LoadModelRequest, context: Any) -> Any:
+        """Nothing to load."""
+        return generation.LoadModelResponse()
+
+    async def UnloadModel(self, request: generation.UnloadModelRequest, context: Any) -> Any:
+        """Nothing to unload."""
+        return generation.UnloadModelResponse()
+
+    async def ListLoadedModels(self, request: generation.ListLoadedModelsRequest, context: Any) -> Any:
+        """Nothing is loaded."""
+        return generation.ListLoadedModelsResponse()
+
+
+def _prompt(request: generation.GenerateRequest) -> str:
+    match request.WhichOneof("input"):
+        case "conversation":
+            return request.conversation.messages[-1].parts[0].text
+        case "tokens":
+            return " ".join(map(str, request.tokens.ids))
+    return request.prompt
+
+
+def _token(place: int, word: str, offset: int, num_top: int, first: bool) -> TokenLogprob:
+    likely = [TopLogprob(id=100 + rank, text=f"<{rank}>", logprob=-0.1 - rank) for rank in range(num_top)]
+    return TokenLogprob(
+        id=place, text=word, offset=offset, logprob=None if first else -0.5, top=() if first else likely
+    )

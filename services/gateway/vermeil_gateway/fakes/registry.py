@@ -1,0 +1,102 @@
+"""A registry with one model of three versions and two datasets."""
+
+# ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from vermeil.artifact.v1.artifact_pb2 import ArtifactRef
+from vermeil.registry.v1 import registry_service_pb2 as registry
+from vermeil.registry.v1.dataset_pb2 import Dataset, DatasetVersion
+from vermeil.registry.v1.model_pb2 import Model, ModelVersion
+from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
+from vermeil_errors import NotFound
+
+MODEL = "models/vermeil-nano"
+VERSION = f"{MODEL}/versions/3"
+DIGEST = "sha256:" + "5" * 64
+
+_THEN = Timestamp(seconds=1_800_000_000)
+
+
+class FakeRegistry(RegistryServiceServicer):
+    """Answers what the gateway asks of the registry."""
+
+    async def ListModels(self, request: registry.ListModelsRequest, context: Any) -> Any:
+        """The one model, on the second of two pages."""
+        if not request.page_token:
+            return registry.ListModelsResponse(next_page_token="2")  # noqa: S106 a page
+        return registry.ListModelsResponse(models=[_model()])
+
+    async def GetModel(self, request: registry.GetModelRequest, context: Any) -> Any:
+        """The one model."""
+        if request.name != MODEL:
+            raise NotFound("no such model", field="model", value=request.name)
+        return registry.GetModelResponse(model=_model())
+
+    async def GetModelVersion(self, request: registry.GetModelVersionRequest, context: Any) -> Any:
+        """One of its three versions."""
+        line, _, version = request.name.partition("/versions/")
+        if line != MODEL or int(version or "3") > 3:
+            raise NotFound("no such model", field="model", value=request.name)
+        return registry.GetModelVersionResponse(version=_version(int(version or "3")))
+
+    async def ListModelVersions(self, request: registry.ListModelVersionsRequest, context: Any) -> Any:
+        """All three, newest first."""
+        if request.model != MODEL:
+            raise NotFound("no such model", field="model", value=request.model)
+        return registry.ListModelVersionsResponse(versions=[_version(number) for number in (3, 2, 1)])
+
+    async def ListDatasets(self, request: registry.ListDatasetsRequest, context: Any) -> Any:
+        """Two datasets, one a page if asked so."""
+        names = ["datasets/peps", "datasets/tinyshakespeare"]
+        start = int(request.page_token or "0")
+        end = start + (request.page_size or 100)
+        found = [_dataset(name) for name in names[start:end]]
+        return registry.ListDatasetsResponse(
+            datasets=found, next_page_token=str(end) if end < len(names) else ""
+        )
+
+    async def GetDataset(self, request: registry.GetDatasetRequest, context: Any) -> Any:
+        """A dataset."""
+        return registry.GetDatasetResponse(dataset=_dataset(request.name))
+
+    async def GetDatasetVersion(self, request: registry.GetDatasetVersionRequest, context: Any) -> Any:
+        """A version of it."""
+        return registry.GetDatasetVersionResponse(version=_dataset_version(request.name))
+
+    async def ListDatasetVersions(self, request: registry.ListDatasetVersionsRequest, context: Any) -> Any:
+        """Its only version."""
+        version = _dataset_version(f"{request.dataset}/versions/1")
+        return registry.ListDatasetVersionsResponse(versions=[version])
+
+
+def _model() -> Model:
+    return Model(
+        name=MODEL,
+        description="a small one",
+        owner="owners/default",
+        latest_version=VERSION,
+        create_time=_THEN,
+    )
+
+
+def _version(number: int) -> ModelVersion:
+    return ModelVersion(
+        name=f"{MODEL}/versions/{number}",
+        artifact=ArtifactRef(digest=DIGEST, kind="model", num_bytes=2**33),
+        job="jobs/1",
+        create_time=_THEN,
+    )
+
+
+def _dataset(name: str) -> Dataset:
+    return Dataset(name=name, owner="owners/default", latest_version=f"{name}/versions/1", create_time=_THEN)
+
+
+def _dataset_version(name: str) -> DatasetVersion:
+    version = DatasetVersion(
+        name=name, artifact=ArtifactRef(digest=DIGEST, kind="dataset", num_bytes=1), create_time=_THEN
+    )
+    version.card.update({"licence": "CC0-1.0"})
+    return version

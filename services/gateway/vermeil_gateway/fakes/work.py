@@ -1,0 +1,46 @@
+"""Ingest, trainer and evaluator, as far as starting a job goes."""
+
+# ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
+
+from typing import Any
+
+from vermeil.evaluation.v1 import evaluation_service_pb2 as evaluation
+from vermeil.evaluation.v1.evaluation_pb2 import Task
+from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceServicer
+from vermeil.ingest.v1 import ingest_service_pb2 as ingest
+from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
+from vermeil.training.v1 import training_service_pb2 as training
+from vermeil.training.v1.recipe_pb2 import Recipe
+from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceServicer
+
+from vermeil_gateway.fakes.jobs import FakeJobs
+
+
+class FakeWork(IngestServiceServicer, TrainingServiceServicer, EvaluationServiceServicer):
+    """Starts jobs that nobody works on."""
+
+    def __init__(self, jobs: FakeJobs) -> None:
+        self._jobs = jobs
+
+    async def StartIngest(self, request: ingest.StartIngestRequest, context: Any) -> Any:
+        """A pending job."""
+        job = self._jobs.start("vermeil.ingest.v1.ingest", request.spec, request.request_id)
+        return ingest.StartIngestResponse(job=job)
+
+    async def StartTraining(self, request: training.StartTrainingRequest, context: Any) -> Any:
+        """A pending job."""
+        job = self._jobs.start("vermeil.trainer.v1.train", request.recipe, request.request_id)
+        return training.StartTrainingResponse(job=job)
+
+    async def ListRecipes(self, request: training.ListRecipesRequest, context: Any) -> Any:
+        """One recipe."""
+        return training.ListRecipesResponse(recipes=[Recipe(name="nano")])
+
+    async def StartEvaluation(self, request: evaluation.StartEvaluationRequest, context: Any) -> Any:
+        """A pending job."""
+        job = self._jobs.start("vermeil.evaluator.v1.evaluate", request.spec, request.request_id)
+        return evaluation.StartEvaluationResponse(job=job)
+
+    async def ListTasks(self, request: evaluation.ListTasksRequest, context: Any) -> Any:
+        """One task."""
+        return evaluation.ListTasksResponse(tasks=[Task(name="perplexity", version=1)])

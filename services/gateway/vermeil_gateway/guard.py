@@ -1,0 +1,133 @@
+"""Who may enter, and how much they may bring: keys, hosts, bodies.
+
+A body is read here, whole, so that its size and the time it takes are bounded in one place.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from vermeil_errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidInput,
+    PermissionDenied,
+    TooLarge,
+    Unauthenticated,
+    VermeilError,
+)
+
+from vermeil_gateway.problems import problem_response
+from vermeil_gateway.settings import GatewaySettings
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+"""What everyone may read: it tells nothing about anybody's data."""
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class Guarded:
+    """Lets a request in, with its body, or answers why not."""
+
+    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+        self._app = app
+        self._keys = [_digest(key.encode()) for key in settings.api_keys]
+        self._hosts = _LOCAL_HOSTS | {settings.http_bind.rpartition(":")[0].lower()}
+        self._max_bytes = settings.gateway_max_body_bytes
+        self._seconds = settings.gateway_body_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            self._check_caller(scope["path"], headers)
+            if scope["method"] in _WITH_BODY:
+                receive = _replayed(await self._body(headers, receive), receive)
+        except VermeilError as error:
+            await problem_response(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _check_caller(self, path: str, headers: Headers) -> None:
+        if not self._keys:
+            _check_host(headers.get("host", ""), self._hosts)
+        elif path not in OPEN_PATHS:
+            _check_key(headers.get("authorization", ""), self._keys)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            raise self._too_large(int(length))
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._read(receive)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"the request's body took longer than {self._seconds:g} s") from error
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if body and kind != "application/json":
+            raise InvalidInput.for_field(
+                "content-type", kind, "is not supported", "send JSON as application/json"
+            )
+        return body
+
+    async def _read(self, receive: Receive) -> bytes:
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Cancelled("the client went away")
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._max_bytes:
+                raise self._too_large(len(body))
+        return bytes(body)
+
+    def _too_large(self, num_bytes: int) -> TooLarge:
+        return TooLarge(
+            f"a body of {num_bytes} bytes or more is over the limit of {self._max_bytes}",
+            fix="send less, or raise VERMEIL_GATEWAY_MAX_BODY_BYTES",
+        )
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
+
+
+def _check_host(host: str, allowed: frozenset[str]) -> None:
+    """Without keys only this machine may ask, and no page of a browser that was led here by a name."""
+    name = host.lower()
+    if not name.endswith("]"):
+        name = name.rpartition(":")[0] or name
+    if name not in allowed:
+        raise PermissionDenied(
+            "this gateway has no keys and answers to local names only",
+            field="host",
+            value=host,
+            fix="call 127.0.0.1, or set VERMEIL_API_KEYS",
+        )
+
+
+def _check_key(authorization: str, keys: Iterable[bytes]) -> None:
+    scheme, _, key = authorization.partition(" ")
+    given = _digest(key.strip().encode("latin-1"))
+    matches = [hmac.compare_digest(given, each) for each in keys]
+    if scheme.lower() != "bearer" or not any(matches):
+        problem = "wrong API key" if authorization else "no API key"
+        raise Unauthenticated(
+            problem, fix="send the header Authorization: Bearer and a key of VERMEIL_API_KEYS"
+        )
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,1 @@
+"""OpenAI's HTTP shapes of chat and completions, both ways."""

@@ -1,0 +1,95 @@
+"""What both kinds of answers have in common: usage, reasons to end, the envelope."""
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vermeil.generation.v1.generation_pb2 import FinishReason, TokenLogprob, Usage
+from vermeil.generation.v1.generation_service_pb2 import GenerateResponse
+
+Json = dict[str, Any]
+
+Indexed = tuple[int, GenerateResponse]
+"""A piece with the number of its choice among those of all prompts."""
+
+_REASONS: Mapping[FinishReason.ValueType, str | None] = {
+    FinishReason.FINISH_REASON_UNSPECIFIED: None,
+    FinishReason.FINISH_REASON_STOP: "stop",
+    FinishReason.FINISH_REASON_LENGTH: "length",
+}
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What every chunk of one answer repeats."""
+
+    id: str
+    """Such as "chatcmpl-" and the request id."""
+    kind: str
+    """OpenAI's name of it, such as "chat.completion"."""
+    model: str
+    """The version that answers, such as "vermeil-nano@3"."""
+    created: int
+    """Seconds since 1970."""
+
+    @classmethod
+    def now(cls, id_: str, kind: str, model: str) -> "Envelope":
+        """An envelope of this moment."""
+        return cls(id_, kind, model, int(time.time()))
+
+    def around(self, choices: list[Json], **more: object) -> Json:
+        """The envelope with its choices."""
+        return {
+            "id": self.id,
+            "object": self.kind,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+            **more,
+        }
+
+
+@dataclass
+class Gathered:
+    """Choices put together from their pieces."""
+
+    texts: dict[int, list[str]] = field(default_factory=dict)
+    tokens: dict[int, list[TokenLogprob]] = field(default_factory=dict)
+    reasons: dict[int, str | None] = field(default_factory=dict)
+    counts: list[Usage] = field(default_factory=list)
+
+    def text(self, index: int) -> str:
+        """All that a choice said."""
+        return "".join(self.texts[index])
+
+
+async def gathered(pieces: AsyncIterator[Indexed]) -> Gathered:
+    """All pieces of an answer."""
+    all_ = Gathered()
+    async for index, piece in pieces:
+        all_.texts.setdefault(index, []).append(piece.delta.text)
+        all_.tokens.setdefault(index, []).extend(piece.tokens)
+        if piece.finish_reason:
+            all_.reasons[index] = finish_reason(piece.finish_reason)
+        if piece.HasField("usage"):
+            all_.counts.append(piece.usage)
+    return all_
+
+
+def finish_reason(reason: FinishReason.ValueType) -> str | None:
+    """OpenAI's word for it; None while the choice goes on."""
+    return _REASONS[reason]
+
+
+def usage(counts: Iterable[Usage]) -> Json:
+    """The sum over prompts."""
+    prompt = completion = 0
+    for count in counts:
+        prompt += count.prompt_tokens
+        completion += count.completion_tokens
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }

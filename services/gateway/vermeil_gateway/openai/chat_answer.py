@@ -1,0 +1,69 @@
+"""Answers of /v1/chat/completions: whole, or as chunks of a stream."""
+
+from collections.abc import AsyncIterator, Iterable
+
+from vermeil.generation.v1.generation_pb2 import TokenLogprob, TopLogprob, Usage
+
+from vermeil_gateway.openai.answers import Envelope, Indexed, Json, finish_reason, gathered, usage
+
+WHOLE = "chat.completion"
+CHUNK = "chat.completion.chunk"
+
+
+async def whole(envelope: Envelope, pieces: AsyncIterator[Indexed], *, logprobs: bool) -> Json:
+    """The answer in one piece."""
+    answer = await gathered(pieces)
+    choices: list[Json] = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": answer.text(index), "refusal": None},
+            "logprobs": _logprobs(answer.tokens[index]) if logprobs else None,
+            "finish_reason": answer.reasons.get(index),
+        }
+        for index in sorted(answer.texts)
+    ]
+    return envelope.around(choices, usage=usage(answer.counts))
+
+
+async def chunks(
+    envelope: Envelope, pieces: AsyncIterator[Indexed], *, logprobs: bool, include_usage: bool
+) -> AsyncIterator[Json]:
+    """The answer as it comes."""
+    silent = {"usage": None} if include_usage else {}
+    begun: set[int] = set()
+    counts: list[Usage] = []
+    async for index, piece in pieces:
+        if piece.HasField("usage"):
+            counts.append(piece.usage)
+        if index not in begun:
+            begun.add(index)
+            opening = {"role": "assistant", "content": "", "refusal": None}
+            yield envelope.around([_choice(index, opening)], **silent)
+        if piece.delta.text or piece.tokens:
+            spoken = _choice(index, {"content": piece.delta.text})
+            spoken["logprobs"] = _logprobs(piece.tokens) if logprobs else None
+            yield envelope.around([spoken], **silent)
+        if reason := finish_reason(piece.finish_reason):
+            yield envelope.around([_choice(index, {}, reason)], **silent)
+    if include_usage:
+        yield envelope.around([], usage=usage(counts))
+
+
+def _choice(index: int, delta: Json, reason: str | None = None) -> Json:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+def _logprobs(tokens: Iterable[TokenLogprob]) -> Json:
+    content = [
+        {**_token(token), "top_logprobs": [_token(likely) for likely in token.top]} for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _token(token: TokenLogprob | TopLogprob) -> Json:
+    whole_characters = "�" not in token.text
+    return {
+        "token": token.text,
+        "logprob": token.logprob,
+        "bytes": list(token.text.encode()) if whole_characters else None,
+    }

@@ -1,0 +1,183 @@
+"""POST /v1/chat/completions: the request and what the generator is asked for it."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from vermeil.content.v1.content_pb2 import Media, Message, Part, Role
+from vermeil.generation.v1.generation_pb2 import Conversation
+from vermeil.generation.v1.generation_service_pb2 import GenerateRequest
+from vermeil_errors import InvalidInput, TooLarge
+
+from vermeil_gateway.names import resource_name
+from vermeil_gateway.openai.fields import UNSUPPORTED, GenerationFields, Neutral, supported
+
+MAX_INLINE_BYTES = 2**20
+"""Largest picture or sound inside a message, as the contract says."""
+
+_ROLES: Mapping[str, Role.ValueType] = {
+    "system": Role.ROLE_SYSTEM,
+    "developer": Role.ROLE_SYSTEM,
+    "user": Role.ROLE_USER,
+    "assistant": Role.ROLE_ASSISTANT,
+}
+_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
+_UNSUPPORTED_IN_CHAT: Mapping[str, Neutral] = {
+    **UNSUPPORTED,
+    "audio": (None,),
+    "function_call": (None, "none", "auto"),
+    "functions": (None, []),
+    "modalities": (None, ["text"]),
+    "moderation": (None,),
+    "parallel_tool_calls": (None, True, False),
+    "prediction": (None,),
+    "reasoning_effort": (None, "none"),
+    "response_format": (None, {"type": "text"}),
+    "store": (None, False),
+    "tool_choice": (None, "none", "auto"),
+    "tools": (None, []),
+    "verbosity": (None,),
+    "web_search_options": (None,),
+}
+_UNSUPPORTED_IN_MESSAGE: Mapping[str, Neutral] = {
+    "annotations": (None, []),
+    "audio": (None,),
+    "function_call": (None,),
+    "name": (None,),
+    "refusal": (None, ""),
+    "tool_call_id": (None,),
+    "tool_calls": (None, []),
+}
+_EXAMPLE: dict[str, Any] = {
+    "model": "vermeil-nano",
+    "messages": [{"role": "user", "content": "Hello"}],
+    "max_tokens": 64,
+}
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ImageUrl(_Closed):
+    """A picture, as a data: URL."""
+
+    url: str
+    detail: str | None = None
+
+
+class InputAudio(_Closed):
+    """A sound, in base64."""
+
+    data: str
+    format: Literal["wav", "mp3"]
+
+
+class ContentPart(_Closed):
+    """One piece of a message; `type` says which of the others is set."""
+
+    type: Literal["text", "image_url", "input_audio"]
+    text: str | None = None
+    image_url: ImageUrl | None = None
+    input_audio: InputAudio | None = None
+
+    @model_validator(mode="after")
+    def _holds_what_type_says(self) -> Self:
+        held = self.model_fields_set - {"type"}
+        if held != {self.type} or getattr(self, self.type) is None:
+            raise ValueError(f"a part of type {self.type!r} holds exactly one field, {self.type!r}")
+        return self
+
+
+class ChatMessage(_Closed):
+    """One turn."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[ContentPart]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, body: object) -> object:
+        if not isinstance(body, dict):
+            return body
+        if body.get("role") in ("tool", "function"):
+            raise InvalidInput.for_field("messages.role", body["role"], "is not supported", "tools are not")
+        return supported(body, _UNSUPPORTED_IN_MESSAGE, "messages.")
+
+
+class ChatRequest(GenerationFields):
+    """A conversation to continue."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    messages: list[ChatMessage] = Field(min_length=1, max_length=4096)
+    """The turns so far, oldest first."""
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    """Tokens at most; default 256."""
+    logprobs: bool | None = False
+    """Return how likely each token was."""
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    """Return the likeliest tokens at each place, with logprobs."""
+
+    @classmethod
+    def unsupported(cls) -> Mapping[str, Neutral]:
+        return _UNSUPPORTED_IN_CHAT
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        if self.max_tokens == 0:
+            raise ValueError("max_tokens: must be 1 or more in a chat")
+        if None not in (self.max_tokens, self.max_completion_tokens) and (
+            self.max_tokens != self.max_completion_tokens
+        ):
+            raise ValueError("max_tokens: differs from max_completion_tokens; set one of them")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs: only with logprobs = true")
+        return self
+
+    def to_generate(self, request_id: str) -> GenerateRequest:
+        """The one call that answers it."""
+        turns = [_message(turn, f"messages[{place}]") for place, turn in enumerate(self.messages)]
+        return GenerateRequest(
+            model=resource_name(self.model),
+            conversation=Conversation(messages=turns),
+            sampling=self.sampling(default_max_tokens=self.max_completion_tokens),
+            num_choices=self.n or 1,
+            num_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            request_id=request_id,
+        )
+
+
+def _message(turn: ChatMessage, path: str) -> Message:
+    if isinstance(turn.content, str):
+        parts = [Part(text=turn.content)]
+    else:
+        parts = [_part(part, f"{path}.content[{place}]") for place, part in enumerate(turn.content)]
+    return Message(role=_ROLES[turn.role], parts=parts)
+
+
+def _part(part: ContentPart, path: str) -> Part:
+    if part.image_url is not None:
+        found = _DATA_URL.fullmatch(part.image_url.url)
+        if found is None:
+            raise InvalidInput.for_field(
+                f"{path}.image_url.url", part.image_url.url, "is not a data: URL", "nothing is fetched here"
+            )
+        return Part(image=_media(found["data"], found["type"], f"{path}.image_url.url"))
+    if part.input_audio is not None:
+        sound = part.input_audio
+        return Part(audio=_media(sound.data, f"audio/{sound.format}", f"{path}.input_audio.data"))
+    return Part(text=part.text or "")
+
+
+def _media(encoded: str, media_type: str, path: str) -> Media:
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise InvalidInput(f"is not base64: {error}", field=path) from error
+    if len(data) > MAX_INLINE_BYTES:
+        raise TooLarge(f"{len(data)} bytes are more than {MAX_INLINE_BYTES}", field=path)
+    return Media(inline=data, media_type=media_type)

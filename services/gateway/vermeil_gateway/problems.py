@@ -1,0 +1,115 @@
+"""Errors as HTTP answers: one JSON shape, which OpenAI's clients read too.
+
+The catalogue of `vermeil_errors` gives status and wording; nothing here invents one.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from vermeil_errors import InvalidInput, NotFound, VermeilError, Violation, from_exception
+from vermeil_telemetry import get_logger
+
+RETRY_AFTER_SECONDS = 1
+
+_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+_UNION_BRANCH = re.compile(r"(str|int|float|bool|none|(list|dict|tuple|function|literal|constrained)\b.*)")
+_logger = get_logger(__name__)
+
+
+def problem(error: VermeilError) -> dict[str, Any]:
+    """The body that shows an error: `{"error": {message, type, param, code, violations}}`."""
+    fallback = "server_error" if error.http_status >= 500 else "invalid_request_error"
+    return {
+        "error": {
+            "message": error.public_message,
+            "type": _TYPES.get(error.http_status, fallback),
+            "param": error.violations[0].field if error.violations else None,
+            "code": error.reason,
+            "violations": [{"field": v.field, "description": v.description} for v in error.violations],
+        }
+    }
+
+
+def problem_response(error: VermeilError) -> JSONResponse:
+    """The whole answer that shows an error."""
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if error.retryable else {}
+    if error.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(problem(error), status_code=error.http_status, headers=headers)
+
+
+def known(error: BaseException) -> VermeilError:
+    """The tree's view of any exception; what is our own mistake goes to the log with its traceback."""
+    translated = from_exception(error)
+    if not translated.public:
+        _logger.error("request failed", exc_info=error)
+    return translated
+
+
+def install(app: FastAPI) -> None:
+    """Answer every kind of error in the one shape."""
+
+    @app.exception_handler(VermeilError)
+    async def _(_request: Request, error: VermeilError) -> JSONResponse:
+        return problem_response(known(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem_response(_invalid(error.errors()))
+
+    @app.exception_handler(UnicodeEncodeError)
+    async def _(_request: Request, _error: UnicodeEncodeError) -> JSONResponse:
+        return problem_response(InvalidInput("a text holds half a surrogate pair", fix="send valid Unicode"))
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> JSONResponse:
+        route = f"{request.method} {request.url.path}"
+        if error.status_code == 404:
+            return problem_response(NotFound(f"no such route: {route}", fix="GET /docs lists them"))
+        wrong = InvalidInput(f"{route}: {error.detail}", fix="GET /docs shows what is possible")
+        return JSONResponse(problem(wrong), status_code=error.status_code, headers=error.headers)
+
+
+def _invalid(details: Iterable[Mapping[str, Any]]) -> InvalidInput:
+    """Pydantic's findings as violations; the branches of a union that failed become one sentence."""
+    found: dict[str, list[str]] = {}
+    for detail in details:
+        field = "" if detail["type"] == "json_invalid" else _path(detail["loc"])
+        found.setdefault(field, []).append(_description(detail))
+    violations = [Violation(field, " or ".join(dict.fromkeys(texts))) for field, texts in found.items()]
+    shown = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations[:3])
+    more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
+    return InvalidInput(f"{shown}{more}", violations=violations)
+
+
+def _description(detail: Mapping[str, Any]) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return "is not a field of this request"
+        case "missing":
+            return "is missing"
+        case "json_invalid":
+            return f"the body is not JSON: {detail.get('ctx', {}).get('error', 'cannot be read')}"
+    text = str(detail["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def _path(location: Sequence[str | int]) -> str:
+    path = ""
+    for place in location[1:]:
+        if isinstance(place, int):
+            path += f"[{place}]"
+        elif _UNION_BRANCH.fullmatch(place) or place[:1].isupper():
+            continue
+        else:
+            path += f".{place}" if path else place
+    return path

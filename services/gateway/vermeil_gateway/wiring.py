@@ -1,0 +1,122 @@
+"""The gateway put together and run on a socket, in its own process or in one with other services."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import uvicorn
+from fastapi import FastAPI
+from vermeil_errors import Conflict, InvalidInput, VermeilError
+from vermeil_telemetry import get_logger
+
+from vermeil_gateway.app import create_app
+from vermeil_gateway.clients import Clients
+from vermeil_gateway.settings import GatewaySettings
+
+_BACKLOG = 2048
+_logger = get_logger(__name__)
+
+
+class RunningGateway:
+    """A gateway that answers until it is stopped."""
+
+    def __init__(self, app: FastAPI, clients: Clients, server: uvicorn.Server, url: str) -> None:
+        self.url = url
+        """Where it answers, such as http://127.0.0.1:8080."""
+        self._app = app
+        self._clients = clients
+        self._server = server
+        self._serving: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Take no new requests, let those under way end within the drain timeout, close the channels."""
+        self._app.state.stopping.set()
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
+        await self._clients.close()
+        _logger.info("gateway stopped", url=self.url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _start(self, listening: socket.socket) -> None:
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listening]))
+        while not self._server.started and not self._serving.done():
+            await asyncio.sleep(0.005)
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's business."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def start(settings: GatewaySettings) -> RunningGateway:
+    """Answer on VERMEIL_HTTP_BIND in the running event loop, until `stop`.
+
+    Raises:
+        Conflict: Another process listens there.
+        InvalidInput: The address is wrong, or open to a network without a key.
+    """
+    settings.require_keys_outside()
+    listening = _listen(settings.http_bind)
+    clients = Clients.connect(settings)
+    app = create_app(settings, clients)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.gateway_drain_timeout)),
+    )
+    gateway = RunningGateway(app, clients, _Server(config), _url(listening))
+    await gateway._start(listening)
+    _logger.info("gateway answers", url=gateway.url, open_to_all=not settings.api_keys)
+    return gateway
+
+
+def _listen(bind: str) -> socket.socket:
+    try:
+        if bind.startswith("unix:"):
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(bind.removeprefix("unix:"))
+        else:
+            host, _, port = bind.rpartition(":")
+            host = host.strip("[]")
+            listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, int(port)))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise _why_not(bind, error) from error
+    return listening
+
+
+def _why_not(bind: str, error: OSError) -> VermeilError:
+    if error.errno == errno.EADDRINUSE:
+        return Conflict(
+            "another process listens there",
+            field="VERMEIL_HTTP_BIND",
+            value=bind,
+            fix="stop it, or set another",
+        )
+    reason = error.strerror or str(error)
+    return InvalidInput.for_field("VERMEIL_HTTP_BIND", bind, f"cannot listen there: {reason}", "set another")
+
+
+def _url(listening: socket.socket) -> str:
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{listening.getsockname()}"
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
