@@ -94,9 +94,19 @@ def test_a_port_in_use_is_a_clear_conflict(encoder: Make) -> None:
         asyncio.run(_serve_briefly(server.address))
 
 
-def test_an_address_that_is_not_ours_is_refused(encoder: Make) -> None:
-    with pytest.raises(InvalidInput, match=r"192\.0\.2\.1:0.*cannot listen there"):
-        asyncio.run(_serve_briefly("192.0.2.1:0"))
+@pytest.mark.parametrize(
+    ("bind", "problem"),
+    [
+        ("192.0.2.1:0", "cannot listen there"),
+        ("no.such.host.invalid:0", "cannot listen there"),
+        ("7601", "is not host:port"),
+        ("localhost:99999", "is not host:port"),
+        ("unix:/no/such/folder/s", "its folder does not exist"),
+    ],
+)
+def test_a_wrong_address_is_refused_and_named(bind: str, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{bind}.*{problem}.*set VERMEIL_BIND"):
+        asyncio.run(_serve_briefly(bind))
 
 
 async def _serve_briefly(bind: str) -> None:

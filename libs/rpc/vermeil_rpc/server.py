@@ -5,20 +5,18 @@ servers listen on plain ports, inside one machine or one private network.
 """
 
 import asyncio
-import errno
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from typing import Self
 
 import grpc
 from grpc_reflection.v1alpha import reflection
-from vermeil_errors import Conflict, InvalidInput, PermissionDenied, VermeilError
 from vermeil_settings import CommonSettings
 from vermeil_telemetry import get_logger
 
 from vermeil_rpc.guards import CallGuard
 from vermeil_rpc.health import Health
+from vermeil_rpc.listening import listen
 from vermeil_rpc.options import server_options
 from vermeil_rpc.pipeline import Pipeline
 from vermeil_rpc.service import Service
@@ -95,7 +93,7 @@ async def serve(
     health.add_to_server(server)
     names = [service.name for service in services]
     reflection.enable_server_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
-    address = _listen(server, bind)
+    address = listen(server, bind)
     running = RunningServer(server, health, address, settings.rpc_grace_seconds)
     try:
         await running.start(services)
@@ -126,38 +124,3 @@ async def _run(build: Callable[[], Sequence[Service]], bind: str, settings: Comm
     await told_to_stop.wait()
     _logger.info("draining", grace_seconds=settings.rpc_grace_seconds)
     await server.drain()
-
-
-def _listen(server: grpc.aio.Server, bind: str) -> str:
-    try:
-        port = server.add_insecure_port(bind)
-    except RuntimeError as error:
-        raise _why_not(bind) from error
-    if bind.startswith("unix:"):
-        return bind
-    return f"{bind.rpartition(':')[0]}:{port}"
-
-
-def _why_not(bind: str) -> VermeilError:
-    """gRPC does not say why it cannot listen; the socket does."""
-    host, _, port = bind.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host.strip("[]"), int(port)))
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return Conflict(
-                "another process listens there", field="bind", value=bind, fix="stop it, or set VERMEIL_BIND"
-            )
-        if error.errno == errno.EACCES:
-            return PermissionDenied(
-                "the port is reserved",
-                field="bind",
-                value=bind,
-                fix="use one above 1023, or set VERMEIL_BIND",
-            )
-        reason = error.strerror or str(error)
-        return InvalidInput.for_field("bind", bind, f"cannot listen there: {reason}", "set VERMEIL_BIND")
-    return InvalidInput.for_field("bind", bind, "cannot listen there", "set VERMEIL_BIND")
