@@ -24,8 +24,9 @@ def test_a_gzip_file_is_unpacked(tmp_path: Path) -> None:
 def test_the_limit_counts_what_comes_out_of_a_gzip_bomb(tmp_path: Path) -> None:
     path = tmp_path / "bomb.txt.gz"
     path.write_bytes(gzip.compress(bytes(10_000_000)))
-    with pytest.raises(TooLarge, match=r"bomb\.txt\.gz: is larger than 1,000,000 bytes"):
+    with pytest.raises(TooLarge, match=r"bomb\.txt\.gz: is larger than 1,000,000 bytes") as error:
         read_bytes(path, max_bytes=1_000_000)
+    assert error.value.metadata == {"problem": "too_large"}
 
 
 @pytest.mark.parametrize("raw", [b"not gzip at all", gzip.compress(b"x" * 1000)[:-9]])

@@ -32,7 +32,10 @@ def read_bytes(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         raw = file.read(max_bytes + 1)
     if len(raw) > max_bytes:
         raise TooLarge(
-            f"is larger than {max_bytes:,} bytes", field=str(path), fix="split it or raise the limit"
+            f"is larger than {max_bytes:,} bytes",
+            field=str(path),
+            fix="split it or raise the limit",
+            metadata={"problem": "too_large"},
         )
     return raw
 
