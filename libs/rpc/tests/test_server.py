@@ -252,25 +252,46 @@ def test_a_failing_start_hook_stops_what_had_started_and_reaches_the_caller(
 
 
 PROGRAM = """
-import sys
-from vermeil_rpc import run
+import asyncio, sys
+from vermeil_rpc import Service, run
 from vermeil_rpc.testing import local_settings
 from vermeil_telemetry import configure
 configure("test", stream=sys.stdout)
-run(lambda: [], "127.0.0.1:0", local_settings())
+async def drain():
+    await asyncio.sleep(float(sys.argv[1]))
+service = Service("test.Nothing", lambda servicer, server: None, None, drain=drain)
+run(lambda: [service], "127.0.0.1:0", local_settings())
 print("ended in order")
 """
 
 
+def _program(seconds_to_drain: float) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-W", "error", "-c", PROGRAM, str(seconds_to_drain)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert "serving" in _line(process)
+    return process
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_ends_the_process_in_order(signal_number: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert "serving" in process.stdout.readline()
+    process = _program(seconds_to_drain=0)
     process.send_signal(signal_number)
     rest, _ = process.communicate(timeout=10)
     assert "draining" in rest
     assert rest.endswith("ended in order\n")
     assert process.returncode == 0
+
+
+def test_a_second_signal_ends_a_long_drain_at_once() -> None:
+    process = _program(seconds_to_drain=60)
+    process.send_signal(signal.SIGINT)
+    assert "draining" in _line(process)
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=10)
+    assert "ended in order" not in rest
+    assert process.returncode != 0
