@@ -1,0 +1,1 @@
+"""The registry: owner of the database, of all jobs and of all names."""

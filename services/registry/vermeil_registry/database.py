@@ -1,0 +1,113 @@
+"""Database: an engine with the right settings, and transactions that happen whole or again.
+
+SQLite: write-ahead log, one writer at a time in this process, `synchronous=NORMAL` (a power cut may
+take the last moments, never the file). Postgres: READ COMMITTED; revisions catch lost updates.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+from vermeil_errors import Conflict, InvalidInput, OutOfSpace, Unavailable, VermeilError
+
+T = TypeVar("T")
+_BUSY_SECONDS = 5.0
+_ATTEMPTS = 20
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "sqlite": {"connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False}},
+    "postgresql": {"pool_pre_ping": True},
+}
+_SERIALIZATION_FAILURES = ("40001", "40P01")
+
+
+class Database:
+    """Where all rows are; safe from any thread."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _make_engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._writing = self.engine.execution_options(vermeil_writing=True)
+        self._one_writer = threading.Lock()
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a transaction; again from the start if another one was quicker."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                if self.is_sqlite:
+                    with self._one_writer:
+                        return self._run(self._writing, work)
+                return self._run(self._writing, work)
+            except (StaleDataError, IntegrityError, DBAPIError) as error:
+                if not _may_pass(error):
+                    raise _translated(error) from error
+                time.sleep(0.002 * attempt)
+        raise Conflict("too many others change the same rows at once", fix="try again in a moment")
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run `work`, which only reads, on one state of the rows."""
+        try:
+            return self._run(self.engine, work)
+        except DBAPIError as error:
+            raise _translated(error) from error
+
+    def is_alive(self) -> bool:
+        """True if the database answers."""
+        return self.read(lambda session: bool(session.scalar(text("SELECT 1"))))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    @staticmethod
+    def _run(engine: Engine, work: Callable[[Session], T]) -> T:
+        with Session(engine, autoflush=False, expire_on_commit=False) as session, session.begin():
+            return work(session)
+
+
+def _make_engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        options = _OPTIONS[parsed.get_backend_name()]
+        engine = create_engine(parsed, **options)
+    except (ArgumentError, NoSuchModuleError, ImportError, KeyError) as error:
+        raise InvalidInput(
+            f"VERMEIL_DATABASE_URL names no database we know: {error}",
+            fix="write sqlite:///file or postgresql+psycopg://user:password@host/name",
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("vermeil_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, StaleDataError | IntegrityError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlstate", None)
+    return code in _SERIALIZATION_FAILURES or "database is locked" in str(error.orig)
+
+
+def _translated(error: Exception) -> VermeilError:
+    said = str(getattr(error, "orig", error))
+    if "disk is full" in said or getattr(getattr(error, "orig", None), "sqlstate", None) == "53100":
+        return OutOfSpace("the database has no space left", fix="free some space, then retry")
+    return Unavailable(f"the database does not answer: {said}")

@@ -1,0 +1,42 @@
+"""Migrations: bring the database to the newest form, once, however many registries start at once."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from vermeil_errors import Conflict
+from vermeil_telemetry import get_logger
+
+from vermeil_registry.database import Database
+
+_LOCK = 0x7665726D65696C
+_logger = get_logger(__name__)
+
+
+def migrate(database: Database) -> None:
+    """Run what has not run yet, in one transaction that keeps other registries waiting."""
+    with database.engine.execution_options(vermeil_writing=True).begin() as connection:
+        if not database.is_sqlite:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    current = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory.from_config(config)
+    if current == scripts.get_current_head():
+        return
+    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+        raise Conflict(
+            f"the database is at revision {current}, which this version does not know",
+            fix="start the newer version of Vermeil that made it, or use another VERMEIL_HOME",
+        )
+    command.upgrade(config, "head")
+    _logger.info("migrated the database", before=current, after=scripts.get_current_head())

@@ -1,0 +1,60 @@
+"""Wiring: the only place that knows which storage, doorbell and clock the registry runs on."""
+
+from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
+from vermeil_jobs import CeleryDoorbell, Doorbell, Ledger, make_app
+from vermeil_rpc import Service
+
+from vermeil_registry.api import JobServicer
+from vermeil_registry.catalogue import Catalogue
+from vermeil_registry.catalogue_api import RegistryServicer
+from vermeil_registry.database import Database
+from vermeil_registry.migrate import migrate
+from vermeil_registry.settings import RegistrySettings
+from vermeil_registry.storage import SqlStorage
+from vermeil_registry.sweeper import Sweeper
+from vermeil_registry.threads import Threads
+from vermeil_registry.watch import Watches
+
+
+def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> list[Service]:
+    """JobService and RegistryService over one database; nothing runs before they start."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    bell = doorbell or CeleryDoorbell(make_app(settings.broker_url, settings.home))
+    sweeper = Sweeper(bell, interval=settings.sweep_seconds)
+    ledger = Ledger(SqlStorage(database), sweeper)
+    threads = Threads()
+    watches = Watches(ledger, threads)
+
+    async def start() -> None:
+        await threads.run(migrate, database)
+        sweeper.start(ledger.sweep)
+
+    async def drain() -> None:
+        watches.drain()
+
+    async def ready() -> bool:
+        return await threads.run(database.is_alive)
+
+    async def stop() -> None:
+        await threads.run(sweeper.stop)
+        threads.close()
+        database.close()
+
+    jobs = JobServicer(ledger, threads, watches)
+    names = RegistryServicer(Catalogue(database), threads)
+    return [
+        Service(
+            "vermeil.job.v1.JobService",
+            add_JobServiceServicer_to_server,
+            jobs,
+            ready=ready,
+            start=start,
+            drain=drain,
+            stop=stop,
+        ),
+        Service(
+            "vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, names, ready=ready
+        ),
+    ]
