@@ -1,28 +1,111 @@
 """Every store under one name: a test that takes `store` runs on each of them."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from vermeil_artifacts import ArtifactRef, ArtifactStore, LocalStore
+from minio import Minio
+from moto.server import ThreadedMotoServer
+from vermeil_artifacts import ArtifactRef, ArtifactStore, LocalStore, MemoryStore, open_store
+
+BUCKET = "vermeil-tests"
 
 
-@pytest.fixture(params=["local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    return LocalStore(tmp_path / "store")
+@dataclass(frozen=True)
+class Server:
+    """An S3 server to test on: moto's, or a real one given by VERMEIL_TEST_S3_ENDPOINT and its keys."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    real = os.environ.get("VERMEIL_TEST_S3_ENDPOINT")
+    if real:
+        keys = (os.environ["VERMEIL_TEST_S3_ACCESS_KEY"], os.environ["VERMEIL_TEST_S3_SECRET_KEY"])
+        yield Server(real, *keys)
+        return
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield Server(f"{host}:{port}", "tests", "tests-secret")
+    moto.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_server: Server) -> Minio:
+    """Goes behind the stores' backs; its bucket is called vermeil-tests."""
+    client = Minio(s3_server.endpoint, s3_server.access_key, s3_server.secret_key, secure=False)
+    if not client.bucket_exists(BUCKET):
+        client.make_bucket(BUCKET)
+    return client
 
 
 @pytest.fixture
-def damage(store: ArtifactStore) -> Callable[[ArtifactRef, str], None]:
+def s3_prefix() -> str:
+    return uuid4().hex
+
+
+@pytest.fixture
+def open_s3(
+    s3_server: Server, s3_client: Minio, s3_prefix: str, tmp_path: Path
+) -> Callable[..., ArtifactStore]:
+    """Opens the test's S3 store as a machine with the named cache would; options win over the defaults."""
+
+    def open_one(cache: str = "cache", bucket: str = BUCKET, **options: str) -> ArtifactStore:
+        return open_store(
+            f"s3://{bucket}/{s3_prefix}",
+            cache=tmp_path / cache,
+            s3_endpoint=options.get("endpoint", s3_server.endpoint),
+            s3_access_key=s3_server.access_key,
+            s3_secret_key=s3_server.secret_key,
+            s3_secure=False,
+        )
+
+    return open_one
+
+
+@pytest.fixture(params=["local", "s3", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    if request.param == "local":
+        return LocalStore(tmp_path / "store")
+    if request.param == "memory":
+        return MemoryStore()
+    opened: ArtifactStore = request.getfixturevalue("open_s3")()
+    return opened
+
+
+@pytest.fixture
+def damage(
+    store: ArtifactStore, request: pytest.FixtureRequest, tmp_path: Path
+) -> Callable[[ArtifactRef, str], None]:
     """Flips one bit of a stored file behind the store's back."""
 
     def flip(ref: ArtifactRef, path: str) -> None:
-        assert isinstance(store, LocalStore)
-        blob = store.root / "blobs" / store.manifest(ref.digest).entry(path).sha256
-        data = bytearray(blob.read_bytes())
-        data[len(data) // 2] ^= 1
-        blob.chmod(0o644)
-        blob.write_bytes(data)
+        sha256 = store.manifest(ref.digest).entry(path).sha256
+        if isinstance(store, LocalStore):
+            _flip_file(store.root / "blobs" / sha256)
+        elif isinstance(store, MemoryStore):
+            store.blobs[sha256] = _flipped(store.blobs[sha256])
+        else:
+            client, prefix = request.getfixturevalue("s3_client"), request.getfixturevalue("s3_prefix")
+            _flip_object(client, f"{prefix}/blobs/{sha256}", tmp_path)
+            (tmp_path / "cache" / "blobs" / sha256).unlink()
+
+    return flip
+
+
+@pytest.fixture
+def damage_file() -> Callable[[LocalStore, ArtifactRef, str], None]:
+    """The same for a local store that is not the fixture's."""
+
+    def flip(store: LocalStore, ref: ArtifactRef, path: str) -> None:
+        _flip_file(store.root / "blobs" / store.manifest(ref.digest).entry(path).sha256)
 
     return flip
 
@@ -36,3 +119,20 @@ def model_folder(tmp_path: Path) -> Path:
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")
     (folder / "empty.txt").touch()
     return folder
+
+
+def _flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def _flip_file(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(_flipped(path.read_bytes()))
+
+
+def _flip_object(client: Minio, key: str, tmp_path: Path) -> None:
+    copy = tmp_path / "object"
+    client.fget_object(BUCKET, key, str(copy))
+    copy.write_bytes(_flipped(copy.read_bytes()))
+    client.fput_object(BUCKET, key, str(copy))

@@ -2,6 +2,18 @@
 
 from vermeil_artifacts.local import LocalStore
 from vermeil_artifacts.manifest import ArtifactRef, FileEntry, Manifest
+from vermeil_artifacts.memory import MemoryStore
+from vermeil_artifacts.opening import open_store, store_from_settings
 from vermeil_artifacts.store import ArtifactStore, Collected
 
-__all__ = ["ArtifactRef", "ArtifactStore", "Collected", "FileEntry", "LocalStore", "Manifest"]
+__all__ = [
+    "ArtifactRef",
+    "ArtifactStore",
+    "Collected",
+    "FileEntry",
+    "LocalStore",
+    "Manifest",
+    "MemoryStore",
+    "open_store",
+    "store_from_settings",
+]

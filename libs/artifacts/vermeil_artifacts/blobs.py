@@ -1,20 +1,23 @@
 """Files named by their sha256, read-only, verified when first read.
 
-A stamp (inode, size, modification time) of a verified blob is remembered, so a process hashes each
-blob once, and again when somebody has written to it.
+A process hashes each blob once, when it writes it (reading it back) or first reads it. The stamp of a
+verified blob is remembered: once inode, size or modification time differ, it is hashed again.
 """
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from vermeil_errors import DataCorrupted
 
-from vermeil_artifacts.hashing import hash_file, write_hashed
+from vermeil_artifacts.hashing import hash_file
 from vermeil_artifacts.layout import Layout
 from vermeil_artifacts.manifest import FileEntry
 
-_Stamp = tuple[int, int, int]
+
+class _Stamp(NamedTuple):
+    inode: int
+    num_bytes: int
+    modified_ns: int
 
 
 class Blobs:
@@ -28,18 +31,15 @@ class Blobs:
         """Where the blob is, or would be."""
         return self._layout.blobs / sha256
 
-    def stage(self, chunks: Iterable[bytes], staged: Path) -> tuple[str, int]:
-        """Write a file that may become a blob, down to the disk; return sha256 and size."""
-        with staged.open("xb", buffering=0) as out:
-            sha256, num_bytes = write_hashed(chunks, out)
-            os.fchmod(out.fileno(), 0o444)
-            os.fsync(out.fileno())
-        return sha256, num_bytes
-
     def adopt(self, staged: Path, sha256: str, num_bytes: int) -> None:
-        """Make a staged file a blob, unless the same is there in good health. Needs the shared lock."""
+        """Make a file that `write_hashed` wrote a blob, unless the same is there in good health.
+
+        Needs the shared lock.
+        """
         if not self.is_healthy(sha256, num_bytes):
+            stamp = _stamp(staged)
             staged.replace(self.path(sha256))
+            self._verified[sha256] = stamp
 
     def verify(self, digest: str, entry: FileEntry) -> Path:
         """The path of a blob whose bytes are what the manifest says."""
@@ -56,13 +56,17 @@ class Blobs:
     def is_healthy(self, sha256: str, num_bytes: int) -> bool:
         path = self.path(sha256)
         try:
-            status = path.stat()
+            stamp = _stamp(path)
         except FileNotFoundError:
             return False
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._verified.get(sha256) == stamp:
             return True
-        healthy = status.st_size == num_bytes and hash_file(path) == sha256
+        healthy = stamp.num_bytes == num_bytes and hash_file(path) == sha256
         if healthy:
             self._verified[sha256] = stamp
         return healthy
+
+
+def _stamp(path: Path) -> _Stamp:
+    status = path.stat()
+    return _Stamp(status.st_ino, status.st_size, status.st_mtime_ns)

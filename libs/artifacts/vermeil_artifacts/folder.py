@@ -14,7 +14,7 @@ from vermeil_errors import InvalidInput
 
 from vermeil_artifacts.manifest import check_path
 
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**18
 
 
 def list_files(folder: Path) -> list[str]:
@@ -43,7 +43,7 @@ def open_file(folder: Path, path: str) -> BinaryIO:
 
 
 def read_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """The bytes of a file in pieces of a mebibyte."""
+    """The bytes of a file in pieces that stay in the core's cache."""
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vermeil_errors import OutOfSpace, Unavailable, VermeilError, from_exception
@@ -61,11 +61,12 @@ class Layout:
         while True:
             folder = self.incoming / uuid.uuid4().hex
             folder.mkdir()
-            descriptor = os.open(folder, os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if folder.exists():  # else a collector took it for abandoned before the lock
-                break
-            os.close(descriptor)
+            with suppress(FileNotFoundError):
+                descriptor = os.open(folder, os.O_RDONLY)
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                if folder.exists():  # else a collector took it for abandoned before the lock
+                    break
+                os.close(descriptor)
         try:
             yield folder
         finally:

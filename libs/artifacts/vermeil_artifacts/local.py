@@ -9,8 +9,9 @@ import errno
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,10 +19,13 @@ from vermeil_errors import NotFound
 
 from vermeil_artifacts.blobs import Blobs
 from vermeil_artifacts.folder import list_files, open_file, read_chunks
+from vermeil_artifacts.hashing import write_hashed
 from vermeil_artifacts.layout import Layout, sync_folder, write_synced
 from vermeil_artifacts.manifest import ArtifactRef, FileEntry, Manifest, check_digest
-from vermeil_artifacts.store import Collected, digest_of
+from vermeil_artifacts.store import Collected, digest_of, provenance_document
 from vermeil_artifacts.sweep import sweep
+
+_NUM_WRITERS = 4  # many small files: their syncs share one commit of the file system's journal
 
 
 class LocalStore:
@@ -47,11 +51,13 @@ class LocalStore:
         """Copy, hash and sync every file, then make the artifact appear at once."""
         paths = list_files(folder)
         with self._layout.errors_named(), self._layout.staging() as staging:
-            entries = []
-            for number, path in enumerate(paths):
+
+            def stage(number: int, path: str) -> FileEntry:
                 with open_file(folder, path) as file:
-                    sha256, num_bytes = self._blobs.stage(read_chunks(file), staging / str(number))
-                entries.append(FileEntry(path, sha256, num_bytes))
+                    return FileEntry(path, *write_hashed(read_chunks(file), staging / str(number)))
+
+            with ThreadPoolExecutor(_NUM_WRITERS, "publish") as pool:
+                entries = list(pool.map(stage, range(len(paths)), paths))
             manifest = Manifest(kind, tuple(entries), dict(metadata))
             with self._layout.locked():
                 for number, entry in enumerate(entries):
@@ -81,8 +87,7 @@ class LocalStore:
 
     def open(self, digest: str, path: str) -> BinaryIO:
         """One verified file."""
-        with self._layout.errors_named(), self._layout.locked():
-            return self._blobs.verify(digest, self.manifest(digest).entry(path)).open("rb")
+        return self.open_file(digest, self.manifest(digest).entry(path))
 
     def exists(self, digest: str) -> bool:
         """Whether its manifest is there."""
@@ -106,7 +111,16 @@ class LocalStore:
         with self._layout.errors_named(), self._layout.locked(exclusive=True):
             return sweep(self._layout, wanted, older_than)
 
-    # A store that caches another one writes through these three.
+    # A store that keeps a cache of itself here goes through these.
+
+    def file_path(self, entry: FileEntry) -> Path:
+        """Where a file's bytes are."""
+        return self._blobs.path(entry.sha256)
+
+    def open_file(self, digest: str, entry: FileEntry) -> BinaryIO:
+        """One verified file of an artifact whose manifest may not be here."""
+        with self._layout.errors_named(), self._layout.locked():
+            return self._blobs.verify(digest, entry).open("rb")
 
     def has_file(self, entry: FileEntry) -> bool:
         """Whether the blob is there and sound."""
@@ -116,7 +130,7 @@ class LocalStore:
     def add_file(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """Store one blob that no manifest needs yet; return sha256 and size."""
         with self._layout.errors_named(), self._layout.staging() as staging:
-            sha256, num_bytes = self._blobs.stage(chunks, staging / "0")
+            sha256, num_bytes = write_hashed(chunks, staging / "0")
             with self._layout.locked():
                 self._blobs.adopt(staging / "0", sha256, num_bytes)
         return sha256, num_bytes
@@ -134,8 +148,7 @@ class LocalStore:
     def _commit(self, manifest: Manifest, provenance: Mapping[str, str], staging: Path) -> None:
         path = self._manifest_path(manifest.digest)
         sync_folder(self._layout.blobs)
-        facts = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance}
-        (staging / "provenance").write_text(json.dumps(facts, sort_keys=True))
+        (staging / "provenance").write_bytes(provenance_document(provenance))
         write_synced(staging / "manifest", manifest.to_bytes())
         with suppress(FileExistsError):
             os.link(staging / "provenance", self._layout.provenance / path.name)

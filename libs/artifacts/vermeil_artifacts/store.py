@@ -4,9 +4,10 @@ An artifact is there whole or not at all, never changes, and is named by its con
 same files twice, from anywhere, at the same time, gives the same digest and is harmless.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -83,3 +84,9 @@ class ArtifactStore(Protocol):
 def digest_of(artifact: str | ArtifactRef) -> str:
     """The digest of a reference, or the digest itself."""
     return artifact if isinstance(artifact, str) else artifact.digest
+
+
+def provenance_document(provenance: Mapping[str, str]) -> bytes:
+    """What is kept beside a manifest: the publisher's facts and the time."""
+    facts = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance}
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()

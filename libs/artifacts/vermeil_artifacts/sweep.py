@@ -6,6 +6,7 @@ cannot be read, nobody knows what it needs, and nothing is removed.
 
 import time
 from collections.abc import Iterator, Set
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,10 +38,11 @@ def sweep(layout: Layout, live: Set[str], older_than: timedelta) -> Collected:
             num_blobs += 1
             path.unlink()
     for path in layout.incoming.iterdir():
-        size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-        if is_old(path) and layout.remove_if_abandoned(path):
-            num_blobs += 1
-            num_bytes += size
+        with suppress(FileNotFoundError):  # its writer may be done at any moment
+            size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+            if is_old(path) and layout.remove_if_abandoned(path):
+                num_blobs += 1
+                num_bytes += size
     return Collected(len(doomed), num_blobs, num_bytes)
 
 

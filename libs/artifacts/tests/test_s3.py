@@ -1,0 +1,246 @@
+"""What an S3 store promises beyond the shared suite: other machines, bad networks, races."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from minio import Minio
+from vermeil_artifacts import ArtifactStore, LocalStore
+from vermeil_artifacts.s3 import S3Store
+from vermeil_artifacts.s3_remote import Remote
+from vermeil_errors import (
+    DataCorrupted,
+    InvalidInput,
+    NotFound,
+    OutOfSpace,
+    PermissionDenied,
+    Unavailable,
+    VermeilError,
+)
+
+BUCKET = "vermeil-tests"
+OpenS3 = Callable[..., ArtifactStore]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@contextmanager
+def cutting_proxy(endpoint: str, after_bytes: int) -> Iterator[str]:
+    """Forwards to `endpoint`, and cuts every connection once so many bytes have come back."""
+    host, _, port = endpoint.rpartition(":")
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, target: socket.socket, budget: int) -> None:
+        with suppress(OSError):
+            while budget > 0 and (data := source.recv(65536)):
+                target.sendall(data[:budget])
+                budget -= len(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((host, int(port)))
+                threading.Thread(target=pump, args=(near, far, 2**40), daemon=True).start()
+                threading.Thread(target=pump, args=(far, near, after_bytes), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"127.0.0.1:{listener.getsockname()[1]}"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@contextmanager
+def server_that_says(status: int, code: str) -> Iterator[str]:
+    """An S3 server that answers every request with one error."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+            head_only_region = self.path.endswith("?location=")
+            self.send_response(200 if head_only_region else status)
+            if head_only_region:
+                body = b"<LocationConstraint>us-east-1</LocationConstraint>"
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        do_GET = do_PUT = do_POST = answer  # noqa: N815 - names of the base class
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_another_machine_fetches_the_same_files(open_s3: OpenS3, model_folder: Path) -> None:
+    ref = open_s3("here").publish(model_folder, kind="model")
+    elsewhere = open_s3("elsewhere")
+    assert elsewhere.exists(ref.digest)
+    assert contents(elsewhere.fetch(ref)) == contents(model_folder)
+
+
+def test_what_was_fetched_needs_no_server(
+    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path
+) -> None:
+    store = open_s3()
+    ref = store.publish(model_folder, kind="model")
+    for stored in list(s3_client.list_objects(BUCKET, s3_prefix, recursive=True)):
+        s3_client.remove_object(BUCKET, str(stored.object_name))
+    assert contents(store.fetch(ref)) == contents(model_folder)
+
+
+def test_opening_one_file_downloads_nothing_else(open_s3: OpenS3, model_folder: Path, tmp_path: Path) -> None:
+    ref = open_s3("here").publish(model_folder, kind="model")
+    with open_s3("elsewhere").open(ref.digest, "config.json") as file:
+        assert file.read() == b'{"depth": 2}'
+    assert len(list((tmp_path / "elsewhere" / "blobs").iterdir())) == 1
+
+
+def test_a_large_file_travels_in_parts(
+    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vermeil_artifacts.s3_remote.PART_BYTES", 5 * 2**20)
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "shard").write_bytes(os.urandom(12 * 2**20))
+    store = open_s3()
+    ref = store.publish(tmp_path / "large", kind="dataset")
+    sha256 = store.manifest(ref.digest).files[0].sha256
+    assert str(s3_client.stat_object(BUCKET, f"{s3_prefix}/blobs/{sha256}").etag).endswith("-3")
+    assert contents(open_s3("elsewhere").fetch(ref)) == contents(tmp_path / "large")
+
+
+def test_a_download_goes_on_after_the_connection_breaks(
+    open_s3: OpenS3, s3_server: object, tmp_path: Path
+) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "shard").write_bytes(os.urandom(5 * 2**20))
+    ref = open_s3("here").publish(tmp_path / "large", kind="dataset")
+    endpoint: str = s3_server.endpoint  # type: ignore[attr-defined]
+    with cutting_proxy(endpoint, after_bytes=3 * 2**20) as cut:
+        assert contents(open_s3("elsewhere", endpoint=cut).fetch(ref)) == contents(tmp_path / "large")
+
+
+def test_a_damaged_object_is_found_by_its_reader_and_mended_by_publishing(
+    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path
+) -> None:
+    publisher, reader = open_s3("here"), open_s3("elsewhere")
+    ref = publisher.publish(model_folder, kind="model")
+    sha256 = publisher.manifest(ref.digest).entry("config.json").sha256
+    (model_folder / "config.json").with_suffix(".damaged").write_text('{"depth": 3}')
+    key = f"{s3_prefix}/blobs/{sha256}"
+    damaged = model_folder.parent / "damaged"
+    damaged.write_text('{"depth": 3}')
+    s3_client.fput_object(BUCKET, key, str(damaged))
+    with pytest.raises(DataCorrupted, match=r"config\.json.*remove that object and publish"):
+        reader.fetch(ref)
+    s3_client.remove_object(BUCKET, key)
+    with pytest.raises(DataCorrupted, match=r"config\.json.*is missing"):
+        reader.fetch(ref)
+    (model_folder / "config.damaged").unlink()
+    publisher.publish(model_folder, kind="model")
+    assert contents(reader.fetch(ref)) == contents(model_folder)
+
+
+def test_a_damaged_cache_is_mended_from_the_server(
+    open_s3: OpenS3, model_folder: Path, tmp_path: Path
+) -> None:
+    store = open_s3()
+    ref = store.publish(model_folder, kind="model")
+    blob = tmp_path / "cache" / "blobs" / store.manifest(ref.digest).entry("config.json").sha256
+    blob.chmod(0o644)
+    blob.write_text('{"depth": 3}')
+    assert contents(store.fetch(ref)) == contents(model_folder)
+
+
+class RacingRemote(Remote):
+    """Its bucket is collected by somebody else just before a manifest becomes visible."""
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        if key.startswith("manifests/"):
+            self.remove([stored.key for stored in self.list("blobs/")])
+        super().put_bytes(key, data)
+
+
+def test_blobs_collected_during_publication_are_uploaded_again(
+    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path, tmp_path: Path
+) -> None:
+    store = S3Store(RacingRemote(s3_client, BUCKET, s3_prefix), LocalStore(tmp_path / "racing"))
+    ref = store.publish(model_folder, kind="model")
+    assert contents(open_s3("elsewhere").fetch(ref)) == contents(model_folder)
+
+
+def test_reused_blobs_become_young_so_that_collection_spares_them(
+    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_s3()
+    ref = store.publish(model_folder, kind="model")
+    key = f"{s3_prefix}/blobs/{store.manifest(ref.digest).files[0].sha256}"
+    monkeypatch.setattr("vermeil_artifacts.s3._REFRESH_AFTER", timedelta(0))
+    before = s3_client.stat_object(BUCKET, key).metadata
+    store.publish(model_folder, kind="model")
+    after = s3_client.stat_object(BUCKET, key).metadata
+    assert before is not None
+    assert after is not None
+    assert "x-amz-meta-refreshed" in after
+    assert "x-amz-meta-refreshed" not in before
+    assert contents(open_s3("elsewhere").fetch(ref)) == contents(model_folder)
+
+
+def test_an_absent_server_is_reported_at_once_with_what_to_check(open_s3: OpenS3) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(Unavailable, match="check VERMEIL_S3_ENDPOINT"):
+        open_s3(endpoint=f"127.0.0.1:{port}")
+
+
+def test_an_absent_bucket_is_reported_at_once(open_s3: OpenS3) -> None:
+    with pytest.raises(NotFound, match="no bucket absent-bucket"):
+        open_s3(bucket="absent-bucket")
+
+
+def test_an_endpoint_with_a_scheme_is_refused(open_s3: OpenS3) -> None:
+    with pytest.raises(InvalidInput, match=r"VERMEIL_S3_ENDPOINT.*write host:port"):
+        open_s3(endpoint="http://127.0.0.1:9000/path")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected", "advice"),
+    [
+        (403, "AccessDenied", PermissionDenied, "VERMEIL_S3_ACCESS_KEY"),
+        (403, "SignatureDoesNotMatch", PermissionDenied, "VERMEIL_S3_SECRET_KEY"),
+        (400, "XMinioStorageFull", OutOfSpace, "free some space"),
+        (400, "SomethingNew", Unavailable, "SomethingNew"),
+    ],
+)
+def test_a_server_that_refuses_is_reported_at_once(
+    open_s3: OpenS3, status: int, code: str, expected: type[VermeilError], advice: str
+) -> None:
+    with server_that_says(status, code) as endpoint, pytest.raises(expected, match=advice):
+        open_s3(endpoint=endpoint)

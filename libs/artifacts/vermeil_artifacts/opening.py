@@ -1,0 +1,60 @@
+"""From an address to a store: file:///folder or s3://bucket/prefix."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vermeil_errors import InvalidInput
+from vermeil_settings import ArtifactSettings
+
+from vermeil_artifacts.local import LocalStore
+from vermeil_artifacts.store import ArtifactStore
+
+_VARIABLE = "VERMEIL_ARTIFACTS_URL"
+
+
+def open_store(
+    url: str,
+    *,
+    cache: Path | None = None,
+    s3_endpoint: str | None = None,
+    s3_access_key: str | None = None,
+    s3_secret_key: str | None = None,
+    s3_secure: bool = True,
+) -> ArtifactStore:
+    """Open the store at `url`; an S3 store keeps what it fetches in `cache` and is probed at once."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise InvalidInput.for_field(_VARIABLE, url, "is not an absolute path", "write file:///folder")
+        return LocalStore(Path(rest))
+    if scheme != "s3":
+        raise InvalidInput.for_field(
+            _VARIABLE, url, "is no kind of store known here", "write file:///folder or s3://bucket/prefix"
+        )
+    address = urlsplit(url)
+    if not address.netloc:
+        raise InvalidInput.for_field(_VARIABLE, url, "names no bucket", "write s3://bucket/prefix")
+    if not s3_endpoint:
+        raise InvalidInput.for_field(
+            "VERMEIL_S3_ENDPOINT", "", "is needed for an s3:// store", "write host:port of the S3 server"
+        )
+    if cache is None:
+        raise InvalidInput.for_field("cache", None, "an s3:// store needs a local folder for what it fetches")
+    # The SDK takes 0.2 s to import, which a laptop on file:// need not wait for.
+    from vermeil_artifacts.s3 import S3Store  # noqa: PLC0415
+    from vermeil_artifacts.s3_remote import Remote, connect  # noqa: PLC0415
+
+    client = connect(s3_endpoint, s3_access_key, s3_secret_key, secure=s3_secure)
+    return S3Store(Remote(client, address.netloc, address.path), LocalStore(cache))
+
+
+def store_from_settings(settings: ArtifactSettings) -> ArtifactStore:
+    """The store a service's settings name; the cache of an S3 store lies in VERMEIL_HOME."""
+    return open_store(
+        settings.artifacts_url,
+        cache=settings.home / "artifacts-cache",
+        s3_endpoint=settings.s3_endpoint,
+        s3_access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else None,
+        s3_secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None,
+        s3_secure=settings.s3_secure,
+    )

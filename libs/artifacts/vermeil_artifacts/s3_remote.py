@@ -1,0 +1,205 @@
+"""One prefix of one bucket, spoken to through the minio SDK; every error comes out in our own tree.
+
+Uses no conditional writes: the SDK has none and some servers ignore them. Content addressing makes
+them unnecessary.
+"""
+
+import io
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.commonconfig import REPLACE, CopySource
+from minio.deleteobjects import DeleteObject
+from minio.error import InvalidResponseError, S3Error, ServerError
+from vermeil_errors import (
+    InvalidInput,
+    NotFound,
+    OutOfSpace,
+    PermissionDenied,
+    Unavailable,
+    VermeilError,
+)
+
+PART_BYTES = 64 * 2**20  # 1.6 times as fast as the SDK's own choice
+_CHUNK_BYTES = 2**20
+_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
+_FULL = {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"}
+_BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "XMinioServerNotInitialized"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as the server knows it."""
+
+    key: str
+    """Below the prefix."""
+    num_bytes: int
+    """Its size."""
+    modified: datetime
+    """When it was last written, by the server's clock."""
+
+
+def connect(endpoint: str, access_key: str | None, secret_key: str | None, *, secure: bool) -> Minio:
+    """A client that gives up on an absent server in seconds, not in the SDK's 25 minutes."""
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=5, read=60),
+        maxsize=16,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=certifi.where(),
+        retries=urllib3.Retry(
+            total=5,
+            connect=2,
+            backoff_factor=0.2,
+            status_forcelist=[500, 502, 503, 504],
+            raise_on_status=False,
+        ),
+    )
+    try:
+        return Minio(endpoint, access_key, secret_key, secure=secure, http_client=pool)
+    except ValueError as error:
+        raise InvalidInput.for_field(
+            "VERMEIL_S3_ENDPOINT", endpoint, str(error), "write host:port, without http://"
+        ) from error
+
+
+class Remote:
+    """Objects below one prefix."""
+
+    def __init__(self, client: Minio, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.url = f"s3://{bucket}/{self._prefix}"
+
+    def probe(self) -> None:
+        """Write, read, list and remove one small object; say which of them the server refuses."""
+        with self._errors("looking for the bucket"):
+            if not self._client.bucket_exists(self._bucket):
+                raise NotFound(
+                    f"the S3 server has no bucket {self._bucket}",
+                    fix="create it, or change VERMEIL_ARTIFACTS_URL",
+                )
+        key, data = f"probe/{uuid.uuid4().hex}", b"vermeil"
+        self.put_bytes(key, data)
+        if self.read(key) != data:
+            raise Unavailable(f"{self.url} does not return what was written", fix="use another S3 server")
+        if key not in {stored.key for stored in self.list("probe/")}:
+            raise Unavailable(f"{self.url} does not list what was just written", fix="use another S3 server")
+        self.remove([key])
+
+    def put_file(self, key: str, path: Path, num_bytes: int) -> None:
+        """Upload a file, in parts if it is large."""
+        with path.open("rb") as file, self._errors(f"writing {key}"):
+            self._client.put_object(self._bucket, self._prefix + key, file, num_bytes, part_size=PART_BYTES)
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Write a small object."""
+        with self._errors(f"writing {key}"):
+            self._client.put_object(self._bucket, self._prefix + key, io.BytesIO(data), len(data))
+
+    def read(self, key: str) -> bytes:
+        """Read a small object."""
+        return b"".join(self._chunks_from(key, 0))
+
+    def chunks(self, key: str, num_bytes: int, *, attempts: int = 5) -> Iterator[bytes]:
+        """Stream an object, going on where a broken connection left off."""
+        done = 0
+        while done < num_bytes:
+            before = done
+            try:
+                for chunk in self._chunks_from(key, done):
+                    done += len(chunk)
+                    yield chunk
+            except Unavailable:
+                attempts -= done == before
+                if not attempts:
+                    raise
+                continue
+            if done < num_bytes:
+                return  # shorter than promised: the reader's hash will tell
+
+    def stat(self, key: str) -> Stored | None:
+        """What the server knows of an object; None if it has none."""
+        try:
+            with self._errors(f"looking for {key}"):
+                found = self._client.stat_object(self._bucket, self._prefix + key)
+        except NotFound:
+            return None
+        return _stored(key, found.size, found.last_modified)
+
+    def list(self, folder: str) -> Iterator[Stored]:
+        """All objects whose key starts with `folder`."""
+        with self._errors(f"listing {folder}"):
+            for found in self._client.list_objects(self._bucket, self._prefix + folder, recursive=True):
+                key = str(found.object_name).removeprefix(self._prefix)
+                yield _stored(key, found.size, found.last_modified)
+
+    def touch(self, key: str) -> None:
+        """Make an object young again, by a copy onto itself inside the server."""
+        name = self._prefix + key
+        with self._errors(f"refreshing {key}"):
+            self._client.copy_object(
+                self._bucket,
+                name,
+                CopySource(self._bucket, name),
+                metadata={"refreshed": "1"},
+                metadata_directive=REPLACE,
+            )
+
+    def remove(self, keys: Collection[str]) -> None:
+        """Remove objects; absent ones are fine."""
+        with self._errors("removing objects"):
+            wanted = [DeleteObject(self._prefix + key) for key in keys]
+            for failure in self._client.remove_objects(self._bucket, wanted):
+                raise Unavailable(f"{self.url} did not remove {failure.name}: {failure.message}")
+
+    def _chunks_from(self, key: str, offset: int) -> Iterator[bytes]:
+        with self._errors(f"reading {key}"):
+            response = self._client.get_object(self._bucket, self._prefix + key, offset=offset)
+            try:
+                yield from response.stream(_CHUNK_BYTES)
+            finally:
+                response.close()
+                response.release_conn()
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except S3Error as error:
+            raise _translated(error, f"{self.url}: {doing}") from error
+        except (InvalidResponseError, ServerError, urllib3.exceptions.HTTPError) as error:
+            raise Unavailable(
+                f"{self.url}: {doing} failed: {error}",
+                fix="check VERMEIL_S3_ENDPOINT, VERMEIL_S3_SECURE and that the server runs",
+            ) from error
+
+
+def _translated(error: S3Error, doing: str) -> VermeilError:
+    code, text = str(error.code), f"{doing} failed: {error.code}: {error.message}"
+    if code in {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}:
+        return NotFound(text)
+    if code == "NoSuchBucket":
+        return NotFound(text, fix="create the bucket, or change VERMEIL_ARTIFACTS_URL")
+    if code in _DENIED:
+        return PermissionDenied(
+            text, fix="check VERMEIL_S3_ACCESS_KEY, VERMEIL_S3_SECRET_KEY and their rights"
+        )
+    if code in _FULL:
+        return OutOfSpace(text, fix="free some space in the bucket or raise its quota")
+    if code in _BUSY:
+        return Unavailable(text, fix="try again")
+    return Unavailable(text, fix="see the server's log")
+
+
+def _stored(key: str, size: int | None, modified: datetime | None) -> Stored:
+    if size is None or modified is None:
+        raise Unavailable(f"the S3 server gives no size or time for {key}", fix="use another S3 server")
+    return Stored(key, size, modified)
