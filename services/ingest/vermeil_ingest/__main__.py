@@ -1,0 +1,34 @@
+"""`python -m vermeil_ingest` answers requests; `python -m vermeil_ingest worker` does the jobs."""
+
+import sys
+
+from vermeil_errors import VermeilError
+from vermeil_jobs import make_app, run_worker
+from vermeil_rpc import run
+from vermeil_telemetry import configure, start_metrics_server
+
+from vermeil_ingest.settings import IngestSettings
+from vermeil_ingest.submit import QUEUE
+from vermeil_ingest.tasks import register
+from vermeil_ingest.wiring import build
+
+
+def main(role: str = "server") -> int:
+    """Run until told to stop; the exit code says why it ended."""
+    try:
+        settings = IngestSettings.load()
+        configure("ingest", level=settings.log_level, format=settings.log_format)
+        start_metrics_server(settings.metrics_port)
+        if role == "worker":
+            app = make_app(settings.broker_url, settings.home)
+            register(app, settings)
+            return run_worker(app, [QUEUE])
+        run(lambda: build(settings), settings.bind, settings)
+    except VermeilError as error:
+        sys.stderr.write(f"vermeil-ingest: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

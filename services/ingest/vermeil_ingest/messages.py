@@ -1,0 +1,66 @@
+"""The wire's IngestSpec as our Ingestion."""
+
+from typing import Literal
+
+from vermeil.ingest.v1 import ingest_pb2 as wire
+from vermeil_data import SplitBy
+from vermeil_errors import InvalidInput
+from vermeil_jobs.names import check_line
+from vermeil_media import MAX_FILE_BYTES
+
+from vermeil_ingest.ingest import Ingestion
+from vermeil_ingest.sources import Source, path_of
+
+DEFAULT_VALIDATION_FRACTION = 0.05
+
+_SPLIT_BY: dict[int, SplitBy] = {
+    wire.SPLIT_BY_UNSPECIFIED: "auto",
+    wire.SPLIT_BY_DOCUMENT: "document",
+    wire.SPLIT_BY_POSITION: "position",
+}
+_BAD_FILES: dict[int, Literal["skip", "refuse"]] = {
+    wire.BAD_FILE_POLICY_UNSPECIFIED: "skip",
+    wire.BAD_FILE_POLICY_SKIP: "skip",
+    wire.BAD_FILE_POLICY_REFUSE: "refuse",
+}
+_INVALID_TEXT: dict[int, Literal["replace", "refuse"]] = {
+    wire.INVALID_TEXT_POLICY_UNSPECIFIED: "replace",
+    wire.INVALID_TEXT_POLICY_REPLACE: "replace",
+    wire.INVALID_TEXT_POLICY_REFUSE: "refuse",
+}
+
+
+def ingestion_from_message(spec: wire.IngestSpec) -> Ingestion:
+    """Check a specification and fill in its defaults."""
+    dataset = check_line("datasets", spec.dataset, "spec.dataset")
+    fraction = (
+        spec.validation_fraction if spec.HasField("validation_fraction") else DEFAULT_VALIDATION_FRACTION
+    )
+    for field, value, known in (
+        ("split_by", spec.split_by, _SPLIT_BY),
+        ("bad_files", spec.bad_files, _BAD_FILES),
+        ("invalid_text", spec.invalid_text, _INVALID_TEXT),
+    ):
+        if value not in known:
+            raise InvalidInput.for_field(f"spec.{field}", value, "is unknown", f"use 0 to {len(known) - 1}")
+    return Ingestion(
+        name=dataset.removeprefix("datasets/"),
+        sources=tuple(_source(source, index) for index, source in enumerate(spec.sources)),
+        validation_fraction=fraction,
+        split_by=_SPLIT_BY[spec.split_by],
+        bad_files=_BAD_FILES[spec.bad_files],
+        invalid_text=_INVALID_TEXT[spec.invalid_text],
+        keep_duplicates=spec.keep_duplicates,
+        origin=spec.origin,
+        licence=spec.licence,
+        max_document_bytes=spec.max_file_bytes or MAX_FILE_BYTES,
+    )
+
+
+def _source(source: wire.Source, index: int) -> Source:
+    return Source(
+        path=path_of(source.uri, f"spec.sources[{index}].uri"),
+        include=tuple(source.include),
+        exclude=tuple(source.exclude),
+        fields=tuple(source.fields) or ("text",),
+    )
