@@ -18,7 +18,7 @@ from vermeil_data import (
     write_dataset,
 )
 from vermeil_data.testing import documents, encoded_texts
-from vermeil_errors import DataCorrupted, InvalidInput, NotFound
+from vermeil_errors import Cancelled, DataCorrupted, InvalidInput, NotFound
 
 BYTE = TokenizerSpec("byte")
 
@@ -110,6 +110,17 @@ def test_progress_counts_documents_and_may_stop_the_work(tmp_path: Path) -> None
         encode_dataset(raw, tokenizer, tmp_path / "stopped", stop)
     with pytest.raises(NotFound):
         open_encoded(tmp_path / "stopped")
+
+
+@pytest.mark.parametrize("kind", ["bpe", "character"])
+def test_learning_a_tokenizer_may_be_stopped(tmp_path: Path, kind: str) -> None:
+    write_dataset(tmp_path / "raw", {"train": [Sample.of_text(text) for text in documents(10)]}, "some")
+
+    def stop() -> None:
+        raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        fit_tokenizer(open_dataset(tmp_path / "raw"), TokenizerSpec(kind), stop)  # type: ignore[arg-type]
 
 
 def test_all_text_of_a_sample_is_encoded_in_order(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from vermeil_errors import DataCorrupted, NotFound
 
-from vermeil_data.card import DatasetCard, load_card
+from vermeil_data.card import DatasetCard, SplitCard, load_card
 from vermeil_data.sample import Sample
 from vermeil_data.shard import ShardReader, file_sha256, from_batch
 
@@ -63,9 +63,14 @@ class Dataset:
 
     def split(self, name: str) -> Split:
         """One split by name: train, validation, …"""
+        self.split_card(name)
+        return self._splits[name]
+
+    def split_card(self, name: str) -> SplitCard:
+        """What the card says of a split."""
         if name not in self.card.splits:
             raise no_such_split(name, self.card)
-        return self._splits[name]
+        return self.card.splits[name]
 
     def verify(self) -> None:
         """Read every byte again; the first shard that differs from the card is named."""

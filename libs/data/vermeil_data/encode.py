@@ -14,27 +14,35 @@ from vermeil_data.split import TRAIN
 from vermeil_data.tokenizer import TOKENIZER_FILE, TextTokenizer
 from vermeil_data.tokenizer_training import TokenizerSpec, train_tokenizer
 
-TRAINING_CHARACTERS = 200_000_000
+TRAINING_CHARACTERS = 100_000_000
 """A BPE learns from at most about this much text, spread evenly over the training split."""
 
 Report = Callable[[int, int], None]
 """Called with samples done and samples in all; may raise to stop."""
 
 
-def fit_tokenizer(raw: Dataset, spec: TokenizerSpec) -> TextTokenizer:
-    """Make a tokenizer for a dataset: BPE from the training split, an alphabet from all splits."""
+def fit_tokenizer(
+    raw: Dataset, spec: TokenizerSpec, check: Callable[[], None] | None = None
+) -> TextTokenizer:
+    """Make a tokenizer for a dataset: BPE from the training split, an alphabet from all splits.
+
+    `check` is called while texts are read, and may raise to stop.
+    """
     if spec.kind == "byte":
         return train_tokenizer([], spec)
     splits = sorted(raw.card.splits) if spec.kind == "character" else [TRAIN]
-    num_characters = sum(raw.card.splits[split].num_characters for split in splits)
+    num_characters = sum(raw.split_card(split).num_characters for split in splits)
     stride = 1 if spec.kind == "character" else max(1, num_characters // TRAINING_CHARACTERS)
-    texts = (
-        sample.text
-        for split in splits
-        for index, sample in enumerate(raw.split(split))
-        if index % stride == 0
-    )
-    return train_tokenizer(texts, spec)
+
+    def texts() -> Iterator[str]:
+        for split in splits:
+            for index, sample in enumerate(raw.split(split)):
+                if check:
+                    check()
+                if index % stride == 0:
+                    yield sample.text
+
+    return train_tokenizer(texts(), spec)
 
 
 def encode_dataset(

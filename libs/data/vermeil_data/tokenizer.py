@@ -44,18 +44,22 @@ class TextTokenizer:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read tokenizer.json and tokenizer_config.json of a folder."""
-        path = folder / TOKENIZER_FILE
+        path, config = folder / TOKENIZER_FILE, folder / CONFIG_FILE
         if not path.is_file():
             raise NotFound(f"no tokenizer here: {TOKENIZER_FILE} is missing", field=str(folder))
+        return cls.parse(path.read_bytes(), config.read_bytes() if config.is_file() else b"{}", str(path))
+
+    @classmethod
+    def parse(cls, tokenizer_json: bytes, config_json: bytes, name: str = TOKENIZER_FILE) -> Self:
+        """From the content of both files; errors call them `name`."""
         try:
-            tokenizer = Tokenizer.from_file(str(path))
-            config_path = folder / CONFIG_FILE
-            config = json.loads(config_path.read_text(encoding="utf-8")) if config_path.is_file() else {}
+            tokenizer = Tokenizer.from_buffer(tokenizer_json)
+            config = json.loads(config_json)
+            names = {role: _token_name(config.get(f"{role}_token")) for role in ("bos", "eos", "pad")}
+            kind: TokenizerKind = config.get("vermeil_tokenizer", "other")
         except Exception as error:  # tokenizers raises bare Exception
-            raise DataCorrupted(f"is not a tokenizer: {error}", field=str(path)) from error
-        names = {role: _token_name(config.get(f"{role}_token")) for role in ("bos", "eos", "pad")}
-        kind: TokenizerKind = config.get("vermeil_tokenizer", "other")
-        return cls(tokenizer, kind, {role: name for role, name in names.items() if name})
+            raise DataCorrupted(f"is not a tokenizer: {error}", field=name) from error
+        return cls(tokenizer, kind, {role: token for role, token in names.items() if token})
 
     def save(self, folder: Path) -> None:
         """Write both files, so that transformers' AutoTokenizer reads them too."""

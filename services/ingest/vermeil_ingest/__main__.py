@@ -8,7 +8,6 @@ from vermeil_rpc import run
 from vermeil_telemetry import configure, start_metrics_server
 
 from vermeil_ingest.settings import IngestSettings
-from vermeil_ingest.submit import QUEUE
 from vermeil_ingest.tasks import register
 from vermeil_ingest.wiring import build
 
@@ -21,8 +20,7 @@ def main(role: str = "server") -> int:
         start_metrics_server(settings.metrics_port)
         if role == "worker":
             app = make_app(settings.broker_url, settings.home)
-            register(app, settings)
-            return run_worker(app, [QUEUE])
+            return run_worker(app, register(app, settings))
         run(lambda: build(settings), settings.bind, settings)
     except VermeilError as error:
         sys.stderr.write(f"vermeil-ingest: {error}\n")

@@ -23,10 +23,12 @@ from vermeil_ingest.settings import IngestSettings
 from vermeil_ingest.submit import KIND, QUEUE, submit
 
 
-def register(app: JobsApp, settings: IngestSettings) -> None:
-    """Let the workers of `app` ingest."""
+def register(app: JobsApp, settings: IngestSettings | None = None) -> list[str]:
+    """Let the workers of `app` ingest; the queues they must listen on."""
+    settings = settings or IngestSettings.load()
     jobs = registry_jobs(settings)
     register_kind(app, job_kind(jobs, store_from_settings(settings), settings), jobs)
+    return [QUEUE]
 
 
 def job_kind(

@@ -1,0 +1,45 @@
+"""EncoderService for text: message in, domain call, message out."""
+
+# ruff: noqa: N802, ARG002
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from vermeil.encoder.v1 import encoder_pb2
+from vermeil.encoder.v1 import encoder_service_pb2 as wire
+from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceServicer
+from vermeil_data import TextTokenizer
+from vermeil_jobs import Job
+from vermeil_jobs.messages import job_to_message
+
+from vermeil_encoders_text.encode import check_texts, encode_texts
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class EncoderServicer(EncoderServiceServicer):
+    """Answers for EncoderService."""
+
+    def __init__(
+        self,
+        submit: Callable[[wire.StartEncodingRequest], Job],
+        tokenizer_of: Callable[[str], TextTokenizer],
+    ) -> None:
+        self._submit = submit
+        self._tokenizer_of = tokenizer_of
+
+    async def StartEncoding(
+        self, request: wire.StartEncodingRequest, context: Context
+    ) -> wire.StartEncodingResponse:
+        """Submit the job."""
+        job = await asyncio.to_thread(self._submit, request)
+        return wire.StartEncodingResponse(job=job_to_message(job))
+
+    async def Encode(self, request: wire.EncodeRequest, context: Context) -> wire.EncodeResponse:
+        """Token ids of a few texts."""
+        check_texts(request.texts)
+        tokenizer = await asyncio.to_thread(self._tokenizer_of, request.model)
+        ids = await asyncio.to_thread(encode_texts, request.texts, tokenizer)
+        return wire.EncodeResponse(tokens=[encoder_pb2.Tokens(ids=each) for each in ids])

@@ -1,0 +1,41 @@
+"""Wiring: which registry and which store the service works with."""
+
+import asyncio
+from functools import partial
+
+from vermeil.encoder.v1.encoder_service_pb2_grpc import add_EncoderServiceServicer_to_server
+from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_data import TextTokenizer
+from vermeil_errors import VermeilError
+from vermeil_rpc import Service
+
+from vermeil_encoders_text.api import EncoderServicer
+from vermeil_encoders_text.clients import Registry, registry
+from vermeil_encoders_text.settings import EncoderTextSettings
+from vermeil_encoders_text.submit import submit
+from vermeil_encoders_text.tokenizers import KnownTokenizers
+
+
+def build(
+    settings: EncoderTextSettings, *, known: Registry | None = None, store: ArtifactStore | None = None
+) -> list[Service]:
+    """EncoderService; `known` and `store` stand in for the real ones in tests."""
+    names = known or registry(settings)
+    tokenizers = KnownTokenizers(store or store_from_settings(settings), settings.encoder_text_tokenizers)
+
+    def tokenizer_of(model: str) -> TextTokenizer:
+        return tokenizers.get(names.names.model_version(model).artifact.digest)
+
+    async def ready() -> bool:
+        try:
+            await asyncio.to_thread(names.jobs.list_jobs, page_size=1)
+        except VermeilError:
+            return False
+        return True
+
+    servicer = EncoderServicer(partial(submit, registry=names), tokenizer_of)
+    return [
+        Service(
+            "vermeil.encoder.v1.EncoderService", add_EncoderServiceServicer_to_server, servicer, ready=ready
+        )
+    ]
