@@ -2,18 +2,40 @@
 
 from vermeil_model.accounting import ParameterCount, count_parameters, flops_per_token
 from vermeil_model.cache import KeyValueCache
+from vermeil_model.checkpoint import load_checkpoint, read_config, save_checkpoint
 from vermeil_model.config import SIZES, ModelConfig, RopeScaling
+from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
+from vermeil_model.generation import generate
+from vermeil_model.llama import export_llama, import_llama
+from vermeil_model.packed_model import PackedModel
+from vermeil_model.sampling import SamplingParameters
+from vermeil_model.scoring import TokenScore, score, token_logprobs
 from vermeil_model.text_model import IGNORED_TARGET, ModelOutput, TextModel
 
 __all__ = [
     "IGNORED_TARGET",
     "SIZES",
+    "Decoder",
     "KeyValueCache",
     "ModelConfig",
     "ModelOutput",
+    "PackedModel",
     "ParameterCount",
+    "Request",
     "RopeScaling",
+    "SamplingParameters",
     "TextModel",
+    "TokenEvent",
+    "TokenLogprob",
+    "TokenScore",
     "count_parameters",
+    "export_llama",
     "flops_per_token",
+    "generate",
+    "import_llama",
+    "load_checkpoint",
+    "read_config",
+    "save_checkpoint",
+    "score",
+    "token_logprobs",
 ]

@@ -33,66 +33,74 @@ class KeyValueCache:
             raise InvalidInput.for_field(
                 "length", length, "is outside the model's context", f"Use 1 to {config.context_length}."
             )
-        self.num_key_value_heads = config.num_key_value_heads
         heads = 2 * config.num_key_value_heads
-        self.memory_LBSCE = torch.zeros(
-            (config.depth, num_rows, length, heads, config.head_width), dtype=dtype, device=device
-        )
+        shape = (config.depth, num_rows, heads, length, config.head_width)
+        self.memory_LBCSE = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * num_rows
 
     @property
     def capacity(self) -> int:
         """Most tokens a row can hold."""
-        return self.memory_LBSCE.shape[2]
+        return self.memory_LBCSE.shape[3]
 
-    def positions(self, num_tokens: int) -> Tensor:
-        """Where the next `num_tokens` of every row stand: (T) where all rows agree, else (B, T)."""
-        device = self.memory_LBSCE.device
-        steps_T = torch.arange(num_tokens, device=device)
-        if len(set(self.lengths)) == 1:
-            return steps_T + self.lengths[0]
-        return torch.tensor(self.lengths, device=device)[:, None] + steps_T
-
-    def advance(self, num_tokens: int) -> None:
-        """Count the tokens just written as read."""
-        self.lengths = [length + num_tokens for length in self.lengths]
+    def move_row(self, source: int, target: int) -> None:
+        """Copy what row `source` holds over row `target`."""
+        end = self.lengths[source]
+        self.memory_LBCSE[:, target, :, :end] = self.memory_LBCSE[:, source, :, :end]
+        self.lengths[target] = end
 
 
 class CachedAttention:
-    """Writes the keys and values of T new tokens a row, then attends over all the row holds."""
+    """Writes T new tokens into the first rows of a cache, then attends over all those rows hold.
 
-    def __init__(self, cache: KeyValueCache, num_tokens: int, dtype: torch.dtype) -> None:
-        lengths = cache.lengths
-        self._cache = cache
-        self._fresh = max(lengths) == 0
-        self._end = max(lengths) + num_tokens
+    Made for one forward pass, and computed in the dtype of the cache. `positions` are those of the new
+    tokens: (T) where all rows stand at the same place, else (B, T). Where they do, and T is 1 or the
+    rows are empty, no mask is needed.
+    """
+
+    def __init__(self, cache: KeyValueCache, num_tokens: int, num_rows: int | None = None) -> None:
+        lengths = cache.lengths[:num_rows]
+        device = cache.memory_LBCSE.device
+        self._memory_LBCSE = cache.memory_LBCSE[:, : len(lengths)]
+        self._start, self._end = min(lengths), max(lengths) + num_tokens
         if self._end > cache.capacity:
             raise InvalidInput.for_field(
                 "tokens", self._end, f"exceed the cache of {cache.capacity} tokens", "Ask for fewer tokens."
             )
-        level = len(set(lengths)) == 1
-        self._span = slice(lengths[0], self._end) if level else None
-        self._positions = cache.positions(num_tokens)
-        self._rows = None if level else torch.arange(len(lengths), device=self._positions.device)[:, None]
-        self._mask_B1TS = None if level and num_tokens == 1 else self._mask(num_tokens, dtype)
+        self._fresh = max(lengths) == 0
+        level = self._start == max(lengths)
+        self.positions = torch.arange(self._start, self._start + num_tokens, device=device)
+        self._rows_N: Tensor | None = None
+        if not level:
+            starts = torch.tensor(lengths, device=device)
+            self.positions = starts[:, None] + torch.arange(num_tokens, device=device)
+            self._rows_N = self._memory_rows(self.positions)
+        masked = not self._fresh and not (level and num_tokens == 1)
+        self._mask_B1TS = self._mask(num_tokens) if masked else None
 
-    def _mask(self, num_tokens: int, dtype: torch.dtype) -> Tensor | None:
-        if self._fresh:
-            return None
-        keys_S = torch.arange(self._end, device=self._positions.device)
-        hidden = keys_S > self._positions.reshape(-1, 1, num_tokens, 1)
+    def _memory_rows(self, positions_BT: Tensor) -> Tensor:
+        """Index of each new head vector in one layer's memory seen as a table of E-wide rows."""
+        num_rows, num_heads, capacity = self._memory_LBCSE.shape[1:4]
+        heads = torch.arange(num_rows * num_heads, device=positions_BT.device) * capacity
+        return (heads.view(num_rows, num_heads, 1) + positions_BT[:, None, :]).flatten()
+
+    def _mask(self, num_tokens: int) -> Tensor:
+        keys_S = torch.arange(self._end, device=self.positions.device)
+        hidden = keys_S > self.positions.reshape(-1, 1, num_tokens, 1)
+        dtype = self._memory_LBCSE.dtype
         return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
-        memory_BSCE = self._cache.memory_LBSCE[layer]
-        new_BTCE = torch.cat((keys, values), dim=2).to(memory_BSCE.dtype)
-        if self._span is not None:
-            memory_BSCE[:, self._span] = new_BTCE
+        memory_BCSE = self._memory_LBCSE[layer]
+        new_BCTE = torch.cat((keys, values), dim=2).transpose(1, 2).to(memory_BCSE.dtype)
+        if self._rows_N is None:
+            memory_BCSE[:, :, self._start : self._end] = new_BCTE
         else:
-            memory_BSCE[self._rows, self._positions] = new_BTCE
+            width = new_BCTE.shape[-1]
+            memory_BCSE.view(-1, width).index_copy_(0, self._rows_N, new_BCTE.reshape(-1, width))
         if self._fresh:
             return scaled_dot_product(queries, keys, values, None)
-        known_BSCE = memory_BSCE[:, : self._end].to(queries.dtype)
-        keys_BSKE, values_BSKE = known_BSCE.chunk(2, dim=2)
+        known_keys, known_values = memory_BCSE[:, :, : self._end].transpose(1, 2).chunk(2, dim=2)
         attend = attend_one if queries.shape[1] == 1 else scaled_dot_product
-        return attend(queries, keys_BSKE, values_BSKE, self._mask_B1TS)
+        mixed = attend(queries.to(memory_BCSE.dtype), known_keys, known_values, self._mask_B1TS)
+        return mixed.to(queries.dtype)

@@ -106,14 +106,14 @@ class TextModel(nn.Module):
                 self._check_length(num_tokens)
                 positions = torch.arange(num_tokens, device=tokens_BT.device)
         else:
-            attend = CachedAttention(cache, num_tokens, dtype)
-            positions = cache.positions(num_tokens) if positions is None else positions
+            attend = CachedAttention(cache, num_tokens)
+            positions = attend.positions if positions is None else positions
         rotation = self.rotary(positions, dtype)
         x_BTD = self.embedding(tokens_BT)
         for index, layer in enumerate(self.layers):
             x_BTD = layer(x_BTD, rotation, attend, index)
         if cache is not None:
-            cache.advance(num_tokens)
+            cache.lengths = [length + num_tokens for length in cache.lengths]
         normalised: Tensor = self.norm(x_BTD)
         return normalised
 

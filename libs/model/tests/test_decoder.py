@@ -1,0 +1,167 @@
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vermeil_errors import InvalidInput, NotFound, Overloaded
+from vermeil_model import Decoder, PackedModel, Request, SamplingParameters, TextModel, generate, score
+from vermeil_model.testing import SMALL, small_model, small_tokens
+
+GREEDY = SamplingParameters(temperature=0, max_tokens=12)
+MODEL = small_model()
+PACKED = PackedModel(MODEL)
+
+
+def prompt(number: int, length: int) -> list[int]:
+    return small_tokens(1, length, start=13 * number)[0].tolist()
+
+
+@torch.no_grad()
+def naive_greedy(model: TextModel, tokens: Sequence[int], num_tokens: int) -> list[int]:
+    tokens = list(tokens)
+    for _ in range(num_tokens):
+        logits = model(torch.tensor([tokens])).logits
+        assert logits is not None
+        tokens.append(int(logits[0, -1].argmax()))
+    return tokens[-num_tokens:]
+
+
+def collect(events: Sequence[object]) -> dict[int, list[int]]:
+    tokens: dict[int, list[int]] = {}
+    for event in events:
+        tokens.setdefault(event.sequence, []).append(event.token)
+    return tokens
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"qk_norm": False, "tie_embeddings": False}, {"num_key_value_heads": 4}, {"num_key_value_heads": 1}],
+)
+def test_greedy_output_is_that_of_the_naive_forward(changes: dict[str, object]) -> None:
+    model = small_model(**changes)
+    prompts = [prompt(number, length) for number, length in enumerate((1, 7, 20, 3, 7))]
+    tokens = collect(list(generate(model, prompts, GREEDY, num_slots=3)))
+    assert tokens == {n: naive_greedy(model, tokens, 12) for n, tokens in enumerate(prompts)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    arrivals=st.lists(
+        st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(0, 4)), min_size=1, max_size=9
+    ),
+    cancelled=st.lists(st.integers(0, 30), max_size=3),
+)
+def test_greedy_output_does_not_depend_on_who_else_is_decoded(
+    arrivals: list[tuple[int, int, int]], cancelled: list[int]
+) -> None:
+    decoder = Decoder(PACKED, num_slots=4)
+    waiting = [(prompt(n, length), tokens, wait) for n, (length, tokens, wait) in enumerate(arrivals)]
+    prompts: dict[int, tuple[list[int], int]] = {}
+    produced: dict[int, list[int]] = {}
+    pause = step = 0
+    while waiting or decoder.sequences:
+        arriving = []
+        while waiting and pause == 0 and len(arriving) < decoder.num_free:
+            tokens, num_tokens, pause = waiting.pop(0)
+            arriving.append(Request(tokens, SamplingParameters(temperature=0, max_tokens=num_tokens)))
+        pause = max(0, pause - 1)
+        for request, event in zip(arriving, decoder.add(arriving), strict=True):
+            prompts[event.sequence] = (list(request.prompt), request.parameters.max_tokens)
+            produced[event.sequence] = [event.token]
+        if step in cancelled and decoder.sequences:
+            decoder.remove(decoder.sequences[0])
+        for event in decoder.step():
+            produced[event.sequence].append(event.token)
+        step += 1
+    for number, (tokens, num_tokens) in prompts.items():
+        expected = naive_greedy(MODEL, tokens, num_tokens)
+        assert produced[number] == expected[: len(produced[number])]
+
+
+def test_a_seed_gives_the_same_text_in_any_company() -> None:
+    seeded = SamplingParameters(seed=7, max_tokens=15, top_k=9, top_p=0.9, temperature=0.8)
+    alone = collect(list(generate(PACKED, [prompt(0, 5)], seeded)))[0]
+    others = [
+        SamplingParameters(max_tokens=9),
+        GREEDY,
+        SamplingParameters(top_p=0.5, seed=1, max_tokens=4),
+        SamplingParameters(repetition_penalty=1.3, logit_bias={3: 4.0}, min_p=0.1, seed=2),
+    ]
+    prompts = [prompt(n, length) for n, length in enumerate((5, 9, 2, 14, 6))]
+    together = collect(list(generate(PACKED, prompts, [seeded, *others])))[0]
+    assert together == alone
+    assert collect(list(generate(PACKED, [prompt(0, 5)], seeded)))[0] == alone
+
+
+def test_a_sequence_ends_at_a_stop_token_or_at_its_length() -> None:
+    expected = naive_greedy(MODEL, prompt(0, 5), 12)
+    stop = expected[4]
+    parameters = SamplingParameters(temperature=0, stop_ids=frozenset({stop}), max_tokens=12)
+    events = list(generate(PACKED, [prompt(0, 5)], parameters))
+    first = expected.index(stop)
+    assert [event.token for event in events] == expected[: first + 1]
+    assert [event.finish_reason for event in events] == [None] * first + ["stop"]
+    assert list(generate(PACKED, [prompt(0, 5)], GREEDY))[-1].finish_reason == "length"
+
+
+def test_a_full_context_ends_the_sequence() -> None:
+    parameters = SamplingParameters(temperature=0, max_tokens=1000)
+    events = list(generate(PACKED, [prompt(0, 40)], parameters))
+    assert len(events) == SMALL.context_length - 40
+    assert events[-1].finish_reason == "length"
+
+
+def test_reported_logprobs_are_those_of_the_naive_forward() -> None:
+    parameters = SamplingParameters(temperature=0, max_tokens=6, num_logprobs=3)
+    events = list(generate(PACKED, [prompt(0, 5), prompt(1, 8)], [parameters, GREEDY]))
+    ours = [event for event in events if event.sequence == 0]
+    scores = score(MODEL, prompt(0, 5) + [event.token for event in ours], num_logprobs=3)[5:]
+    for event, expected in zip(ours, scores, strict=True):
+        assert event.token == expected.token
+        assert event.logprob == pytest.approx(expected.logprob, abs=1e-5)
+        assert [t.token for t in event.top_logprobs] == [t.token for t in expected.top_logprobs]
+    assert all(e.logprob is None and e.top_logprobs == () for e in events if e.sequence == 1)
+
+
+def test_a_cancelled_sequence_frees_its_slot_at_once() -> None:
+    decoder = Decoder(PACKED, num_slots=2)
+    first, second = decoder.add([Request(prompt(0, 4), GREEDY), Request(prompt(1, 6), GREEDY)])
+    with pytest.raises(Overloaded, match="free slots"):
+        decoder.add([Request(prompt(2, 3), GREEDY)])
+    decoder.remove(first.sequence)
+    assert decoder.num_free == 1
+    assert [event.sequence for event in decoder.step()] == [second.sequence]
+    with pytest.raises(NotFound):
+        decoder.remove(first.sequence)
+
+
+def test_generation_stops_when_asked() -> None:
+    seen: list[int] = []
+    for event in generate(PACKED, [prompt(0, 4)], GREEDY, should_stop=lambda: len(seen) >= 3):
+        seen.append(event.token)
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parameters", "said"),
+    [
+        ([], GREEDY, "prompt: is empty"),
+        ([61], GREEDY, "no token of the model"),
+        ([-1], GREEDY, "no token of the model"),
+        ([1] * 48, GREEDY, "leaves no room in a context of 48 tokens"),
+        ([1], SamplingParameters(logit_bias={99: 1.0}), "logit_bias"),
+    ],
+)
+def test_an_impossible_prompt_is_refused_and_takes_no_slot(
+    tokens: list[int], parameters: SamplingParameters, said: str
+) -> None:
+    decoder = Decoder(PACKED, num_slots=1)
+    with pytest.raises(InvalidInput, match=said):
+        decoder.add([Request(tokens, parameters)])
+    assert decoder.num_free == 1
+
+
+def test_parameters_match_prompts_in_number() -> None:
+    with pytest.raises(InvalidInput, match="do not match 1 prompts"):
+        generate(PACKED, [[1]], [GREEDY, GREEDY])

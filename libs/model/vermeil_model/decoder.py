@@ -1,0 +1,246 @@
+"""Continuous batching: sequences come and go, and every step gives each of them one token.
+
+A sequence takes a row of the cache while it runs; rows stay dense, so a step computes for live
+sequences only. It knows nothing of text, queues or clients; it is not thread-safe: one caller steps it.
+Unusual: prompts are read laid end to end without padding, whatever their lengths.
+
+Letters: N sequences, T tokens of all prompts laid end to end, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from vermeil_errors import InvalidInput, NotFound, Overloaded
+
+from vermeil_model.attention import scaled_dot_product
+from vermeil_model.cache import CachedAttention, KeyValueCache
+from vermeil_model.packed_model import PackedModel
+from vermeil_model.sampling import SamplingParameters, SamplingPlan, Uniforms
+from vermeil_model.text_model import TextModel
+
+FinishReason = Literal["stop", "length"]
+
+
+class TokenLogprob(NamedTuple):
+    """A token and the natural logarithm of its probability, before any sampling parameter."""
+
+    token: int
+    logprob: float
+
+
+class TokenEvent(NamedTuple):
+    """One new token of one sequence."""
+
+    sequence: int
+    """The number that `Decoder.add` gave, or in `generate` the place of the prompt in the list."""
+    token: int
+    """Its id; a stop token is reported like any other."""
+    logprob: float | None = None
+    """Log-probability of the token; None unless asked for."""
+    top_logprobs: tuple[TokenLogprob, ...] = ()
+    """The likeliest tokens, best first, as many as asked for."""
+    finish_reason: FinishReason | None = None
+    """On the last token: why it is the last. The sequence has then left the decoder."""
+
+
+class Request(NamedTuple):
+    """A prompt and how to continue it."""
+
+    prompt: Sequence[int]
+    parameters: SamplingParameters
+
+
+@dataclass
+class _Sequence:
+    number: int
+    parameters: SamplingParameters
+    tokens: list[int]
+    num_left: int
+    uniforms: Uniforms = field(repr=False)
+
+
+class Decoder:
+    """Room for `num_slots` running sequences of up to `length` tokens, prompt included."""
+
+    def __init__(
+        self, model: TextModel | PackedModel, *, num_slots: int = 32, length: int | None = None
+    ) -> None:
+        if num_slots < 1:
+            raise InvalidInput.for_field("num_slots", num_slots, "is below 1", "Use 1 or more.")
+        self._model = model if isinstance(model, PackedModel) else PackedModel(model)
+        device = self._model.device
+        dtype = torch.float32 if device.type == "cpu" else self._model.dtype
+        self._cache = KeyValueCache(self._model.config, num_slots, length, dtype=dtype, device=device)
+        self._running: list[_Sequence] = []
+        self._num_added = 0
+        self._plan: SamplingPlan | None = None
+        self._last_N1 = torch.zeros(0, 1, dtype=torch.long, device=device)
+
+    @property
+    def num_free(self) -> int:
+        """Slots that `add` can fill now."""
+        return len(self._cache.lengths) - len(self._running)
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """Numbers of the running sequences."""
+        return tuple(sequence.number for sequence in self._running)
+
+    @torch.inference_mode()
+    def add(self, requests: Sequence[Request]) -> list[TokenEvent]:
+        """Read the prompts and give the first token of each, in their order."""
+        self._check(requests)
+        if not requests:
+            return []
+        first_row = len(self._running)
+        added = [
+            _Sequence(
+                number=self._num_added + index,
+                parameters=parameters,
+                tokens=list(prompt),
+                num_left=min(parameters.max_tokens, self._cache.capacity - len(prompt)),
+                uniforms=Uniforms(parameters.seed),
+            )
+            for index, (prompt, parameters) in enumerate(requests)
+        ]
+        self._num_added += len(added)
+        logits_NV = self._read_prompts([sequence.tokens for sequence in added], first_row)
+        self._running += added
+        self._plan = None
+        return self._emit(added, logits_NV, self._make_plan(added))
+
+    @torch.inference_mode()
+    def step(self) -> list[TokenEvent]:
+        """One more token for every running sequence."""
+        if not self._running:
+            return []
+        if self._plan is None:
+            self._plan = self._make_plan(self._running)
+            last = [[sequence.tokens[-1]] for sequence in self._running]
+            self._last_N1 = torch.tensor(last, device=self._model.device)
+        num_rows = len(self._running)
+        attend = CachedAttention(self._cache, 1, num_rows)
+        hidden_ND = self._model.hidden(self._last_N1, attend.positions, attend)
+        for row in range(num_rows):
+            self._cache.lengths[row] += 1
+        return self._emit(list(self._running), self._model.readout(hidden_ND), self._plan)
+
+    def remove(self, sequence: int) -> None:
+        """Stop a running sequence; its slot is free at once."""
+        for row, running in enumerate(self._running):
+            if running.number == sequence:
+                self._free(row)
+                return
+        raise NotFound("is not running", field="sequence", value=sequence)
+
+    def _check(self, requests: Sequence[Request]) -> None:
+        if len(requests) > self.num_free:
+            raise Overloaded(f"{len(requests)} sequences do not fit into {self.num_free} free slots")
+        vocab_size, capacity = self._model.config.vocab_size, self._cache.capacity
+        for prompt, parameters in requests:
+            if not prompt:
+                raise InvalidInput.for_field("prompt", None, "is empty", "Begin with a <bos> token.")
+            if len(prompt) >= capacity:
+                raise InvalidInput.for_field(
+                    "prompt", len(prompt), f"leaves no room in a context of {capacity} tokens", "Shorten it."
+                )
+            for name, tokens in (("prompt", prompt), ("logit_bias", parameters.logit_bias)):
+                if not all(0 <= token < vocab_size for token in tokens):
+                    raise InvalidInput.for_field(
+                        name, max(tokens), "is no token of the model", f"Use 0 to {vocab_size - 1}."
+                    )
+
+    def _read_prompts(self, prompts: list[list[int]], first_row: int) -> Tensor:
+        attend = _PromptAttention(self._cache, [len(prompt) for prompt in prompts], first_row)
+        device = self._model.device
+        tokens_1T = torch.tensor([[token for prompt in prompts for token in prompt]], device=device)
+        positions_T = torch.cat([torch.arange(len(prompt), device=device) for prompt in prompts])
+        hidden_TD = self._model.hidden(tokens_1T, positions_T, attend)
+        return self._model.readout(hidden_TD[attend.ends - 1])
+
+    def _make_plan(self, sequences: list[_Sequence]) -> SamplingPlan:
+        return SamplingPlan(
+            [sequence.parameters for sequence in sequences],
+            [sequence.tokens for sequence in sequences],
+            self._model.config.vocab_size,
+            self._model.device,
+        )
+
+    def _emit(self, sequences: list[_Sequence], logits_NV: Tensor, plan: SamplingPlan) -> list[TokenEvent]:
+        uniforms = [0.0 if s.parameters.greedy else s.uniforms.next() for s in sequences]
+        tokens_N = plan.choose(logits_NV, uniforms)
+        self._last_N1 = tokens_N[:, None]
+        tokens: list[int] = tokens_N.tolist()
+        logprobs = _logprobs(sequences, logits_NV, tokens)
+        events = []
+        for sequence, token, (logprob, top) in zip(sequences, tokens, logprobs, strict=True):
+            sequence.tokens.append(token)
+            sequence.num_left -= 1
+            reason: FinishReason | None = None
+            if token in sequence.parameters.stop_ids:
+                reason = "stop"
+            elif sequence.num_left == 0:
+                reason = "length"
+            if reason is not None:
+                self._free(self._running.index(sequence))
+            events.append(TokenEvent(sequence.number, token, logprob, top, reason))
+        return events
+
+    def _free(self, row: int) -> None:
+        last = len(self._running) - 1
+        if row != last:
+            self._running[row] = self._running[last]
+            self._cache.move_row(last, row)
+        self._running.pop()
+        self._cache.lengths[last] = 0
+        self._plan = None
+
+
+class _PromptAttention:
+    """Each prompt attends within itself, and its keys and values go to its row of the cache."""
+
+    def __init__(self, cache: KeyValueCache, lengths: list[int], first_row: int) -> None:
+        self.ends = torch.tensor(lengths, device=cache.memory_LBCSE.device).cumsum(0)
+        self._memory_LBCSE = cache.memory_LBCSE
+        self._spans = []
+        end = 0
+        for row, length in enumerate(lengths, start=first_row):
+            cache.lengths[row] = length
+            self._spans.append((row, slice(end, end + length)))
+            end += length
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
+        mixed = []
+        new_CTE = torch.cat((keys[0], values[0]), dim=1).transpose(0, 1)
+        for row, span in self._spans:
+            self._memory_LBCSE[layer, row, :, : span.stop - span.start] = new_CTE[:, span]
+            mixed.append(scaled_dot_product(queries[:, span], keys[:, span], values[:, span], None))
+        return torch.cat(mixed, dim=1)
+
+
+_NO_LOGPROBS: tuple[None, tuple[TokenLogprob, ...]] = (None, ())
+
+
+def _logprobs(
+    sequences: list[_Sequence], logits_NV: Tensor, tokens: list[int]
+) -> list[tuple[float | None, tuple[TokenLogprob, ...]]]:
+    """Log-probability of each token and the likeliest ones, for the sequences that asked."""
+    wanted = [row for row, s in enumerate(sequences) if s.parameters.num_logprobs is not None]
+    found: list[tuple[float | None, tuple[TokenLogprob, ...]]] = [_NO_LOGPROBS] * len(sequences)
+    if not wanted:
+        return found
+    logprobs_NV = logits_NV[wanted].log_softmax(-1)
+    counts = [min(sequences[row].parameters.num_logprobs or 0, logits_NV.shape[-1]) for row in wanted]
+    best, best_tokens = logprobs_NV.topk(max(counts), dim=-1)
+    chosen = logprobs_NV[range(len(wanted)), [tokens[row] for row in wanted]].tolist()
+    for row, count, logprob, values, ids in zip(
+        wanted, counts, chosen, best.tolist(), best_tokens.tolist(), strict=True
+    ):
+        top = tuple(TokenLogprob(*pair) for pair in zip(ids[:count], values[:count], strict=True))
+        found[row] = (logprob, top)
+    return found

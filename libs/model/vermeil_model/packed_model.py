@@ -1,0 +1,105 @@
+"""A frozen text tower that reads flat rows of tokens: what decoding runs on.
+
+The same mathematics as TextModel (tests hold them equal), in as few operations as PyTorch allows:
+packed matrices, residuals and SwiGLU fused into products, rotation and attention in float32, where the
+CPU's attention kernel is quickest. A snapshot: it does not follow later training of the model.
+
+Letters: N tokens of all sequences, D width, H query heads, K key/value heads, E head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vermeil_model.attention import Attend
+from vermeil_model.layers import Block
+from vermeil_model.packed_matrix import PackedMatrix, pack
+from vermeil_model.rotary import rotate
+from vermeil_model.text_model import TextModel
+
+
+@dataclass(frozen=True)
+class PackedBlock:
+    """One layer's matrices, packed, and its norms."""
+
+    attention_norm: Tensor
+    qkv: PackedMatrix
+    head_norm: Tensor | None
+    """Weights of query and key norms, (H + K, E), or None without QK-norm."""
+    output: PackedMatrix
+    feed_forward_norm: Tensor
+    gate: PackedMatrix
+    up: PackedMatrix
+    down: PackedMatrix
+
+    @classmethod
+    def of(cls, block: Block, num_heads: int, num_key_value_heads: int) -> PackedBlock:
+        """A snapshot of `block`."""
+        attention, feed_forward = block.attention, block.feed_forward
+        gate, up = feed_forward.gate_up.weight.chunk(2)
+        head_norm = None
+        if attention.query_norm is not None and attention.key_norm is not None:
+            query, key = attention.query_norm.weight, attention.key_norm.weight
+            rows = (query.expand(num_heads, -1), key.expand(num_key_value_heads, -1))
+            head_norm = torch.cat(rows).detach().float()
+        return cls(
+            attention_norm=block.attention_norm.weight.detach(),
+            qkv=pack(attention.qkv.weight),
+            head_norm=head_norm,
+            output=pack(attention.output.weight),
+            feed_forward_norm=block.feed_forward_norm.weight.detach(),
+            gate=pack(gate),
+            up=pack(up),
+            down=pack(feed_forward.down.weight),
+        )
+
+
+class PackedModel:
+    """Tokens in, hidden states and logits out, for any number of sequences laid end to end."""
+
+    def __init__(self, model: TextModel) -> None:
+        config = model.config
+        self.config = config
+        self.dtype = model.embedding.weight.dtype
+        self.device = model.embedding.weight.device
+        self._embedding_VD = model.embedding.weight.detach()
+        self._table = model.rotary.table.detach()
+        self._num_turning = config.num_heads + config.num_key_value_heads
+        self._layers = [
+            PackedBlock.of(layer, config.num_heads, config.num_key_value_heads)
+            for layer in model.layers
+            if isinstance(layer, Block)
+        ]
+        self._norm = model.norm.weight.detach()
+        self._head = pack(model.embedding.weight if model.head is None else model.head.weight)
+
+    def hidden(self, tokens_BT: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """The normalised residual stream after the last layer, (B·T, D)."""
+        config = self.config
+        heads_shape = (*tokens_BT.shape, -1, config.head_width)
+        cosine, sine = self._table[:, positions].unbind(0)
+        x_ND = functional.embedding(tokens_BT.flatten(), self._embedding_VD)
+        for index, layer in enumerate(self._layers):
+            heads = layer.qkv.apply(self._normalise(x_ND, layer.attention_norm)).view(heads_shape).float()
+            turning, values = heads[..., : self._num_turning, :], heads[..., self._num_turning :, :]
+            if layer.head_norm is not None:
+                turning = self._normalise(turning, None) * layer.head_norm
+            turned = rotate(turning, cosine, sine)
+            queries, keys = turned[..., : config.num_heads, :], turned[..., config.num_heads :, :]
+            mixed_NHE = attend(queries, keys, values, index).to(self.dtype)
+            x_ND = layer.output.add(mixed_NHE.reshape(len(x_ND), -1), x_ND)
+            normalised_ND = self._normalise(x_ND, layer.feed_forward_norm)
+            gated_NF = layer.up.multiply(normalised_ND, layer.gate.gate(normalised_ND))
+            x_ND = layer.down.add(gated_NF, x_ND)
+        return self._normalise(x_ND, self._norm)
+
+    def readout(self, hidden_ND: Tensor) -> Tensor:
+        """Logits (N, V) in float32."""
+        return self._head.apply(hidden_ND).float()
+
+    def _normalise(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        return functional.rms_norm(x, x.shape[-1:], weight, self.config.norm_epsilon)
