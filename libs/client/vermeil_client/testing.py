@@ -39,13 +39,13 @@ class FakeGateway(httpx.BaseTransport):
 
     def _start(self, verb: str, body: Json) -> Json:
         name = self._by_request.setdefault(body["request_id"], f"jobs/{len(self.jobs) + 1}")
-        result: Json = {
+        results: dict[str, Json] = {
             "ingest": {"dataset_version": "datasets/fake/versions/1"},
             "train": {"model_version": "models/fake/versions/1", "steps": 1.0},
             "evaluate": {"model": "models/fake/versions/1", "task": "perplexity@1", "metrics": []},
-        }[verb]
+        }
         job: Json = {"name": name, "kind": f"vermeil.fake.v1.{verb}", "request_id": body["request_id"]}
-        job |= {"progress": {"done": "1", "total": "1", "unit": "steps"}, "result": result}
+        job |= {"progress": {"done": "1", "total": "1", "unit": "steps"}, "result": results[verb]}
         job["state"] = "JOB_STATE_FAILED" if self._job_error else "JOB_STATE_SUCCEEDED"
         if self._job_error:
             job["error"] = self._job_error

@@ -1,5 +1,6 @@
 """`vermeil ingest`, `vermeil train`, `vermeil evaluate`: start a job, follow it, say what it made."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,12 @@ def _started(output: Output, job: Job, detach: bool) -> bool:
     return detach
 
 
-def _summary(result: Any) -> str:
-    figures = [(name, value) for name, value in sorted(result.items()) if isinstance(value, int | float)]
-    return " · ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in figures)
+def _summary(result: Mapping[str, Any]) -> str:
+    """The figures of a result that are not zero, as words."""
+    figures = dict(result)
+    for value in result.values():
+        figures |= value if isinstance(value, dict) else {}
+    shown = [
+        (name, value) for name, value in sorted(figures.items()) if isinstance(value, int | float) and value
+    ]
+    return " · ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in shown)
