@@ -1,0 +1,168 @@
+"""What a run does, from its first step to what it leaves behind."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from vermeil_errors import InvalidInput
+from vermeil_training import (
+    OptimizerConfig,
+    Progress,
+    RunConfig,
+    TrainingConfig,
+    evaluate_loss,
+    fit,
+    make_state,
+    next_token_loss,
+    read_metrics,
+    train_step,
+)
+from vermeil_training.testing import CONTEXT, SmallRun, same_weights
+
+GOLDEN = Path(__file__).with_name("golden_20_steps.json")
+Configure = Callable[..., TrainingConfig]
+
+
+def run(small: SmallRun, config: TrainingConfig, folder: Path, **options: object):
+    model = small.model()
+    result = fit(config, model, small.loader(), small.validation(), folder, **options)
+    return result, model
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "tolerance"),
+    [("adamw", "fp32", 1e-3), ("muon", "fp32", 0.03), ("muon", "bf16", 0.06)],
+)
+def test_twenty_steps_follow_the_golden_curve(
+    small: SmallRun, kind: str, precision: str, tolerance: float
+) -> None:
+    config = TrainingConfig(OptimizerConfig(kind=kind), run=RunConfig(steps=20, precision=precision))
+    state = make_state(config, small.model())
+    loader = small.loader()
+    losses = [float(train_step(state, loader).loss) for _ in range(20)]
+    golden = json.loads(GOLDEN.read_text())[f"{kind} {precision}"]
+    assert losses == pytest.approx(golden, abs=tolerance)
+    assert losses[-1] < losses[0] - 1
+
+
+def test_the_same_run_twice_gives_the_same_bits(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    one, model = run(small, config, tmp_path / "one")
+    two, again = run(small, config, tmp_path / "two")
+    assert same_weights(model, again)
+    assert (one.train_loss, one.validation_loss) == (two.train_loss, two.validation_loss)
+
+
+def test_the_log_has_a_line_of_figures_for_every_look(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    result, _ = run(small, config, tmp_path)
+    lines = read_metrics(tmp_path)
+    assert [line["step"] for line in lines if "loss" in line] == [3, 6, 9, 12]
+    assert [line["step"] for line in lines if "validation_loss" in line] == [5, 10, 12]
+    last = [line for line in lines if "loss" in line][-1]
+    assert last["tokens"] == result.tokens == 12 * 2 * 4 * CONTEXT
+    assert last["tokens_per_second"] > 0
+    assert 0 < last["mfu"] < 1
+    assert last["gradient_norm"] > 0
+    assert last["learning_rate_muon"] == pytest.approx(0.02 / (0.4 * 12))
+    assert result.finished
+    assert result.cpu_seconds > 0
+
+
+def test_the_log_is_drawn_and_read_by_tensorboard(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    result, _ = run(small, config, tmp_path)
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [3, 6, 9, 12]
+    assert events.Scalars("validation_loss")[-1].value == pytest.approx(result.validation_loss)
+
+
+def test_progress_is_told_after_every_step(small: SmallRun, config: TrainingConfig, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    run(small, config, tmp_path, on_progress=told.append)
+    assert [progress.step for progress in told] == list(range(13))
+    assert told[-1].validation_loss is not None
+    assert told[-1].steps == 12
+
+
+def test_accumulated_micro_batches_make_the_step_of_one_large_batch(
+    small: SmallRun, with_run: Configure
+) -> None:
+    losses = []
+    for batch_size, accumulation in ((4, 2), (8, 1)):
+        settings = with_run(accumulation=accumulation, precision="fp32")
+        state = make_state(replace(settings, optimizer=OptimizerConfig("adamw")), small.model())
+        loader = small.loader(batch_size)
+        losses.append([float(train_step(state, loader).loss) for _ in range(5)])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_clipping_limits_how_far_a_gradient_reaches(small: SmallRun, config: TrainingConfig) -> None:
+    moved = []
+    for largest in (0.0, 1e-6):
+        optimizer = OptimizerConfig("adamw", gradient_clip=largest)
+        state = make_state(replace(config, optimizer=optimizer), small.model())
+        result = train_step(state, small.loader())
+        moved.append(max(float(slots["exp_avg"].abs().max()) for slots in state.optimizers[0].state.values()))
+        assert result.gradient_norm > 0.1
+    assert moved[1] < 1e-6 < moved[0]
+
+
+def test_activation_checkpointing_changes_no_bit(
+    small: SmallRun, with_run: Configure, tmp_path: Path
+) -> None:
+    _, plain = run(small, with_run(), tmp_path / "plain")
+    _, frugal = run(small, with_run(activation_checkpointing=True), tmp_path / "frugal")
+    assert same_weights(plain, frugal)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_learns_the_same(small: SmallRun, with_run: Configure, tmp_path: Path) -> None:
+    plain, _ = run(small, with_run(precision="fp32"), tmp_path / "plain")
+    compiled, _ = run(small, with_run(precision="fp32", compile=True), tmp_path / "compiled")
+    assert compiled.validation_loss == pytest.approx(plain.validation_loss, abs=0.01)
+
+
+def test_the_average_is_what_is_validated_and_left_in_the_model(
+    small: SmallRun, with_run: Configure, tmp_path: Path
+) -> None:
+    averaged, model = run(small, with_run(ema_decay=0.9), tmp_path / "averaged")
+    plain, last = run(small, with_run(ema_decay=0.0), tmp_path / "plain")
+    assert averaged.train_loss == plain.train_loss
+    assert not same_weights(model, last)
+    state = make_state(with_run(ema_decay=0.0), model)
+    assert evaluate_loss(state, small.validation(), 2) == averaged.validation_loss
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoint(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    calls = 0
+
+    def breaks_in_step_seven(model, batch, generator):
+        nonlocal calls
+        calls += 1
+        loss = next_token_loss(model, batch, generator)
+        return loss * math.nan if calls == 2 * 6 + 1 + 2 else loss  # and one validation of two batches
+
+    with pytest.raises(InvalidInput, match=r"the loss is nan at step 7.*learning_rate"):
+        run(small, config, tmp_path, objective=breaks_in_step_seven)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+def test_validation_is_the_mean_over_counted_targets(small: SmallRun, with_run: Configure) -> None:
+    state = make_state(with_run(precision="fp32", ema_decay=0.0), small.model())
+    loss = evaluate_loss(state, small.validation(), 3)
+    batches = small.validation()
+    with torch.no_grad():
+        by_hand = [next_token_loss(state.model, next(batches), state.generator) for _ in range(3)]
+    assert loss == pytest.approx(float(torch.stack(by_hand).mean()), abs=1e-6)

@@ -1,0 +1,129 @@
+"""A run from its first step, or from its last checkpoint, to the end; reads top to bottom.
+
+It knows neither where data comes from nor who asked: callers hand in a model, two loaders and a
+folder, and hear of progress after every step.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from vermeil_training.checkpoint import restore_state, save_state
+from vermeil_training.config import TrainingConfig
+from vermeil_training.pace import Pace, Progress
+from vermeil_training.run_log import PLOT, RunLog, draw_losses
+from vermeil_training.state import TrainState, adopt_average, make_state
+from vermeil_training.step import (
+    Batches,
+    Objective,
+    Stopped,
+    evaluate_loss,
+    never,
+    next_token_loss,
+    train_step,
+)
+from vermeil_training.world import World
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended. The model it was given carries the trained (averaged) weights if it finished."""
+
+    finished: bool
+    """False if it was asked to stop; a checkpoint then holds the state."""
+    step: int
+    """Finished optimizer steps."""
+    tokens: int
+    """Tokens read by all processes."""
+    train_loss: float | None
+    """Mean of the last line of the log, in nats."""
+    validation_loss: float | None
+    """As last measured, in nats."""
+    seconds: float
+    """Wall time in steps, over all parts of the run."""
+    cpu_seconds: float
+    """Processor time in steps, over all parts of the run."""
+
+
+def fit(
+    config: TrainingConfig,
+    model: nn.Module,
+    loader: Batches,
+    validation: Batches,
+    folder: Path,
+    *,
+    world: World | None = None,
+    objective: Objective = next_token_loss,
+    on_progress: Callable[[Progress], object] = lambda _: None,
+    should_stop: Callable[[], bool] = never,
+) -> TrainResult:
+    """Train `model`, keeping checkpoints, log and plot in `folder`; go on there if they exist.
+
+    When `should_stop` answers true, the run writes a checkpoint and returns; when it raises, the run
+    is abandoned as it stands.
+    """
+    state = make_state(config, model, world)
+    restore_state(state, loader, folder / CHECKPOINTS)
+    run, leads = config.run, state.world.leads
+    pace = Pace(state)
+    with _open_log(folder, state) as log:
+        try:
+            while True:
+                if _due(state, run.evaluate_every) and state.validation_step < state.step:
+                    loss = evaluate_loss(state, validation, run.evaluate_batches, objective, should_stop)
+                    state.validation_step, state.validation_loss = state.step, loss
+                    _write(log, state, {"validation_loss": loss})
+                if _due(state, run.checkpoint_every):
+                    save_state(state, loader, folder / CHECKPOINTS)
+                if leads:
+                    on_progress(pace.progress())
+                if state.step == run.steps:
+                    break
+                with pace.timed():
+                    result = train_step(state, loader, objective, should_stop)
+                    pace.read(result, now=any(_due(state, every) for every in _intervals(state)))
+                if _due(state, run.log_every):
+                    _write(log, state, pace.line(result))
+        except Stopped:
+            save_state(state, loader, folder / CHECKPOINTS)
+            return _result(state, finished=False)
+    adopt_average(state)
+    if leads:
+        draw_losses({folder.name: folder}, folder / PLOT)
+    return _result(state, finished=True)
+
+
+def _due(state: TrainState, every: int | None) -> bool:
+    assert every is not None  # settled by RunConfig
+    return state.step > 0 and (state.step % every == 0 or state.step == state.config.run.steps)
+
+
+def _intervals(state: TrainState) -> tuple[int | None, ...]:
+    run = state.config.run
+    return run.log_every, run.evaluate_every, run.checkpoint_every
+
+
+def _open_log(folder: Path, state: TrainState) -> AbstractContextManager[RunLog | None]:
+    return RunLog(folder, state.step) if state.world.leads else nullcontext()
+
+
+def _write(log: RunLog | None, state: TrainState, values: dict[str, float]) -> None:
+    if log is not None:
+        log.write(state.step, values)
+
+
+def _result(state: TrainState, *, finished: bool) -> TrainResult:
+    return TrainResult(
+        finished=finished,
+        step=state.step,
+        tokens=state.tokens,
+        train_loss=state.train_loss,
+        validation_loss=state.validation_loss,
+        seconds=state.seconds,
+        cpu_seconds=state.cpu_seconds,
+    )

@@ -1,0 +1,109 @@
+"""What the loop watches while it runs: losses as they become known, time, speed.
+
+On an accelerator losses are read only when somebody will look at them; on CPU at every step. A loss
+that is no number ends the run here, before it can reach a checkpoint.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from vermeil_errors import InvalidInput
+from vermeil_model import TextModel, flops_per_token
+
+from vermeil_training.state import TrainState
+from vermeil_training.step import StepResult
+from vermeil_training.throughput import peak_flops
+
+
+class Progress(NamedTuple):
+    """Where a run stands after a step."""
+
+    step: int
+    """Finished steps."""
+    steps: int
+    """Steps in all."""
+    tokens: int
+    """Tokens read so far by all processes."""
+    loss: float | None
+    """Of the latest step that was read from the device, in nats."""
+    tokens_per_second: float
+    """Over the steps since the last line of the log."""
+    validation_loss: float | None
+    """As last measured, in nats."""
+
+
+class Pace:
+    """One part of a run, from its start or its resumption."""
+
+    def __init__(self, state: TrainState) -> None:
+        self._state = state
+        self._unread: list[tuple[int, Tensor]] = []
+        self._loss: float | None = None
+        self._mark = (state.tokens, state.seconds)
+        self._rate = 0.0
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time inside as training."""
+        start, cpu_start = time.perf_counter(), time.process_time()
+        yield
+        state = self._state
+        state.seconds += time.perf_counter() - start
+        state.cpu_seconds += time.process_time() - cpu_start
+        tokens, seconds = self._mark
+        self._rate = (state.tokens - tokens) / max(state.seconds - seconds, 1e-9)
+
+    def read(self, result: StepResult, *, now: bool) -> None:
+        """Take note of a step's loss; read it from the device where it costs nothing, or `now`."""
+        self._unread.append((self._state.step, result.loss))
+        if now or result.loss.device.type == "cpu":
+            for step, loss in self._unread:
+                self._loss = float(loss)
+                if not math.isfinite(self._loss):
+                    raise InvalidInput(
+                        f"the loss is {self._loss} at step {step}; checkpoints before it are kept",
+                        fix="lower optimizer.learning_rate and matrix_learning_rate, or warm up longer",
+                    )
+                self._state.losses.append(self._loss)
+            self._unread.clear()
+
+    def line(self, result: StepResult) -> dict[str, float]:
+        """The figures of a line of the log; the next line starts afresh."""
+        state = self._state
+        state.train_loss = math.fsum(state.losses) / len(state.losses)
+        state.losses.clear()
+        self._mark = (state.tokens, state.seconds)
+        figures = {
+            "loss": state.train_loss,
+            "gradient_norm": float(result.gradient_norm),
+            "tokens": float(state.tokens),
+            "seconds": state.seconds,
+            "cpu_seconds": state.cpu_seconds,
+            "tokens_per_second": self._rate,
+        }
+        for optimizer in state.optimizers:
+            name = type(optimizer).__name__.lower()
+            figures[f"learning_rate_{name}"] = optimizer.param_groups[0]["lr"]
+        utilisation = self._utilisation(result.context_length)
+        return figures if utilisation is None else figures | {"mfu": utilisation}
+
+    def progress(self) -> Progress:
+        """For people who wait."""
+        state = self._state
+        return Progress(
+            state.step, state.config.run.steps, state.tokens, self._loss, self._rate, state.validation_loss
+        )
+
+    def _utilisation(self, context_length: int) -> float | None:
+        """Part of the devices' peak that went into the model's matrix products."""
+        state = self._state
+        if not isinstance(state.model, TextModel):
+            return None
+        dtype = torch.float32 if state.config.run.precision == "fp32" else torch.bfloat16
+        peak = peak_flops(state.world.device, dtype) * state.world.size
+        return self._rate * flops_per_token(state.model.config, context_length) / peak
