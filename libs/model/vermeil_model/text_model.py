@@ -98,22 +98,23 @@ class TextModel(nn.Module):
     ) -> Tensor:
         """The normalised residual stream after the last layer, (B, T, D)."""
         num_tokens = tokens_BT.shape[1]
-        dtype = self._compute_dtype()
-        attend: Attend
         if cache is None:
-            attend = CausalAttention(documents_BT)
             if positions is None:
                 self._check_length(num_tokens)
                 positions = torch.arange(num_tokens, device=tokens_BT.device)
-        else:
-            attend = CachedAttention(cache, num_tokens)
-            positions = attend.positions if positions is None else positions
-        rotation = self.rotary(positions, dtype)
+            return self.transform(tokens_BT, positions, CausalAttention(documents_BT))
+        attend = CachedAttention(cache, num_tokens)
+        positions = attend.positions if positions is None else positions
+        hidden_BTD = self.transform(tokens_BT, positions, attend)
+        cache.lengths = [length + num_tokens for length in cache.lengths]
+        return hidden_BTD
+
+    def transform(self, tokens_BT: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """All layers and the final norm, (B, T, D), with any rule of which token sees which."""
+        rotation = self.rotary(positions, self._compute_dtype())
         x_BTD = self.embedding(tokens_BT)
         for index, layer in enumerate(self.layers):
             x_BTD = layer(x_BTD, rotation, attend, index)
-        if cache is not None:
-            cache.lengths = [length + num_tokens for length in cache.lengths]
         normalised: Tensor = self.norm(x_BTD)
         return normalised
 
