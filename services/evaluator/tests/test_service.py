@@ -1,0 +1,239 @@
+"""What callers of the evaluator may rely on, from request to report."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from vermeil.evaluation.v1 import evaluation_pb2, evaluation_service_pb2
+from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
+from vermeil_artifacts import LocalStore
+from vermeil_data import open_dataset
+from vermeil_data.card import load_card
+from vermeil_errors import Conflict, InvalidInput, NotFound, VermeilError
+from vermeil_evaluator.catalogue import perplexity, rolling_perplexity
+from vermeil_evaluator.clients import Registry
+from vermeil_evaluator.settings import EvaluatorSettings
+from vermeil_evaluator.submit import submit
+from vermeil_evaluator.tasks import job_kind
+from vermeil_evaluator.testing import MemoryNames
+from vermeil_evaluator.wiring import build
+from vermeil_jobs import (
+    Job,
+    JobContext,
+    JobOutcome,
+    JobState,
+    MemoryJobs,
+    NewDatasetVersion,
+    NewJob,
+    NewModelVersion,
+    Runner,
+    Spec,
+)
+from vermeil_rpc import connect
+from vermeil_rpc.testing import running
+
+Start = Callable[..., evaluation_service_pb2.StartEvaluationRequest]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def jobs(store: LocalStore, model_folder: Path, many_texts: Path, encoded_texts: Path) -> MemoryJobs:
+    """Jobs, and versions that one of them has registered: texts, their encoding, and a model of both."""
+    jobs = MemoryJobs()
+    raw = store.publish(many_texts, kind="dataset")
+    encoded = store.publish(encoded_texts, kind="encoded-dataset")
+    model = store.publish(model_folder, kind="model")
+    both = ("datasets/texts-encoded/versions/1", "datasets/texts/versions/1")
+    outcome = JobOutcome(
+        dataset_versions=(
+            NewDatasetVersion("datasets/texts", raw, open_dataset(many_texts).card.to_dict()),
+            NewDatasetVersion(
+                "datasets/texts-encoded", encoded, load_card(encoded_texts, "encoded").to_dict()
+            ),
+        ),
+        model_versions=(
+            NewModelVersion("models/small", model, datasets=both),
+            NewModelVersion("models/imported", model),
+        ),
+    )
+    made = jobs.create(NewJob("made.by.hand", "tests", Spec("x/y", b""), request_id="setup"))
+    lease = jobs.claim(made.name, worker="tests").lease
+    assert lease
+    jobs.finish(made.name, fence=lease.fence, outcome=outcome)
+    return jobs
+
+
+@pytest.fixture
+def known(jobs: MemoryJobs) -> Registry:
+    return Registry(jobs, MemoryNames(jobs))
+
+
+@pytest.fixture
+def start() -> Start:
+    def make(request_id: str = "one", **changes: Any) -> evaluation_service_pb2.StartEvaluationRequest:
+        values = {"model": "models/small", "task": "perplexity", **changes}
+        return evaluation_service_pb2.StartEvaluationRequest(
+            spec=evaluation_pb2.EvaluationSpec(**values), request_id=request_id
+        )
+
+    return make
+
+
+@pytest.fixture
+def work(jobs: MemoryJobs, known: Registry, store: LocalStore, tmp_path: Path) -> Callable[[Job], Job]:
+    """Does a job as a worker would."""
+
+    def run(job: Job) -> Job:
+        done = Runner(jobs, job_kind(known, store), tmp_path / "home").run(job.name)
+        assert done
+        return done
+
+    return run
+
+
+def test_a_request_becomes_a_job_and_the_job_a_report(
+    start: Start, work: Callable[[Job], Job], known: Registry, store: LocalStore
+) -> None:
+    done = work(submit(start(), known))
+    assert done.state is JobState.SUCCEEDED
+    report = json_format.ParseDict(dict(done.result), evaluation_pb2.Report())
+    assert report.model == "models/small/versions/1"
+    assert report.model_digest == done.inputs["model"].digest
+    assert report.task == "perplexity@1"
+    assert report.data == "datasets/texts/versions/1#validation"
+    assert report.num_items == 40
+    assert [metric.name for metric in report.metrics] == ["bits_per_byte", "perplexity"]
+    assert all(metric.low < metric.value < metric.high for metric in report.metrics)
+    assert all(metric.lower_is_better for metric in report.metrics)
+    ref = done.outputs["report"]
+    assert ref.kind == "report"
+    folder = store.fetch(ref)
+    assert len((folder / "items.jsonl").read_text().splitlines()) == 40
+    written = json.loads((folder / "report.json").read_text())
+    assert written["metrics"][0]["value"] == pytest.approx(report.metrics[0].value)
+    assert store.provenance(ref.digest)["job"] == done.name
+    assert (done.progress.done, done.progress.total, done.progress.unit) == (40, 40, "items")
+
+
+def test_what_is_measured_is_settled_when_it_is_asked_for(start: Start, known: Registry) -> None:
+    job = submit(start(), known)
+    spec = evaluation_pb2.EvaluationSpec.FromString(job.spec.value)
+    assert spec.model == "models/small/versions/1"
+    assert spec.dataset == "datasets/texts/versions/1"
+    assert spec.split == "validation"
+    assert set(job.inputs) == {"model", "dataset"}
+
+
+def test_without_a_dataset_the_raw_one_it_learned_from_is_taken(start: Start, known: Registry) -> None:
+    assert submit(start(), known).inputs["dataset"].kind == "dataset"
+    encoded = submit(start("two", dataset="datasets/texts-encoded"), known)
+    assert encoded.inputs["dataset"].kind == "encoded-dataset"
+
+
+def test_the_same_request_twice_is_one_job(start: Start, known: Registry) -> None:
+    assert submit(start(), known).name == submit(start(), known).name
+
+
+def test_the_service_answers_with_the_job_and_with_clear_errors(
+    start: Start, known: Registry, tmp_path: Path
+) -> None:
+    settings = EvaluatorSettings.load(home=tmp_path / "home")
+    with (
+        running(lambda: build(settings, known=known)) as server,
+        connect(server.address) as channel,
+    ):
+        stub = EvaluationServiceStub(channel)
+        job = stub.StartEvaluation(start(), timeout=10).job
+        assert (job.kind, job.queue) == ("vermeil.evaluator.v1.evaluate", "evaluator")
+        with pytest.raises(NotFound, match="models/absent"):
+            stub.StartEvaluation(start("two", model="models/absent"), timeout=10)
+
+
+def test_tasks_are_listed_in_pages(known: Registry, tmp_path: Path) -> None:
+    settings = EvaluatorSettings.load(home=tmp_path / "home")
+    with running(lambda: build(settings, known=known)) as server, connect(server.address) as channel:
+        stub = EvaluationServiceStub(channel)
+        listed: list[evaluation_pb2.Task] = []
+        token = ""
+        while True:
+            request = evaluation_service_pb2.ListTasksRequest(page_size=1, page_token=token)
+            page = stub.ListTasks(request, timeout=10)
+            listed += page.tasks
+            token = page.next_page_token
+            if not token:
+                break
+        assert {task.name for task in listed} >= {perplexity.TASK.name, rolling_perplexity.TASK.name}
+        assert [task.name for task in listed] == sorted(task.name for task in listed)
+        with pytest.raises(InvalidInput, match="page_token"):
+            stub.ListTasks(evaluation_service_pb2.ListTasksRequest(page_token="?"), timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"model": ""}, InvalidInput, "spec.model = '': is required"),
+        ({"model": "small"}, InvalidInput, "is not the name of a model"),
+        ({"model": "models/absent"}, NotFound, "models/absent"),
+        ({"model": "models/small/versions/9"}, NotFound, "models/small/versions/9"),
+        ({"dataset": "datasets/absent"}, NotFound, "datasets/absent"),
+        ({"model": "models/imported"}, Conflict, "does not say what it learned from; name a dataset"),
+        ({"task": ""}, InvalidInput, "spec.task = '': is not a task; use perplexity"),
+        ({"task": "fid"}, InvalidInput, "spec.task = 'fid': is not a task; use perplexity"),
+        ({"split": "test"}, InvalidInput, "spec.split = 'test': .* no such split; use train or validation"),
+        ({"limit": -3}, InvalidInput, "spec.limit = -3"),
+        ({"request_id": ""}, InvalidInput, "request_id = '': is required"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_there_is_a_job(
+    start: Start,
+    known: Registry,
+    jobs: MemoryJobs,
+    changes: dict[str, Any],
+    error: type[VermeilError],
+    message: str,
+) -> None:
+    before = len(jobs.rows.jobs)
+    with pytest.raises(error, match=message):
+        submit(start(**changes), known)
+    assert len(jobs.rows.jobs) == before
+
+
+def test_a_damaged_model_fails_the_job_and_names_the_file(
+    start: Start, work: Callable[[Job], Job], known: Registry, store: LocalStore
+) -> None:
+    job = submit(start(), known)
+    blob = store.root / "blobs" / store.manifest(job.inputs["model"].digest).entry("config.json").sha256
+    blob.chmod(0o644)
+    blob.write_text(blob.read_text().replace("16", "61"))
+    done = work(job)
+    assert done.state is JobState.FAILED
+    assert done.error
+    assert done.error.reason == "DATA_CORRUPTED"
+    assert "config.json" in done.error.message
+
+
+def test_a_cancelled_job_stops_between_batches(
+    start: Start, known: Registry, store: LocalStore, tmp_path: Path
+) -> None:
+    context = JobContext(submit(start(), known), tmp_path / "work")
+    context.request_cancel()
+    kind = job_kind(known, store)
+    before = set(store.list())
+    with pytest.raises(VermeilError, match="was cancelled"):
+        kind.work(context, kind.unpack_spec(context))
+    assert set(store.list()) == before
+
+
+def test_a_payload_of_the_queue_is_the_request_itself(known: Registry, store: LocalStore) -> None:
+    kind = job_kind(known, store)
+    payload = {"spec": {"model": "models/small", "task": "perplexity"}, "request_id": "from-celery"}
+    job = kind.submit(kind.parse_request(payload, "task-id"))
+    assert isinstance(job, Job)
+    assert job.request_id == "from-celery"

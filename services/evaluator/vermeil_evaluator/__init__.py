@@ -1,0 +1,1 @@
+"""Measures models: numbers with intervals, and a report that holds every item."""

@@ -1,0 +1,55 @@
+"""The Celery task "vermeil.evaluator.v1.evaluate": do the job, publish the report."""
+
+import shutil
+from functools import partial
+
+from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
+from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
+from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp
+from vermeil_jobs import register as register_kind
+
+from vermeil_evaluator.clients import Names, Registry, Version, registry
+from vermeil_evaluator.evaluate import Named, evaluate
+from vermeil_evaluator.messages import evaluation_from_message, report_to_json
+from vermeil_evaluator.settings import EvaluatorSettings
+from vermeil_evaluator.submit import KIND, QUEUE, resolve, submit
+
+
+def register(app: JobsApp, settings: EvaluatorSettings | None = None) -> list[str]:
+    """Let the workers of `app` evaluate; the queues they must listen on."""
+    settings = settings or EvaluatorSettings.load()
+    found = registry(settings)
+    register_kind(app, job_kind(found, store_from_settings(settings)), found.jobs)
+    return [QUEUE]
+
+
+def job_kind(found: Registry, store: ArtifactStore) -> JobKind[StartEvaluationRequest, EvaluationSpec]:
+    """The sort of work, with everything it needs."""
+    return JobKind(
+        name=KIND,
+        queue=QUEUE,
+        request_type=StartEvaluationRequest,
+        spec_type=EvaluationSpec,
+        submit=partial(submit, registry=found),
+        work=partial(_work, names=found.names, store=store),
+    )
+
+
+def _work(context: JobContext, spec: EvaluationSpec, names: Names, store: ArtifactStore) -> JobOutcome:
+    def progress(done: int, total: int, message: str) -> None:
+        context.check()
+        context.progress(done, total, message, unit="items")
+
+    model, dataset = resolve(spec, names)
+    folder = context.workdir / "report"
+    shutil.rmtree(folder, ignore_errors=True)
+    report = evaluate(
+        evaluation_from_message(spec), _named(model, store), _named(dataset, store), folder, progress
+    )
+    ref = store.publish(folder, kind="report", provenance={"job": context.job.name})
+    return JobOutcome(outputs={"report": ref}, result=report_to_json(report))
+
+
+def _named(version: Version, store: ArtifactStore) -> Named:
+    return Named(version.name, store.fetch(version.artifact), version.artifact.digest)
