@@ -31,6 +31,9 @@ from vermeil_model.config import ModelConfig
 from vermeil_model.rotary import Rotary
 from vermeil_model.text_model import TextModel
 
+DEFAULT_VOCAB_SIZE = 4096
+"""Of a config made without sizes, which transformers does when it compares and prints."""
+
 
 class VermeilConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """`text` holds the fields of ModelConfig; transformers' usual names can be read from it."""
@@ -46,7 +49,8 @@ class VermeilConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         pad_token_id: int | None = None,
         **others: Any,
     ) -> None:
-        self.text = ModelConfig.from_dict(text).to_dict() if text else {}
+        sizes = ModelConfig.from_dict(text) if text else ModelConfig.from_size("nano", DEFAULT_VOCAB_SIZE)
+        self.text = sizes.to_dict()
         self.format_version = format_version
         self.bos_token_id = bos_token_id
         self.eos_token_id = eos_token_id

@@ -1,0 +1,94 @@
+"""The network against a plain float64 reading of the equations, loops and all."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from vermeil_model import RopeScaling, TextModel
+from vermeil_model.rotary import inverse_frequencies
+from vermeil_model.testing import SMALL, small_model, small_tokens
+
+
+def norm(x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray:
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon) * weight
+
+
+def turn(head: np.ndarray, position: int, theta: float) -> np.ndarray:
+    half = len(head) // 2
+    turned = head.copy()
+    for pair in range(half):
+        angle = position * theta ** (-2 * pair / len(head))
+        first, second = head[pair], head[pair + half]
+        turned[pair] = first * math.cos(angle) - second * math.sin(angle)
+        turned[pair + half] = second * math.cos(angle) + first * math.sin(angle)
+    return turned
+
+
+def attention(layer: dict[str, np.ndarray], x: np.ndarray, model: TextModel) -> np.ndarray:
+    config = model.config
+    heads = (x @ layer["attention.qkv.weight"].T).reshape(len(x), -1, config.head_width)
+    num_turning = config.num_heads + config.num_key_value_heads
+    for position in range(len(x)):
+        for head in range(num_turning):
+            name = "query" if head < config.num_heads else "key"
+            value = heads[position, head]
+            if config.qk_norm:
+                value = norm(value, layer[f"attention.{name}_norm.weight"], config.norm_epsilon)
+            heads[position, head] = turn(value, position, config.rope_theta)
+    out = np.zeros((len(x), config.num_heads, config.head_width))
+    group = config.num_heads // config.num_key_value_heads
+    for query in range(len(x)):
+        for head in range(config.num_heads):
+            keys = heads[: query + 1, config.num_heads + head // group]
+            values = heads[: query + 1, num_turning + head // group]
+            scores = keys @ heads[query, head] / math.sqrt(config.head_width)
+            shares = np.exp(scores - scores.max())
+            out[query, head] = shares @ values / shares.sum()
+    return out.reshape(len(x), -1) @ layer["attention.output.weight"].T
+
+
+def reference_logits(model: TextModel, tokens: list[int]) -> np.ndarray:
+    weights = {name: tensor.double().numpy() for name, tensor in model.state_dict().items()}
+    x = weights["embedding.weight"][tokens]
+    for index in range(model.config.depth):
+        prefix = f"layers.{index}."
+        layer = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
+        x = x + attention(layer, norm(x, layer["attention_norm.weight"], 1e-6), model)
+        inside = norm(x, layer["feed_forward_norm.weight"], 1e-6) @ layer["feed_forward.gate_up.weight"].T
+        gate, up = np.split(inside, 2, axis=-1)
+        x = x + (gate / (1 + np.exp(-gate)) * up) @ layer["feed_forward.down.weight"].T
+    return norm(x, weights["norm.weight"], 1e-6) @ weights.get("head.weight", weights["embedding.weight"]).T
+
+
+@pytest.mark.parametrize("changes", [{}, {"qk_norm": False, "tie_embeddings": False, "rope_theta": 500.0}])
+@torch.no_grad()
+def test_logits_are_those_of_the_equations(changes: dict[str, object]) -> None:
+    model = small_model(**changes)
+    tokens = small_tokens(1, 17)
+    logits = model(tokens).logits
+    assert logits is not None
+    np.testing.assert_allclose(logits[0], reference_logits(model, tokens[0].tolist()), atol=1e-5)
+
+
+def test_llama_3_scaling_stretches_slow_frequencies_and_keeps_quick_ones() -> None:
+    scaling = RopeScaling(
+        factor=4.0, low_frequency_factor=1.0, high_frequency_factor=4.0, original_context_length=64
+    )
+    config = dataclasses.replace(SMALL, head_width=16)
+    plain = inverse_frequencies(config)
+    scaled = inverse_frequencies(dataclasses.replace(config, rope_scaling=scaling))
+    assert scaled[0] == pytest.approx(plain[0])
+    assert scaled[-1] == pytest.approx(plain[-1] / 4)
+    assert torch.all(scaled <= plain * 1.0001)
+    assert torch.all(scaled >= plain / 4 * 0.9999)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_reach_every_weight(dtype: torch.dtype) -> None:
+    model = small_model(tie_embeddings=False).to(dtype)
+    loss = model(small_tokens(2, 9), targets_BT=small_tokens(2, 9, start=1)).loss
+    assert loss is not None
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
