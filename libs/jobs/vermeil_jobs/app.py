@@ -41,7 +41,7 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
         folder = home / "broker"
         folder.mkdir(parents=True, exist_ok=True)
         options = {
-            "broker": "",
+            "broker": "filesystem://localhost//",
             "broker_transport": "vermeil_jobs.folder:Transport",
             "broker_transport_options": {"folder": str(folder), "polling_interval": POLLING_SECONDS},
         }

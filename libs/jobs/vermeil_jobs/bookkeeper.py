@@ -107,7 +107,8 @@ class Bookkeeper:
         lines: Sequence[LogLine],
         lease: timedelta,
     ) -> Pulse:
-        record = self._held(name, fence)
+        record = found(self.rows, name)
+        _check_held(record, fence)
         if lines:
             self.rows.add_lines(name, lines, self.policy.max_lines)
         if progress is not None and progress != record.progress:
@@ -117,19 +118,20 @@ class Bookkeeper:
         return Pulse(_lease(record), record.standing.cancel_requested)
 
     def finish(self, name: str, fence: int, outcome: Outcome) -> Record:
+        record = found(self.rows, name)
         event: states.Fenced
         match outcome:
             case JobOutcome():
                 ending, event = "success", states.Succeed(self.now, fence)
             case Failure(error, retryable):
-                delay = self._retry_delay(found(self.rows, name).standing.attempt)
+                delay = self._retry_delay(record.standing.attempt)
                 ending, event = "failure", states.Fail(self.now, fence, error, retryable, delay)
             case Cancellation():
                 ending, event = "cancellation", states.Stop(self.now, fence)
-        return self._end(name, event, ending, outcome)
+        return self._end(record, event, ending, outcome)
 
     def release(self, name: str, fence: int) -> Record:
-        return self._end(name, states.Release(self.now, fence), "release", None)
+        return self._end(found(self.rows, name), states.Release(self.now, fence), "release", None)
 
     def look_after(self, name: str) -> None:
         record = found(self.rows, name, hold=True)
@@ -143,8 +145,7 @@ class Bookkeeper:
         self.rows.save(record)
         self.effects.ready.append(record.job)
 
-    def _end(self, name: str, event: states.Fenced, ending: str, outcome: Outcome | None) -> Record:
-        record = found(self.rows, name)
+    def _end(self, record: Record, event: states.Fenced, ending: str, outcome: Outcome | None) -> Record:
         standing = record.standing
         if (
             standing.state is not states.RUNNING
@@ -152,20 +153,14 @@ class Bookkeeper:
             and standing.ending == ending
         ):
             return record
-        record = self._held(name, event.fence)
+        _check_held(record, event.fence)
         if isinstance(outcome, Cancellation) and not standing.cancel_requested:
-            raise Conflict(f"nobody has asked {name} to stop", fix="finish it with a success or a failure")
+            raise Conflict(
+                f"nobody has asked {record.name} to stop", fix="finish it with a success or a failure"
+            )
         if isinstance(outcome, JobOutcome):
             record = self._with_outcome(record, outcome)
         return self._apply(record, event)
-
-    def _held(self, name: str, fence: int) -> Record:
-        record = found(self.rows, name)
-        standing = record.standing
-        if standing.state is states.RUNNING and standing.fence == fence:
-            return record
-        now_held = f"is now {standing.state} under fence {standing.fence}"
-        raise StaleFence(f"fence {fence} no longer holds {name}, which {now_held}", fix="stop the work")
 
     def _with_outcome(self, record: Record, outcome: JobOutcome) -> Record:
         for ref in outcome.outputs.values():
@@ -227,6 +222,15 @@ def found(rows: Transaction, name: str, *, hold: bool = False) -> Record:
     if record is None:
         raise NotFound(f"{name} does not exist", fix="list the jobs to see their names")
     return record
+
+
+def _check_held(record: Record, fence: int) -> None:
+    standing = record.standing
+    if standing.state is not states.RUNNING or standing.fence != fence:
+        now_held = f"is now {standing.state} under fence {standing.fence}"
+        raise StaleFence(
+            f"fence {fence} no longer holds {record.name}, which {now_held}", fix="stop the work"
+        )
 
 
 def _lease(record: Record) -> Lease:

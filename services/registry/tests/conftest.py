@@ -1,4 +1,4 @@
-"""Benches of the registry: on SQLite, on Postgres where VERMEIL_TEST_POSTGRES_URL names one, over the wire."""
+"""Benches of the registry: SQLite, Postgres where VERMEIL_TEST_POSTGRES_URL names one, over the wire."""
 
 import os
 import shutil

@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
-from sqlalchemy.orm import Session
-from sqlalchemy.orm.exc import StaleDataError
 from vermeil_errors import Conflict, InvalidInput, OutOfSpace, Unavailable, VermeilError
 
 T = TypeVar("T")
@@ -26,6 +24,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _SERIALIZATION_FAILURES = ("40001", "40P01")
 
 
+class LostRace(Exception):  # noqa: N818
+    """Somebody else has changed the row since it was read."""
+
+
 class Database:
     """Where all rows are; safe from any thread."""
 
@@ -35,7 +37,7 @@ class Database:
         self._writing = self.engine.execution_options(vermeil_writing=True)
         self._one_writer = threading.Lock()
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction; again from the start if another one was quicker."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -43,13 +45,13 @@ class Database:
                     with self._one_writer:
                         return self._run(self._writing, work)
                 return self._run(self._writing, work)
-            except (StaleDataError, IntegrityError, DBAPIError) as error:
+            except (LostRace, DBAPIError) as error:
                 if not _may_pass(error):
                     raise _translated(error) from error
                 time.sleep(0.002 * attempt)
         raise Conflict("too many others change the same rows at once", fix="try again in a moment")
 
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work`, which only reads, on one state of the rows."""
         try:
             return self._run(self.engine, work)
@@ -58,16 +60,16 @@ class Database:
 
     def is_alive(self) -> bool:
         """True if the database answers."""
-        return self.read(lambda session: bool(session.scalar(text("SELECT 1"))))
+        return self.read(lambda connection: bool(connection.scalar(text("SELECT 1"))))
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
     @staticmethod
-    def _run(engine: Engine, work: Callable[[Session], T]) -> T:
-        with Session(engine, autoflush=False, expire_on_commit=False) as session, session.begin():
-            return work(session)
+    def _run(engine: Engine, work: Callable[[Connection], T]) -> T:
+        with engine.begin() as connection:
+            return work(connection)
 
 
 def _make_engine(url: str) -> Engine:
@@ -98,7 +100,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _may_pass(error: Exception) -> bool:
-    if isinstance(error, StaleDataError | IntegrityError):
+    if isinstance(error, LostRace | IntegrityError):
         return True
     if not isinstance(error, DBAPIError):
         return False

@@ -1,82 +1,81 @@
 """Rows of the jobs table to records and back, field by field."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from sqlalchemy import RowMapping
 from vermeil_artifacts import ArtifactRef
 from vermeil_errors import Violation
 from vermeil_jobs.job import JobError, JobState, NewJob, Progress, Spec
 from vermeil_jobs.states import Standing
 from vermeil_jobs.storage import Record
 
-from vermeil_registry.tables import JobRow
-
 _STANDING = tuple(field.name for field in fields(Standing) if field.name not in ("state", "error"))
 
 
-def new_row(record: Record) -> JobRow:
-    """A row for a job that has none yet."""
+def fixed_values(record: Record) -> dict[str, Any]:
+    """What never changes of a job, by column."""
     new = record.new
-    row = JobRow(
-        name=record.name,
-        owner=new.owner,
-        request_id=new.request_id,
-        kind=new.kind,
-        queue=new.queue,
-        spec_type=new.spec.type_url,
-        spec_value=new.spec.value,
-        after=list(new.after),
-        inputs=_artifacts_to_json(new.inputs),
-        traceparent=new.traceparent,
-        create_time=record.create_time,
-    )
-    fill(row, record)
-    return row
+    return {
+        "name": record.name,
+        "owner": new.owner,
+        "request_id": new.request_id,
+        "kind": new.kind,
+        "queue": new.queue,
+        "spec_type": new.spec.type_url,
+        "spec_value": new.spec.value,
+        "after": new.after,
+        "inputs": _artifacts_to_json(new.inputs),
+        "traceparent": new.traceparent,
+        "create_time": record.create_time,
+    }
 
 
-def fill(row: JobRow, record: Record) -> None:
-    """Write into a row what may change of a job."""
+def changing_values(record: Record) -> dict[str, Any]:
+    """What may change of a job, by column."""
     standing = record.standing
-    for name in _STANDING:
-        setattr(row, name, getattr(standing, name))
-    row.state = standing.state.value
-    row.error = None if standing.error is None else asdict(standing.error)
-    row.progress = asdict(record.progress)
-    row.outputs = _artifacts_to_json(record.outputs)
-    row.result = dict(record.result)
-    row.ring_time = record.ring_time
-    row.num_rings = record.num_rings
+    return {
+        **{name: getattr(standing, name) for name in _STANDING},
+        "state": standing.state.value,
+        "error": None if standing.error is None else asdict(standing.error),
+        "progress": asdict(record.progress),
+        "outputs": _artifacts_to_json(record.outputs),
+        "result": record.result,
+        "ring_time": record.ring_time,
+        "num_rings": record.num_rings,
+    }
 
 
-def to_record(row: JobRow) -> Record:
+def to_record(row: RowMapping) -> Record:
     """The record of a row."""
-    standing: dict[str, Any] = {name: getattr(row, name) for name in _STANDING}
     new = NewJob(
-        kind=row.kind,
-        queue=row.queue,
-        spec=Spec(row.spec_type, row.spec_value),
-        request_id=row.request_id,
-        after=tuple(row.after),
-        inputs=_artifacts_from_json(row.inputs),
-        max_attempts=row.max_attempts,
-        owner=row.owner,
-        traceparent=row.traceparent,
+        kind=row["kind"],
+        queue=row["queue"],
+        spec=Spec(row["spec_type"], row["spec_value"]),
+        request_id=row["request_id"],
+        after=tuple(row["after"]),
+        inputs=_artifacts_from_json(row["inputs"]),
+        max_attempts=row["max_attempts"],
+        owner=row["owner"],
+        traceparent=row["traceparent"],
     )
+    standing = {name: row[name] for name in _STANDING}
     return Record(
-        name=row.name,
+        name=row["name"],
         new=new,
-        create_time=row.create_time,
-        standing=Standing(state=JobState(row.state), error=_error_from_json(row.error), **standing),
-        progress=Progress(**row.progress),
-        outputs=_artifacts_from_json(row.outputs),
-        result=row.result,
-        ring_time=row.ring_time,
-        num_rings=row.num_rings,
-        number=row.number,
+        create_time=row["create_time"],
+        standing=Standing(state=JobState(row["state"]), error=_error_from_json(row["error"]), **standing),
+        progress=Progress(**row["progress"]),
+        outputs=_artifacts_from_json(row["outputs"]),
+        result=row["result"],
+        ring_time=row["ring_time"],
+        num_rings=row["num_rings"],
+        number=row["number"],
     )
 
 
-def _artifacts_to_json(artifacts: Any) -> dict[str, Any]:
+def _artifacts_to_json(artifacts: Mapping[str, ArtifactRef]) -> dict[str, Any]:
     return {role: asdict(ref) for role, ref in artifacts.items()}
 
 

@@ -1,21 +1,49 @@
-"""SqlStorage: the ledger's storage over the database."""
+"""SqlStorage: the ledger's storage over the database.
+
+Statements are made once, so that a request pays for running them and not for building them.
+"""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 from vermeil_artifacts import ArtifactRef
 from vermeil_jobs.job import JobState, LogLine, NewDatasetVersion, NewModelVersion
 from vermeil_jobs.storage import Record, Transaction, unseen
 
-from vermeil_registry.database import Database
-from vermeil_registry.rows import fill, new_row, to_record
-from vermeil_registry.tables import JobRow, LineRow, SuccessorRow
+from vermeil_registry.database import Database, LostRace
+from vermeil_registry.rows import changing_values, fixed_values, to_record
+from vermeil_registry.tables import JOBS, LINES, SUCCESSORS
 from vermeil_registry.versions import add_artifact, add_version
 
 T = TypeVar("T")
+
+_FIND = select(JOBS).where(JOBS.c.name == bindparam("name"))
+_HOLD = _FIND.with_for_update()
+_FIND_REQUEST = select(JOBS).where(
+    JOBS.c.owner == bindparam("owner"), JOBS.c.request_id == bindparam("request_id")
+)
+_INSERT = insert(JOBS).returning(JOBS.c.number)
+_SAVE = update(JOBS).where(
+    JOBS.c.number == bindparam("old_number"), JOBS.c.revision == bindparam("old_revision")
+)
+_SUCCESSORS = select(SUCCESSORS.c.successor).where(SUCCESSORS.c.predecessor == bindparam("name"))
+_DUE = (
+    select(JOBS.c.name)
+    .where(JOBS.c.ring_time <= bindparam("now"))
+    .order_by(JOBS.c.ring_time)
+    .limit(bindparam("limit"))
+)
+_LINES_SINCE = select(LINES).where(LINES.c.job == bindparam("job"), LINES.c.time >= bindparam("since"))
+_LAST_LINE = select(func.max(LINES.c.number)).where(LINES.c.job == bindparam("job"))
+_TRIM = delete(LINES).where(LINES.c.job == bindparam("job"), LINES.c.number <= bindparam("end"))
+_LINES = (
+    select(LINES)
+    .where(LINES.c.job == bindparam("job"), LINES.c.number > bindparam("after"))
+    .order_by(LINES.c.number)
+    .limit(bindparam("limit"))
+)
 
 
 class SqlStorage:
@@ -26,98 +54,101 @@ class SqlStorage:
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` so that it happens whole, as if alone, or not at all."""
-        return self._database.write(lambda session: work(SqlTransaction(session)))
+        return self._database.write(lambda connection: work(SqlTransaction(connection)))
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work`, which only reads, on one state of the rows."""
-        return self._database.read(lambda session: work(SqlTransaction(session)))
+        return self._database.read(lambda connection: work(SqlTransaction(connection)))
 
 
 class SqlTransaction:
-    """One transaction; every change is flushed at once, so that a lost race shows early."""
+    """One transaction; a job is saved only over the revision that was found."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._revisions: dict[int, int] = {}
 
     def find(self, name: str, *, hold: bool = False) -> Record | None:
         """A job; with `hold`, its row is locked where the database can."""
-        query = select(JobRow).where(JobRow.name == name)
-        if hold:
-            query = query.with_for_update().execution_options(populate_existing=True)
-        row = self._session.scalar(query)
-        return None if row is None else to_record(row)
+        return self._record(_HOLD if hold else _FIND, name=name)
 
     def find_request(self, owner: str, request_id: str) -> Record | None:
         """The job that this request made."""
-        query = select(JobRow).where(JobRow.owner == owner, JobRow.request_id == request_id)
-        row = self._session.scalar(query)
-        return None if row is None else to_record(row)
+        return self._record(_FIND_REQUEST, owner=owner, request_id=request_id)
 
     def insert(self, record: Record) -> Record:
         """Add a job."""
-        row = new_row(record)
-        self._session.add(row)
-        self._session.flush()
-        self._session.add_all(
-            SuccessorRow(predecessor=name, successor=record.name) for name in record.new.after
-        )
-        self._session.flush()
-        return to_record(row)
+        values = {**fixed_values(record), **changing_values(record), "revision": 1}
+        number = self._connection.scalar(_INSERT, values)
+        edges = [{"predecessor": name, "successor": record.name} for name in record.new.after]
+        if edges:
+            self._connection.execute(insert(SUCCESSORS), edges)
+        found = self.find(record.name)
+        assert found is not None, number
+        return found
 
     def save(self, record: Record) -> None:
-        """Change a job, if nobody else has since it was read."""
-        row = self._session.get_one(JobRow, record.number)
-        fill(row, record)
-        self._session.flush()
+        """Change a job, if nobody else has since it was found."""
+        revision = self._revisions[record.number]
+        values = {**changing_values(record), "revision": revision + 1}
+        keys = {"old_number": record.number, "old_revision": revision}
+        if self._connection.execute(_SAVE, {**values, **keys}).rowcount != 1:
+            raise LostRace(record.name)
+        self._revisions[record.number] = revision + 1
 
     def successors(self, name: str) -> list[str]:
         """Names of the jobs that wait for this one."""
-        query = select(SuccessorRow.successor).where(SuccessorRow.predecessor == name)
-        return sorted(self._session.scalars(query))
+        return sorted(self._connection.scalars(_SUCCESSORS, {"name": name}))
 
     def due(self, now: datetime, limit: int) -> list[str]:
         """Names of jobs whose ring_time has come, longest due first."""
-        query = select(JobRow.name).where(JobRow.ring_time <= now).order_by(JobRow.ring_time).limit(limit)
-        return list(self._session.scalars(query))
+        return list(self._connection.scalars(_DUE, {"now": now, "limit": limit}))
 
     def page(self, *, before: int | None, limit: int, state: JobState | None, kind: str) -> list[Record]:
         """Jobs with a smaller number than `before`, newest first."""
-        query = select(JobRow).order_by(JobRow.number.desc()).limit(limit)
+        query = select(JOBS).order_by(JOBS.c.number.desc()).limit(limit)
         if before is not None:
-            query = query.where(JobRow.number < before)
+            query = query.where(JOBS.c.number < before)
         if state is not None:
-            query = query.where(JobRow.state == state.value)
+            query = query.where(JOBS.c.state == state.value)
         if kind:
-            query = query.where(JobRow.kind == kind)
-        return [to_record(row) for row in self._session.scalars(query)]
+            query = query.where(JOBS.c.kind == kind)
+        return [to_record(row) for row in self._connection.execute(query).mappings()]
 
     def add_lines(self, name: str, lines: Iterable[LogLine], keep: int) -> None:
         """Append lines, leaving out those already there."""
         lines = list(lines)
-        earliest = min(line.time for line in lines)
-        query = select(LineRow).where(LineRow.job == name, LineRow.time >= earliest)
-        known = [LogLine(row.time, row.level, row.text) for row in self._session.scalars(query)]
-        last = self._session.scalar(select(func.max(LineRow.number)).where(LineRow.job == name)) or 0
-        rows = [
-            LineRow(job=name, number=number, time=line.time, level=line.level, text=line.text)
-            for number, line in enumerate(unseen(lines, known), last + 1)
+        since = min(line.time for line in lines)
+        rows = self._connection.execute(_LINES_SINCE, {"job": name, "since": since})
+        fresh = unseen(lines, [LogLine(row.time, row.level, row.text) for row in rows])
+        if not fresh:
+            return
+        last = self._connection.scalar(_LAST_LINE, {"job": name}) or 0
+        values = [
+            {"job": name, "number": number, "time": line.time, "level": line.level, "text": line.text}
+            for number, line in enumerate(fresh, last + 1)
         ]
-        self._session.add_all(rows)
-        self._session.flush()
-        end = last + len(rows) - keep
+        self._connection.execute(insert(LINES), values)
+        end = last + len(fresh) - keep
         if end > 0:
-            self._session.execute(delete(LineRow).where(LineRow.job == name, LineRow.number <= end))
+            self._connection.execute(_TRIM, {"job": name, "end": end})
 
     def lines(self, name: str, *, after: int, limit: int) -> list[tuple[int, LogLine]]:
         """Lines with a greater number than `after`, oldest first."""
-        query = select(LineRow).where(LineRow.job == name, LineRow.number > after)
-        rows = self._session.scalars(query.order_by(LineRow.number).limit(limit))
+        rows = self._connection.execute(_LINES, {"job": name, "after": after, "limit": limit})
         return [(row.number, LogLine(row.time, row.level, row.text)) for row in rows]
 
     def add_artifact(self, ref: ArtifactRef, job: str, now: datetime) -> None:
         """Register an artifact unless it is registered already."""
-        add_artifact(self._session, ref, job, now)
+        add_artifact(self._connection, ref, job, now)
 
     def add_version(self, version: NewDatasetVersion | NewModelVersion, job: str, now: datetime) -> str:
         """Register a version under the next number of its line."""
-        return add_version(self._session, version, job, now)
+        return add_version(self._connection, version, job, now)
+
+    def _record(self, query: Select[Any], **keys: str) -> Record | None:
+        row = self._connection.execute(query, keys).mappings().first()
+        if row is None:
+            return None
+        self._revisions[row["number"]] = row["revision"]
+        return to_record(row)

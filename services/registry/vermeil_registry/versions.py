@@ -3,31 +3,39 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Insert, update
+from sqlalchemy import Connection, Table, bindparam, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 from vermeil_artifacts import ArtifactRef
 from vermeil_jobs.job import NewDatasetVersion, NewModelVersion
 from vermeil_jobs.names import DEFAULT_OWNER, version_name
 
-from vermeil_registry.tables import ArtifactRow, Base, EntryRow, VersionRow
+from vermeil_registry.tables import ARTIFACTS, ENTRIES, VERSIONS
+
+_COUNT_UP = (
+    update(ENTRIES)
+    .where(ENTRIES.c.name == bindparam("line"))
+    .values(last_version=ENTRIES.c.last_version + 1)
+    .returning(ENTRIES.c.last_version)
+)
 
 
-def add_artifact(session: Session, ref: ArtifactRef, job: str, now: datetime) -> None:
+def add_artifact(connection: Connection, ref: ArtifactRef, job: str, now: datetime) -> None:
     """Register an artifact unless it is registered already: its digest says what it is."""
     _insert_missing(
-        session,
-        ArtifactRow,
-        digest=ref.digest,
-        kind=ref.kind,
-        num_bytes=ref.num_bytes,
-        job=job,
-        create_time=now,
+        connection,
+        ARTIFACTS,
+        {
+            "digest": ref.digest,
+            "kind": ref.kind,
+            "num_bytes": ref.num_bytes,
+            "job": job,
+            "create_time": now,
+        },
     )
 
 
 def add_version(
-    session: Session,
+    connection: Connection,
     version: NewDatasetVersion | NewModelVersion,
     job: str,
     now: datetime,
@@ -36,42 +44,37 @@ def add_version(
     fingerprint: str | None = None,
 ) -> str:
     """Register a version under the next number; the entry's row serializes the counting."""
-    add_artifact(session, version.artifact, job, now)
+    add_artifact(connection, version.artifact, job, now)
     _insert_missing(
-        session,
-        EntryRow,
-        collection=version.line.partition("/")[0],
-        name=version.line,
-        owner=DEFAULT_OWNER,
-        description="",
-        last_version=0,
-        create_time=now,
+        connection,
+        ENTRIES,
+        {
+            "collection": version.line.partition("/")[0],
+            "name": version.line,
+            "owner": DEFAULT_OWNER,
+            "description": "",
+            "last_version": 0,
+            "create_time": now,
+        },
     )
-    number = session.scalars(
-        update(EntryRow)
-        .where(EntryRow.name == version.line)
-        .values(last_version=EntryRow.last_version + 1)
-        .returning(EntryRow.last_version)
-        .execution_options(synchronize_session=False)
-    ).one()
-    session.add(
-        VersionRow(
-            entry=version.line,
-            version=number,
-            digest=version.artifact.digest,
-            details=dict(version.details),
-            job=job,
-            create_time=now,
-            owner=DEFAULT_OWNER,
-            request_id=request_id,
-            fingerprint=fingerprint,
-        )
+    number: int = connection.execute(_COUNT_UP, {"line": version.line}).scalar_one()
+    connection.execute(
+        insert(VERSIONS),
+        {
+            "entry": version.line,
+            "version": number,
+            "digest": version.artifact.digest,
+            "details": version.details,
+            "job": job,
+            "create_time": now,
+            "owner": DEFAULT_OWNER,
+            "request_id": request_id,
+            "fingerprint": fingerprint,
+        },
     )
-    session.flush()
     return version_name(version.line, number)
 
 
-def _insert_missing(session: Session, table: type[Base], **values: Any) -> None:
-    insert: Any = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement: Insert = insert(table).values(**values).on_conflict_do_nothing()
-    session.execute(statement)
+def _insert_missing(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    insert_or_not: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(insert_or_not(table).on_conflict_do_nothing(), values)
