@@ -17,6 +17,7 @@ from vermeil_gateway.clients import Clients
 from vermeil_gateway.settings import GatewaySettings
 
 _BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 75
 _logger = get_logger(__name__)
 
 
@@ -77,6 +78,7 @@ async def start(settings: GatewaySettings) -> RunningGateway:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.gateway_drain_timeout)),
     )
     gateway = RunningGateway(app, clients, _Server(config), _url(listening))
@@ -93,7 +95,9 @@ def _listen(bind: str) -> socket.socket:
         else:
             host, _, port = bind.rpartition(":")
             host = host.strip("[]")
-            listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            # Only where the protocol is named does asyncio send small answers without delay (40 ms).
+            listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, int(port)))
         listening.listen(_BACKLOG)

@@ -18,7 +18,7 @@ PageSize = Annotated[int, Query(ge=0, le=1000, description="Entries on a page; 0
 PageToken = Annotated[str, Query(max_length=4096, description="next_page_token of the page before.")]
 
 
-def clients_of(request: Request) -> Clients:
+async def clients_of(request: Request) -> Clients:  # FastAPI would run a plain function in a thread
     """The clients that the app was made with."""
     clients: Clients = request.app.state.clients
     return clients

@@ -1,0 +1,269 @@
+"""The engine: several answers at once, cancelled within a step, refused when too many wait."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from vermeil_errors import Internal, Overloaded, Unavailable
+from vermeil_generator.engine import Engine
+from vermeil_generator.fakes import FakeDecoder
+from vermeil_generator.piece import Finish, Piece
+from vermeil_generator.question import Prompt, Question
+from vermeil_model import SamplingParameters, TokenScore
+
+WORDS = ["<end>", "one", " two", " three", " four", "\n", "STOP", " five"]
+LONG = [1, *[2] * 10_000, 0]
+
+
+class Words:
+    """A vocabulary of words; id 0 ends an answer and has no text."""
+
+    def text(self, token_id: int) -> str:
+        return WORDS[token_id]
+
+    def stream(self) -> "Words":
+        return Words()
+
+    def add(self, token_id: int) -> str:
+        return WORDS[token_id] if token_id else ""
+
+    def finish(self) -> str:
+        return ""
+
+
+def question(first: int, *, num_choices: int = 1, **changes: Any) -> Question:
+    parameters = SamplingParameters(max_tokens=changes.pop("max_tokens", 100_000), num_logprobs=None)
+    values: dict[str, Any] = {
+        "prompt": Prompt((first,), num_hidden=0, text="?"),
+        "parameters": parameters,
+        "stop": (),
+        "num_choices": num_choices,
+        "num_logprobs": None,
+        "echo": False,
+        **changes,
+    }
+    return Question(**values)
+
+
+@contextmanager
+def engine_of(
+    decoder: FakeDecoder, *, max_waiting: int = 8, score: Callable[..., list[TokenScore]] | None = None
+) -> Iterator[Engine]:
+    def judged(ids: Any, top: int) -> list[TokenScore]:
+        return [TokenScore(token, None, ()) for token in ids]
+
+    engine = Engine("test", lambda: decoder, score or judged, Words(), max_waiting)
+    try:
+        yield engine
+    finally:
+        decoder.gate.set()
+        engine.close()
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(work, 20))
+
+
+async def read(pieces: AsyncGenerator[Piece, None]) -> dict[int, tuple[str, Finish | None, int]]:
+    texts: dict[int, str] = {}
+    ends: dict[int, tuple[Finish | None, int]] = {}
+    async for piece in pieces:
+        texts[piece.choice] = texts.get(piece.choice, "") + piece.text
+        if piece.finish:
+            ends[piece.choice] = (piece.finish, piece.num_tokens)
+    return {choice: (text, *ends[choice]) for choice, text in texts.items()}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0.001)
+
+
+def test_an_answer_comes_piece_by_piece_and_ends_where_the_model_ends_it() -> None:
+    with engine_of(FakeDecoder({7: [1, 2, 3, 0]})) as engine:
+        pieces = run(_all(engine.answer(question(7))))
+    assert [piece.text for piece in pieces] == ["one", " two", " three", ""]
+    assert pieces[-1].finish is Finish.STOP
+    assert pieces[-1].num_tokens == 4
+
+
+async def _all(pieces: AsyncGenerator[Piece, None]) -> list[Piece]:
+    return [piece async for piece in pieces]
+
+
+def test_more_answers_than_places_all_come() -> None:
+    async def ask_many() -> list[Any]:
+        with engine_of(FakeDecoder({7: [1, 2, 0], 8: [3, 4, 0]}, num_slots=2), max_waiting=100) as engine:
+            asked = [read(engine.answer(question(7 + number % 2))) for number in range(20)]
+            return await asyncio.gather(*asked)
+
+    answers = run(ask_many())
+    assert [answer[0][0] for answer in answers] == ["one two", " three four"] * 10
+
+
+def test_choices_of_one_question_are_answers_of_their_own() -> None:
+    with engine_of(FakeDecoder({7: [1, 2, 0]}, num_slots=2)) as engine:
+        answer = run(read(engine.answer(question(7, num_choices=3))))
+    assert answer == dict.fromkeys(range(3), ("one two", Finish.STOP, 3))
+
+
+def test_each_choice_draws_from_its_own_seed() -> None:
+    asked = question(7, num_choices=2, parameters=SamplingParameters(seed=5))
+    assert [asked.parameters_of(choice).seed for choice in range(2)] == [5, 6]
+    free = question(7, parameters=SamplingParameters(seed=None))
+    assert free.parameters_of(1).seed is None
+
+
+def test_a_stop_string_ends_an_answer_and_frees_its_place() -> None:
+    async def ask() -> Any:
+        decoder = FakeDecoder({7: [1, 6, *[2] * 10_000]}, num_slots=1)
+        with engine_of(decoder) as engine:
+            answer = await read(engine.answer(question(7, stop=("eST",))))
+            await until(lambda: decoder.num_free == 1)
+            return answer, decoder.num_steps
+
+    answer, num_steps = run(ask())
+    assert answer == {0: ("on", Finish.STOP, 2)}
+    assert num_steps == 1
+
+
+def test_max_tokens_ends_an_answer_with_length() -> None:
+    with engine_of(FakeDecoder({7: LONG})) as engine:
+        assert run(read(engine.answer(question(7, max_tokens=3)))) == {0: ("one two two", Finish.LENGTH, 3)}
+
+
+def test_no_tokens_wanted_needs_no_place() -> None:
+    decoder = FakeDecoder({}, num_slots=1)
+    with engine_of(decoder) as engine:
+        pieces = run(_all(engine.answer(question(7, parameters=None, echo=True))))
+    assert [(piece.text, piece.finish) for piece in pieces] == [("?", None), ("", Finish.LENGTH)]
+    assert decoder.num_steps == 0
+
+
+def test_a_reader_who_leaves_frees_the_place_within_one_step() -> None:
+    async def leave() -> tuple[int, int]:
+        decoder = FakeDecoder({7: LONG}, num_slots=1)
+        with engine_of(decoder) as engine:
+            pieces = engine.answer(question(7))
+            await anext(pieces)
+            decoder.gate.clear()
+            before = decoder.num_steps
+            await pieces.aclose()
+            decoder.gate.set()
+            await until(lambda: decoder.num_free == 1)
+            return before, decoder.num_steps
+
+    before, after = run(leave())
+    assert after - before <= 1
+
+
+def test_a_cancelled_task_frees_the_place_too() -> None:
+    async def leave() -> int:
+        decoder = FakeDecoder({7: LONG}, num_slots=2)
+        with engine_of(decoder) as engine:
+            task = asyncio.create_task(read(engine.answer(question(7, num_choices=2))))
+            await until(lambda: decoder.num_free == 0)
+            task.cancel()
+            await until(lambda: decoder.num_free == 2)
+            return engine.num_active
+
+    assert run(leave()) == 0
+
+
+def test_a_reader_who_leaves_while_waiting_never_gets_a_place() -> None:
+    async def leave() -> Any:
+        decoder = FakeDecoder({7: LONG, 8: [1, 0]}, num_slots=1)
+        with engine_of(decoder) as engine:
+            first = engine.answer(question(7))
+            await anext(first)
+            waiting = asyncio.create_task(read(engine.answer(question(7))))
+            await until(lambda: engine.num_active == 2)
+            waiting.cancel()
+            await until(lambda: engine.num_active == 1)
+            last = asyncio.create_task(read(engine.answer(question(8))))
+            await until(lambda: engine.num_active == 2)
+            await first.aclose()
+            return await last
+
+    assert run(leave()) == {0: ("one", Finish.STOP, 2)}
+
+
+def test_too_many_waiting_answers_are_told_to_come_again() -> None:
+    async def crowd() -> None:
+        decoder = FakeDecoder({7: LONG}, num_slots=1)
+        with engine_of(decoder, max_waiting=2) as engine:
+            first = engine.answer(question(7))
+            await anext(first)
+            waiting = asyncio.create_task(_all(engine.answer(question(7, num_choices=2))))
+            await until(lambda: engine.num_active == 3)
+            with pytest.raises(Overloaded) as refused:
+                await anext(engine.answer(question(7)))
+            assert refused.value.retryable
+            waiting.cancel()
+            await first.aclose()
+
+    run(crowd())
+
+
+def test_a_broken_step_ends_its_answers_and_the_engine_goes_on() -> None:
+    async def break_and_ask() -> Any:
+        decoders = [FakeDecoder({7: LONG}), FakeDecoder({7: [1, 0]})]
+        made = iter(decoders)
+        engine = Engine("test", lambda: next(made), lambda ids, top: [], Words(), 8)
+        try:
+            pieces = engine.answer(question(7))
+            await anext(pieces)
+            decoders[0].error = RuntimeError("out of memory")
+            with pytest.raises(Internal, match="out of memory"):
+                await _all(pieces)
+            return await read(engine.answer(question(7)))
+        finally:
+            engine.close()
+
+    assert run(break_and_ask()) == {0: ("one", Finish.STOP, 2)}
+
+
+def test_a_prompt_that_cannot_be_scored_fails_alone() -> None:
+    def fails(ids: Any, top: int) -> list[TokenScore]:
+        raise RuntimeError("no memory for that")
+
+    async def ask() -> Any:
+        decoder = FakeDecoder({7: LONG, 8: [1, 0]})
+        with engine_of(decoder, score=fails) as engine:
+            other = engine.answer(question(7))
+            await anext(other)
+            with pytest.raises(Internal, match="no memory"):
+                await _all(engine.answer(question(8, echo=True, num_logprobs=1)))
+            said = await anext(other)
+            await other.aclose()
+            return said.text
+
+    assert run(ask()) == " two"
+
+
+def test_closing_ends_answers_with_unavailable() -> None:
+    async def close() -> None:
+        decoder = FakeDecoder({7: LONG})
+        engine = Engine("test", lambda: decoder, lambda ids, top: [], Words(), 8)
+        pieces = engine.answer(question(7))
+        await anext(pieces)
+        await asyncio.to_thread(engine.close)
+        with pytest.raises(Unavailable):
+            await _all(pieces)
+        with pytest.raises(Unavailable):
+            await anext(engine.answer(question(7)))
+        assert not engine.is_alive
+
+    run(close())
+
+
+def test_readers_in_two_event_loops_are_both_served() -> None:
+    with engine_of(FakeDecoder({7: [1, 2, 0]})) as engine:
+
+        async def from_two_threads() -> list[Any]:
+            other = asyncio.to_thread(lambda: run(read(engine.answer(question(7)))))
+            return await asyncio.gather(other, read(engine.answer(question(7))))
+
+        assert run(from_two_threads()) == [{0: ("one two", Finish.STOP, 3)}] * 2

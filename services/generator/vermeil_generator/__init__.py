@@ -1,0 +1,1 @@
+"""Models that answer: several at once, token by token."""

@@ -1,0 +1,74 @@
+"""GenerationService: message in, domain call, message out."""
+
+# ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from vermeil.generation.v1 import generation_service_pb2 as wire
+from vermeil.generation.v1.generation_pb2 import Usage
+from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
+from vermeil_errors import InvalidInput
+
+from vermeil_generator.messages import ask_from_message, loaded_to_message, piece_to_messages
+from vermeil_generator.models import Models
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+
+
+class GenerationServicer(GenerationServiceServicer):
+    """Answers for GenerationService."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    async def Generate(
+        self, request: wire.GenerateRequest, context: Any
+    ) -> AsyncGenerator[wire.GenerateResponse, None]:
+        """Stream the answers; a caller that goes away frees their places."""
+        ask = ask_from_message(request)
+        async with self._models.using(ask.model) as model:
+            question = await asyncio.to_thread(model.prepare, ask)
+            num_open, num_tokens, is_first = question.num_choices, 0, True
+            async with aclosing(model.answer(question)) as pieces:
+                async for piece in pieces:
+                    num_open -= piece.finish is not None
+                    num_tokens += piece.num_tokens
+                    for message in piece_to_messages(piece):
+                        if is_first:
+                            message.model, is_first = model.name, False
+                        if num_open == 0:
+                            usage = Usage(
+                                prompt_tokens=len(question.prompt.ids), completion_tokens=num_tokens
+                            )
+                            message.usage.CopyFrom(usage)
+                        yield message
+
+    async def LoadModel(self, request: wire.LoadModelRequest, context: Any) -> wire.LoadModelResponse:
+        """Bring a model version into memory."""
+        async with self._models.using(request.model) as model:
+            return wire.LoadModelResponse(model=loaded_to_message(model, num_active=0))
+
+    async def UnloadModel(self, request: wire.UnloadModelRequest, context: Any) -> wire.UnloadModelResponse:
+        """Free a model version once its requests are answered."""
+        await self._models.unload(request.model)
+        return wire.UnloadModelResponse()
+
+    async def ListLoadedModels(
+        self, request: wire.ListLoadedModelsRequest, context: Any
+    ) -> wire.ListLoadedModelsResponse:
+        """List the model versions in memory, by name; the page token is the last name seen."""
+        if not 0 <= request.page_size <= MAX_PAGE_SIZE:
+            raise InvalidInput.for_field(
+                "page_size", request.page_size, "is out of range", f"send 1 to {MAX_PAGE_SIZE}"
+            )
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        rest = [entry for entry in self._models.loaded() if entry[0].name > request.page_token]
+        page = rest[:size]
+        return wire.ListLoadedModelsResponse(
+            models=[loaded_to_message(model, num_users) for model, num_users in page],
+            next_page_token=page[-1][0].name if len(rest) > size else "",
+        )

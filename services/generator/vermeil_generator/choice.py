@@ -1,0 +1,91 @@
+"""One answer being written: tokens come in, pieces go out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from vermeil_model import Request, TokenEvent, TokenLogprob, TokenScore
+
+from vermeil_generator.answer_text import AnswerText, Shown, TokenStream
+from vermeil_generator.piece import Finish, Likely, Piece, ToldToken
+from vermeil_generator.question import Question
+
+_FINISH = {"stop": Finish.STOP, "length": Finish.LENGTH}
+
+
+class Words(Protocol):
+    """Ids as text: `Vocabulary`."""
+
+    def text(self, token_id: int) -> str:
+        """The text of one token."""
+
+    def stream(self) -> TokenStream:
+        """A new stream of ids to text."""
+
+
+class Choice:
+    """One of the answers to a question.
+
+    Args:
+        question: What was asked.
+        index: Which of its answers this is.
+        words: The tokenizer.
+        send: Takes the pieces, in the engine's thread.
+    """
+
+    def __init__(
+        self, question: Question, index: int, words: Words, send: Callable[[Piece | Exception], None]
+    ) -> None:
+        self.question = question
+        self.index = index
+        self.send = send
+        self.is_cancelled = False
+        """Set from outside when nobody reads any more."""
+        self._words = words
+        self._text = AnswerText(words.stream(), question.stop, len(question.prompt.text))
+        self._num_tokens = 0
+
+    @property
+    def request(self) -> Request:
+        """What the decoder is asked for."""
+        return Request(self.question.prompt.ids, self.question.parameters_of(self.index))
+
+    def echo(self, scores: Sequence[TokenScore]) -> None:
+        """Send the prompt, with its log-probabilities if there are any."""
+        told = tuple(self._told_prompt(scores))
+        self.send(Piece(self.index, self.question.prompt.text, told))
+
+    def take(self, event: TokenEvent) -> bool:
+        """Send what a new token lets us show; True if it was the last."""
+        self._num_tokens += 1
+        told = None
+        if event.logprob is not None:
+            told = self._told(event.token, event.logprob, event.top_logprobs, self._text.offset)
+        shown = self._text.add(event.token, told)
+        finish: Finish | None = None
+        if event.finish_reason is not None and not self._text.is_stopped:
+            rest = self._text.finish()
+            shown = Shown(shown.text + rest.text, shown.tokens + rest.tokens)
+            finish = _FINISH[event.finish_reason]
+        if self._text.is_stopped:
+            finish = Finish.STOP
+        if finish or shown.text or shown.tokens:
+            num_tokens = self._num_tokens if finish else 0
+            self.send(Piece(self.index, shown.text, shown.tokens, finish, num_tokens))
+        return finish is not None
+
+    def end(self) -> None:
+        """Send the last piece of an answer for which no token was wanted."""
+        self.send(Piece(self.index, finish=Finish.LENGTH))
+
+    def _told_prompt(self, scores: Sequence[TokenScore]) -> Iterator[ToldToken]:
+        stream = self._words.stream()
+        offset = 0
+        for place, (token, logprob, top) in enumerate(scores):
+            text = stream.add(token)
+            if place >= self.question.prompt.num_hidden:
+                yield self._told(token, logprob, top, offset)
+            offset += len(text)
+
+    def _told(self, token: int, logprob: float | None, top: Sequence[TokenLogprob], offset: int) -> ToldToken:
+        likely = tuple(Likely(each.token, self._words.text(each.token), each.logprob) for each in top)
+        return ToldToken(token, self._words.text(token), logprob, likely, offset)

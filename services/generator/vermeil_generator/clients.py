@@ -1,0 +1,57 @@
+"""Calls to other services, each with a deadline."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+from vermeil.registry.v1.registry_service_pb2 import GetModelVersionRequest
+from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from vermeil_artifacts import ArtifactRef
+from vermeil_rpc import connect_async
+from vermeil_rpc.convert import artifact_from_message
+
+if TYPE_CHECKING:
+    from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
+
+SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Which version a name stands for now, and where its files are."""
+
+    name: str
+    """"models/{model}/versions/{version}"."""
+    artifact: ArtifactRef
+
+
+class Names(Protocol):
+    """Knows what the names of models stand for."""
+
+    async def find(self, name: str) -> ModelSource:
+        """The version behind "models/{model}" (the newest) or "models/{model}/versions/{version}"."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class RegistryNames:
+    """Asks the registry; connects when first used, in the event loop that uses it."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        self._address = address
+        self._token = token
+        self._channel: grpc.aio.Channel | None = None
+
+    async def find(self, name: str) -> ModelSource:
+        """The version behind a name, by RegistryService.GetModelVersion."""
+        if self._channel is None:
+            self._channel = connect_async(self._address, token=self._token)
+        registry: RegistryServiceAsyncStub = RegistryServiceStub(self._channel)
+        answer = await registry.GetModelVersion(GetModelVersionRequest(name=name), timeout=SECONDS)
+        return ModelSource(answer.version.name, artifact_from_message(answer.version.artifact))
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            await self._channel.close(None)

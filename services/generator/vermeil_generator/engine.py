@@ -1,0 +1,251 @@
+"""One model at work: a thread that gives every running answer its next token, again and again.
+
+Callers live in event loops; the thread owns the decoder and all running answers. Callers hand in
+choices and cancel them; pieces go back through the caller's loop, one hand-over a step.
+Knows nothing of gRPC, names of models, or how they are loaded.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from vermeil_errors import Internal, Overloaded, Unavailable, VermeilError
+from vermeil_model import Request, TokenEvent, TokenScore
+from vermeil_telemetry import gauge, get_logger
+
+from vermeil_generator.choice import Choice, Words
+from vermeil_generator.piece import Piece
+from vermeil_generator.question import Question
+
+PROMPT_TOKENS_AT_ONCE = 2048
+"""Prompts read between two steps, so that a flood of new answers does not silence the running ones."""
+
+_active = gauge("generator_active", "Answers being written", ["model"])
+_logger = get_logger(__name__)
+
+
+class Decoding(Protocol):
+    """What the engine steps: `vermeil_model.Decoder`."""
+
+    @property
+    def num_free(self) -> int:
+        """Sequences that `add` can take now."""
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        """Numbers of the running sequences."""
+
+    def add(self, requests: Sequence[Request]) -> list[TokenEvent]:
+        """Read the prompts and give the first token of each, in their order."""
+
+    def step(self) -> list[TokenEvent]:
+        """One more token for every running sequence."""
+
+    def remove(self, sequence: int) -> None:
+        """Stop a running sequence."""
+
+
+Score = Callable[[Sequence[int], int], Sequence[TokenScore]]
+"""Every token of a prompt with its log-probability and the n likeliest."""
+
+
+class Engine:
+    """Writes answers, several at once.
+
+    Args:
+        name: Of the model, for people.
+        make_decoder: Makes an empty decoder; called again should one break.
+        score: Judges the tokens of a prompt.
+        words: The tokenizer.
+        max_waiting: Answers that may wait for a free place.
+    """
+
+    def __init__(
+        self, name: str, make_decoder: Callable[[], Decoding], score: Score, words: Words, max_waiting: int
+    ) -> None:
+        self._make_decoder = make_decoder
+        self._decoder = make_decoder()
+        self._score = score
+        self._words = words
+        self._max_waiting = max_waiting
+        self._waiting: deque[Choice] = deque()
+        self._entering: list[Choice] = []
+        self._running: dict[int, Choice] = {}
+        self._scored: tuple[Question, Sequence[TokenScore]] | None = None
+        self._outbox: list[tuple[_Reader, Piece | Exception]] = []
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._active = _active.labels(name)
+        self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def num_active(self) -> int:
+        """Answers being written or waiting."""
+        return len(self._running) + len(self._waiting)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take questions."""
+        return self._thread.is_alive()
+
+    async def answer(self, question: Question) -> AsyncGenerator[Piece, None]:
+        """The pieces of all answers to a question; closing the generator stops the work.
+
+        Raises:
+            Overloaded: Too many answers wait already.
+            Unavailable: The engine is closed.
+        """
+        reader = _Reader(asyncio.get_running_loop())
+        choices = [
+            Choice(question, index, self._words, lambda piece: self._outbox.append((reader, piece)))
+            for index in range(question.num_choices)
+        ]
+        self._enqueue(choices)
+        num_open = len(choices)
+        try:
+            while num_open:
+                item = await reader.queue.get()
+                if isinstance(item, Exception):
+                    raise item
+                num_open -= item.finish is not None
+                yield item
+        finally:
+            self._cancel(choices)
+
+    def close(self) -> None:
+        """Stop the thread; answers under way end with Unavailable."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _enqueue(self, choices: Sequence[Choice]) -> None:
+        with self._changed:
+            if self._is_closed:
+                raise Unavailable("the model is being unloaded", fix="ask again")
+            leaving = sum(choice.is_cancelled for choice in list(self._running.values()))
+            free = self._max_waiting + self._decoder.num_free + leaving
+            if len(self._waiting) + len(choices) > free:
+                raise Overloaded(
+                    f"{len(self._running)} answers are being written and {len(self._waiting)} wait",
+                    fix="try again shortly",
+                )
+            self._waiting.extend(choices)
+            self._changed.notify()
+
+    def _cancel(self, choices: Sequence[Choice]) -> None:
+        for choice in choices:
+            choice.is_cancelled = True
+        with self._changed:
+            self._waiting = deque(choice for choice in self._waiting if not choice.is_cancelled)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while self._wait_for_work():
+            try:
+                self._turn()
+            except Exception as error:  # one broken step must not end all later answers
+                _logger.exception("a step failed")
+                self._fail_all(Internal(f"a step failed: {error}"))
+                self._decoder = self._make_decoder()
+            self._hand_over()
+        self._fail_all(Unavailable("the model was unloaded", fix="ask again"))
+        self._hand_over()
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            self._active.set(len(self._running))
+            self._changed.wait_for(lambda: self._waiting or self._running or self._is_closed)
+            return not self._is_closed
+
+    def _turn(self) -> None:
+        for sequence, choice in list(self._running.items()):
+            if choice.is_cancelled:
+                self._leave(sequence)
+        for event in self._decoder.step():
+            self._take(event)
+        self._admit()
+
+    def _take(self, event: TokenEvent) -> None:
+        if self._running[event.sequence].take(event):
+            self._leave(event.sequence)
+
+    def _leave(self, sequence: int) -> None:
+        del self._running[sequence]
+        if sequence in self._decoder.sequences:
+            self._decoder.remove(sequence)
+
+    def _admit(self) -> None:
+        """Let waiting answers in while there are places, and a bounded number of prompt tokens."""
+        num_tokens = 0
+        while num_tokens < PROMPT_TOKENS_AT_ONCE and len(self._entering) < self._decoder.num_free:
+            with self._changed:
+                if not self._waiting:
+                    break
+                choice = self._waiting.popleft()
+            num_tokens += len(choice.question.prompt.ids)
+            self._enter(choice)
+        events = self._decoder.add([choice.request for choice in self._entering])
+        for choice, event in zip(self._entering, events, strict=True):
+            self._running[event.sequence] = choice
+        self._entering.clear()
+        for event in events:
+            self._take(event)
+
+    def _enter(self, choice: Choice) -> None:
+        """Send the prompt back if asked; whoever wants tokens gets in line for the decoder."""
+        question = choice.question
+        try:
+            if question.echo:
+                choice.echo(self._scores(question))
+        except Exception as error:  # of this answer alone
+            _logger.exception("scoring a prompt failed")
+            choice.send(Internal(f"scoring the prompt failed: {error}"))
+            return
+        if question.parameters is None:
+            choice.end()
+        else:
+            self._entering.append(choice)
+
+    def _scores(self, question: Question) -> Sequence[TokenScore]:
+        """All choices of a question share them."""
+        if question.num_logprobs is None:
+            return ()
+        if self._scored is None or self._scored[0] is not question:
+            self._scored = (question, self._score(question.prompt.ids, question.num_logprobs))
+        return self._scored[1]
+
+    def _fail_all(self, error: VermeilError) -> None:
+        with self._changed:
+            waiting, self._waiting = self._waiting, deque()
+        for choice in [*self._running.values(), *self._entering, *waiting]:
+            choice.send(error)
+        self._running.clear()
+        self._entering.clear()
+
+    def _hand_over(self) -> None:
+        """Give the pieces of this turn to their readers: one wake-up for each event loop."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Reader, Piece | Exception]]] = {}
+        for reader, item in self._outbox:
+            by_loop.setdefault(reader.loop, []).append((reader, item))
+        self._outbox.clear()
+        for loop, items in by_loop.items():
+            with suppress(RuntimeError):  # a loop that is closed has no readers any more
+                loop.call_soon_threadsafe(_deliver, items)
+
+
+class _Reader:
+    """Where the pieces of one question go."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.queue: asyncio.Queue[Piece | Exception] = asyncio.Queue()
+
+
+def _deliver(items: Sequence[tuple[_Reader, Piece | Exception]]) -> None:
+    for reader, item in items:
+        reader.queue.put_nowait(item)

@@ -1,0 +1,111 @@
+"""The contract's messages ↔ what the generator works with."""
+
+from collections.abc import Iterator
+
+from vermeil.content.v1.content_pb2 import Message, Part, Role
+from vermeil.generation.v1 import generation_pb2 as wire
+from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
+from vermeil_errors import InvalidInput
+
+from vermeil_generator.ask import Ask, Conversation, Input, PlainText, Sampling, TokenIds, Turn
+from vermeil_generator.loaded import LoadedModel
+from vermeil_generator.piece import Finish, Piece, ToldToken
+
+TOKENS_IN_A_MESSAGE = 256
+"""More told tokens than this are spread over several messages, which have a limit of bytes."""
+
+_ROLES = {Role.ROLE_SYSTEM: "system", Role.ROLE_USER: "user", Role.ROLE_ASSISTANT: "assistant"}
+_FINISH = {
+    None: wire.FINISH_REASON_UNSPECIFIED,
+    Finish.STOP: wire.FINISH_REASON_STOP,
+    Finish.LENGTH: wire.FINISH_REASON_LENGTH,
+}
+
+
+def ask_from_message(request: GenerateRequest) -> Ask:
+    """What is asked for; a field that is out of range is refused by name."""
+    return Ask(
+        model=request.model,
+        input=_input(request),
+        sampling=_sampling(request.sampling),
+        num_choices=request.num_choices or 1,
+        num_logprobs=request.num_logprobs if request.HasField("num_logprobs") else None,
+        echo=request.echo,
+    )
+
+
+def piece_to_messages(piece: Piece) -> Iterator[GenerateResponse]:
+    """A piece on the wire: one message, or several where it tells very many tokens."""
+    first = GenerateResponse(choice=piece.choice, delta=Part(text=piece.text))
+    message = first
+    for start in range(0, len(piece.tokens), TOKENS_IN_A_MESSAGE):
+        if start:
+            yield message
+            message = GenerateResponse(choice=piece.choice, delta=Part(text=""))
+        for token in piece.tokens[start : start + TOKENS_IN_A_MESSAGE]:
+            message.tokens.append(_token(token))
+    message.finish_reason = _FINISH[piece.finish]
+    yield message
+
+
+def loaded_to_message(model: LoadedModel, num_active: int) -> wire.LoadedModel:
+    """A model in memory on the wire."""
+    return wire.LoadedModel(
+        name=model.name,
+        context_length=model.config.context_length,
+        num_bytes=model.num_bytes,
+        num_active=num_active,
+    )
+
+
+def _input(request: GenerateRequest) -> Input:
+    match request.WhichOneof("input"):
+        case "conversation":
+            messages = request.conversation.messages
+            turns = [_turn(turn, f"conversation.messages[{place}]") for place, turn in enumerate(messages)]
+            return Conversation(tuple(turns))
+        case "prompt":
+            return PlainText(request.prompt)
+        case "tokens":
+            return TokenIds(tuple(request.tokens.ids))
+    raise InvalidInput("is missing", field="input", fix="send a conversation, a prompt or tokens")
+
+
+def _turn(message: Message, field: str) -> Turn:
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise InvalidInput.for_field(
+            f"{field}.role",
+            Role.Name(message.role),
+            "is not supported",
+            "send a system, user or assistant role",
+        )
+    return Turn(
+        role, "".join(_text(part, f"{field}.parts[{place}]") for place, part in enumerate(message.parts))
+    )
+
+
+def _text(part: Part, field: str) -> str:
+    kind = part.WhichOneof("kind")
+    if kind == "text":
+        return part.text
+    if kind is None:
+        raise InvalidInput("is empty", field=field, fix="send text")
+    raise InvalidInput("this model reads text only", field=f"{field}.{kind}", fix="send text parts")
+
+
+def _sampling(message: wire.Sampling) -> Sampling:
+    """Unset fields take the defaults of Sampling."""
+    given = {field.name: value for field, value in message.ListFields()}
+    given["logit_bias"], given["stop"] = dict(message.logit_bias), tuple(message.stop)
+    return Sampling(**given)
+
+
+def _token(token: ToldToken) -> wire.TokenLogprob:
+    return wire.TokenLogprob(
+        id=token.id,
+        text=token.text,
+        logprob=token.logprob,
+        top=[wire.TopLogprob(id=each.id, text=each.text, logprob=each.logprob) for each in token.top],
+        offset=token.offset,
+    )

@@ -1,0 +1,23 @@
+"""What the generator reads from the environment."""
+
+from typing import Literal
+
+from pydantic import Field
+from vermeil_settings import Address, ArtifactSettings
+
+
+class GeneratorSettings(ArtifactSettings):
+    """Where it listens, how many answers it writes at once, and what it may take for that."""
+
+    bind: Address = "127.0.0.1:7606"
+    """host:port on which answers are asked for (gRPC)."""
+    generator_slots: int = Field(default=32, ge=1, le=4096)
+    """Answers that one model writes at the same time."""
+    generator_queue: int = Field(default=256, ge=0)
+    """Answers that may wait for a slot of one model; more are told to come again."""
+    generator_memory_bytes: int = Field(default=8 * 2**30, ge=2**20)
+    """Memory for loaded models with their caches, in bytes; the least recently used make room."""
+    generator_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models run; auto takes a GPU if there is one."""
+    generator_precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of weights in memory; auto keeps what the checkpoint has."""

@@ -1,0 +1,41 @@
+"""Wiring: which registry and which store the generator takes its models from."""
+
+from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
+from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_rpc import Service
+
+from vermeil_generator.api import GenerationServicer
+from vermeil_generator.clients import ModelSource, Names, RegistryNames
+from vermeil_generator.loaded import LoadedModel, load
+from vermeil_generator.models import Models
+from vermeil_generator.settings import GeneratorSettings
+
+
+def build(
+    settings: GeneratorSettings, *, names: Names | None = None, store: ArtifactStore | None = None
+) -> list[Service]:
+    """GenerationService; `names` and `store` stand in for registry and store in tests."""
+    artifacts = store or store_from_settings(settings)
+
+    def fetch_and_load(source: ModelSource) -> LoadedModel:
+        return load(source.name, artifacts.fetch(source.artifact), settings)
+
+    models = Models(
+        names or RegistryNames(settings.registry_address, settings.token),
+        fetch_and_load,
+        settings.generator_memory_bytes,
+    )
+
+    async def ready() -> bool:
+        return models.is_healthy
+
+    return [
+        Service(
+            "vermeil.generation.v1.GenerationService",
+            add_GenerationServiceServicer_to_server,
+            GenerationServicer(models),
+            ready=ready,
+            drain=models.drain,
+            stop=models.close,
+        )
+    ]
