@@ -3,6 +3,8 @@
 splitmix64 (Steele, Lea and Flood, 2014) as a hash of counters.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,15 +13,20 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def hashed(indices: npt.NDArray[np.int64], *key: int) -> npt.NDArray[np.uint64]:
     """64 random bits for each index under a key."""
-    seed = np.zeros(1, np.uint64)
-    for part in key:
-        seed = _mixed(seed + np.array([part & 0xFFFFFFFFFFFFFFFF], np.uint64))
-    return _mixed(seed + indices.astype(np.uint64))
+    return _mixed(_origin(key) + indices.astype(np.uint64))
 
 
 def permutation(size: int, *key: int) -> npt.NDArray[np.int64]:
     """The numbers 0 to size - 1 in an order that depends on the key alone."""
     return np.argsort(hashed(np.arange(size, dtype=np.int64), *key), kind="stable")
+
+
+@lru_cache(maxsize=64)
+def _origin(key: tuple[int, ...]) -> npt.NDArray[np.uint64]:
+    origin = np.zeros(1, np.uint64)
+    for part in key:
+        origin = _mixed(origin + np.array([part & 0xFFFFFFFFFFFFFFFF], np.uint64))
+    return origin
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

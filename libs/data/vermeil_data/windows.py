@@ -43,16 +43,14 @@ class RandomWindows:
     """Windows anywhere in the split, across documents, as nanoGPT draws them."""
 
     def __init__(self, arrays: TokenArrays, context_length: int, seed: int) -> None:
-        self._ids_N = arrays.ids_N
-        self._context_length = context_length
+        self._slices = _slices(arrays.ids_N, context_length)
         self._seed = seed
         self.num_windows = max(1, len(arrays.ids_N) // context_length)
 
     def read(self, numbers_R: Int64s) -> Windows:
         """Draw windows; each number always draws the same one."""
-        num_starts = np.uint64(len(self._ids_N) - self._context_length)
-        starts_R = (hashed(numbers_R, self._seed) % num_starts).astype(np.int64)
-        return _shifted(_slices(self._ids_N, starts_R, self._context_length), None)
+        starts_R = (hashed(numbers_R, self._seed) % np.uint64(len(self._slices))).astype(np.int64)
+        return _shifted(self._slices[starts_R], None)
 
 
 class PackedWindows:
@@ -97,6 +95,7 @@ class _Epoch:
         self._ids_N, offsets = arrays
         self._context_length = context_length
         num_tokens = len(self._ids_N)
+        self._slices = _slices(self._ids_N, context_length) if num_tokens > context_length else None
         order_D = permutation(len(offsets) - 1, seed, number, 0)
         # The ring is walked at most context_length + 1 beyond its end: lay that much of it out again.
         lengths_D = np.diff(offsets)[order_D]
@@ -118,12 +117,19 @@ class _Epoch:
         starts_R = (places_R + self._cut) % num_tokens
         first_R = np.searchsorted(self._starts, starts_R, side="right") - 1
         last_R = np.searchsorted(self._starts, starts_R + length, side="right") - 1
-        if np.array_equal(first_R, last_R):
-            ids_RT1 = _slices(self._ids_N, starts_R + self._shift[first_R], length)
-            documents_RT = np.repeat(self._documents[first_R], length).reshape(-1, length)
-        else:
+        several_M = np.flatnonzero(first_R != last_R)
+        if self._slices is None or 4 * len(several_M) > len(starts_R):
             at_RT1, documents_RT = self._scattered(starts_R, first_R, last_R)
             ids_RT1 = self._ids_N[at_RT1]
+        else:
+            # Mostly windows within one document: a plain copy each; the few others are pieced together.
+            at_R = np.minimum(starts_R + self._shift[first_R], len(self._slices) - 1)
+            ids_RT1 = self._slices[at_R]
+            documents_RT = np.repeat(self._documents[first_R], length).reshape(-1, length)
+            at_MT1, documents_RT[several_M] = self._scattered(
+                starts_R[several_M], first_R[several_M], last_R[several_M]
+            )
+            ids_RT1[several_M] = self._ids_N[at_MT1]
         windows = _shifted(ids_RT1, documents_RT)
         over = int(places_R.max()) + length - num_tokens
         if over > 0:
@@ -147,9 +153,9 @@ class _Epoch:
         return at_RT1, documents_RT1[:, :-1]
 
 
-def _slices(ids_N: TokenIds, starts_R: Int64s, length: int) -> TokenIds:
-    """Copies of length + 1 tokens from each start."""
-    return np.lib.stride_tricks.sliding_window_view(ids_N, length + 1)[starts_R]
+def _slices(ids_N: TokenIds, length: int) -> TokenIds:
+    """A view: row i is the length + 1 tokens from i on."""
+    return np.lib.stride_tricks.sliding_window_view(ids_N, length + 1)
 
 
 def _shifted(ids_RT1: TokenIds, documents_RT: Int64s | None) -> Windows:
