@@ -69,10 +69,12 @@ def _vermeil_unit(name, dependencies):
         name="data",
         sources=["vermeil*/**/*", "!**/*.py", "!**/*.pyi", "!**/*.pyc"],
     )
+    # Alembic loads migrations from their folder, not by import: wherever the unit goes, they go too.
+    resources(name="migrations", sources=["vermeil*/migrations/**/*.py"])
     python_sources(
         name="lib",
-        sources=["vermeil*/**/*.py", "vermeil*/**/*.pyi"],
-        dependencies=[":data", *dependencies],
+        sources=["vermeil*/**/*.py", "vermeil*/**/*.pyi", "!vermeil*/migrations/**"],
+        dependencies=[":data", ":migrations", *dependencies],
     )
     resources(
         name="test_data",
@@ -86,7 +88,8 @@ def _vermeil_unit(name, dependencies):
     python_tests(
         name="tests",
         sources=["tests/**/test_*.py"],
-        dependencies=[":test_data"],
+        # The whole unit, also what its tests start by name.
+        dependencies=[":lib", ":test_data"],
     )
     resources(name="build_files", sources=["pyproject.toml", "README.md"])
     python_distribution(
