@@ -20,6 +20,7 @@ from vermeil_telemetry import get_logger
 _logger = get_logger(__name__)
 _order = itertools.count()
 _HALF_WRITTEN_SECONDS = 5.0
+_LONGEST_WAIT = 0.2
 
 
 class Channel(virtual.Channel):
@@ -73,6 +74,10 @@ class Transport(virtual.Transport):
     global_state = virtual.BrokerState()  # type: ignore[no-untyped-call]
     driver_type = "filesystem"
     driver_name = "vermeil-folder"
+
+    def drain_events(self, connection: object, timeout: float | None = None) -> None:
+        """Wait for a message, but never long: between waits a worker sees that it is to stop."""
+        super().drain_events(connection, _LONGEST_WAIT if timeout is None else min(timeout, _LONGEST_WAIT))
 
     def driver_version(self) -> str:
         """Shown by Celery at start-up."""

@@ -44,7 +44,7 @@ def register(
             else:
                 _submit(app, kind, payload, str(request.id))
 
-    app.task(answer, name=kind.name, bind=True, acks_late=True, ignore_result=True)
+    app.task(answer, name=kind.name, bind=True, acks_late=True, ignore_result=True, shared=False)
 
 
 def _submit(app: JobsApp, kind: JobKind[Any, Any], payload: Mapping[str, object], task_id: str) -> None:

@@ -1,0 +1,188 @@
+"""Jobs through a real Celery worker on the broker without a server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from celery.contrib.testing.worker import start_worker
+from google.protobuf.wrappers_pb2 import StringValue
+from vermeil.ingest.v1 import ingest_service_pb2
+from vermeil_errors import InvalidInput, Unavailable
+from vermeil_jobs import (
+    CeleryDoorbell,
+    JobContext,
+    JobKind,
+    JobOutcome,
+    JobsApp,
+    JobState,
+    MemoryJobs,
+    NewJob,
+    Spec,
+    make_app,
+    register,
+)
+from vermeil_jobs.suite.bench import KIND, QUEUE
+
+StartIngestRequest = ingest_service_pb2.StartIngestRequest
+
+
+@pytest.fixture
+def app(home: Path) -> JobsApp:
+    return make_app("filesystem://", home)
+
+
+@pytest.fixture
+def jobs(app: JobsApp) -> MemoryJobs:
+    return MemoryJobs(CeleryDoorbell(app))
+
+
+@contextmanager
+def working(app: JobsApp, pool: str = "threads") -> Iterator[None]:
+    with start_worker(
+        app,
+        pool=pool,
+        concurrency=2,
+        queues=[QUEUE],
+        perform_ping_check=False,
+        shutdown_timeout=20,
+        loglevel="ERROR",
+    ):
+        yield
+
+
+def kind(
+    work: Callable[[JobContext, StringValue], JobOutcome],
+    submit: Callable[[StartIngestRequest], object] = lambda _request: None,
+) -> JobKind[StartIngestRequest, StringValue]:
+    return JobKind(KIND, QUEUE, StartIngestRequest, StringValue, submit, work)
+
+
+def new(request_id: str) -> NewJob:
+    return NewJob(KIND, QUEUE, Spec.pack(StringValue(value="test")), request_id)
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_a_rung_job_is_done(app: JobsApp, jobs: MemoryJobs, pool: str) -> None:
+    register(app, kind(lambda context, spec: JobOutcome(result={"said": spec.value})), jobs)
+    with working(app, pool):
+        names = [jobs.create(new(f"request-{number}")).name for number in range(3)]
+        for name in names:
+            *_, done = jobs.watch(name, timeout=20)
+            assert done.result == {"said": "test"}
+
+
+def test_two_jobs_are_done_side_by_side(app: JobsApp, jobs: MemoryJobs) -> None:
+    meeting = threading.Barrier(2)
+
+    def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        meeting.wait(15)
+        return JobOutcome()
+
+    register(app, kind(work), jobs)
+    with working(app):
+        names = [jobs.create(new(f"request-{number}")).name for number in range(2)]
+        assert [list(jobs.watch(name, timeout=20))[-1].state for name in names] == [JobState.SUCCEEDED] * 2
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_a_job_is_cancelled_within_two_seconds(app: JobsApp, jobs: MemoryJobs, pool: str) -> None:
+    def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        while True:
+            context.check()
+            time.sleep(0.01)
+
+    register(app, kind(work), jobs)
+    with working(app, pool):
+        job = jobs.create(new("request-1"))
+        seen = jobs.watch(job.name, timeout=20)
+        while next(seen).state is not JobState.RUNNING:
+            pass
+        asked = time.monotonic()
+        jobs.cancel(job.name)
+        assert list(seen)[-1].state is JobState.CANCELLED
+        assert time.monotonic() - asked < 2
+
+
+def test_a_request_sent_as_a_task_submits_the_job_the_rpc_would(app: JobsApp, jobs: MemoryJobs) -> None:
+    def submit(request: StartIngestRequest) -> None:
+        spec = Spec.pack(StringValue(value=request.spec.dataset))
+        jobs.create(NewJob(KIND, QUEUE, spec, request.request_id))
+
+    register(app, kind(lambda context, spec: JobOutcome(result={"said": spec.value}), submit), jobs)
+    payload = {"spec": {"dataset": "datasets/pages"}, "requestId": "mine"}
+    with working(app):
+        for _ in range(2):
+            app.send_task(KIND, args=[payload], queue=QUEUE)
+        listed = wait_for(lambda: jobs.list_jobs().jobs)
+        *_, done = jobs.watch(listed[0].name, timeout=20)
+    assert done.request_id == "mine"
+    assert done.result == {"said": "datasets/pages"}
+    assert len(jobs.list_jobs().jobs) == 1
+
+
+def test_a_request_without_an_id_is_known_by_its_task(app: JobsApp) -> None:
+    given: list[StartIngestRequest] = []
+    register(app, kind(lambda context, spec: JobOutcome(), given.append), MemoryJobs())
+    with working(app):
+        sent = app.send_task(KIND, args=[{"spec": {"dataset": "datasets/pages"}}], queue=QUEUE)
+        (request,) = wait_for(lambda: given)
+    assert request.request_id == sent.id
+
+
+def test_nonsense_is_dropped_and_the_worker_goes_on(app: JobsApp, jobs: MemoryJobs) -> None:
+    def submit(request: StartIngestRequest) -> None:
+        raise InvalidInput("nothing to ingest")
+
+    register(app, kind(lambda context, spec: JobOutcome(), submit), jobs)
+    with working(app):
+        for payload in (
+            "text",
+            {"job": "jobs/nobody"},
+            {"job": "../.."},
+            {"unknown": 1},
+            {"request_id": "x"},
+        ):
+            app.send_task(KIND, args=[payload], queue=QUEUE)
+        *_, done = jobs.watch(jobs.create(new("request-1")).name, timeout=20)
+    assert done.state is JobState.SUCCEEDED
+
+
+def test_a_submission_waits_for_a_registry_that_is_away(app: JobsApp, jobs: MemoryJobs) -> None:
+    attempts = []
+
+    def submit(request: StartIngestRequest) -> None:
+        attempts.append(request)
+        if len(attempts) == 1:
+            raise Unavailable("the registry is away")
+
+    register(app, kind(lambda context, spec: JobOutcome(), submit), jobs)
+    with working(app):
+        app.send_task(KIND, args=[{"spec": {"dataset": "datasets/pages"}}], queue=QUEUE)
+        wait_for(lambda: len(attempts) == 2)
+
+
+def test_an_unknown_broker_is_refused_by_name(home: Path) -> None:
+    with pytest.raises(InvalidInput, match="VERMEIL_BROKER_URL"):
+        make_app("kafka://somewhere", home)
+
+
+def test_nothing_is_ever_unpickled(app: JobsApp) -> None:
+    assert list(app.conf.accept_content) == ["json"]
+    assert app.conf.result_backend is None
+
+
+def test_redis_is_told_to_restore_what_is_not_acknowledged(home: Path) -> None:
+    options = make_app("redis://localhost", home).conf.broker_transport_options
+    assert options["unacked_restore_interval"] == 1
+    assert options["unacked_restore_throttle"] == 1
+
+
+def wait_for(look: Callable[[], object]):  # type: ignore[no-untyped-def]
+    end = time.monotonic() + 20
+    while not (found := look()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+    return found
