@@ -1,0 +1,145 @@
+"""A training by hand, without any server: a recipe and a dataset's folder in, a model's folder out.
+
+Under torchrun the first process prepares the data and writes, the others wait and learn along. The
+libraries that learn are loaded once there is something to do.
+"""
+
+import argparse
+import hashlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from vermeil_data import (
+    EncodedDataset,
+    TextTokenizer,
+    TokenizerSpec,
+    encode_dataset,
+    fit_tokenizer,
+    open_dataset,
+    open_encoded,
+)
+from vermeil_data.card import CARD_FILE
+from vermeil_errors import Cancelled, InvalidInput
+
+from vermeil_trainer.reading import read_recipe, recipe_from_dict
+from vermeil_trainer.recipe import Recipe
+from vermeil_trainer.shipped import FOLDER
+
+if TYPE_CHECKING:
+    from vermeil_training import Progress, World
+
+
+def by_hand(arguments: Sequence[str]) -> None:
+    """Run one training as the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vermeil_trainer", description="Train a model by a recipe, without any server."
+    )
+    parser.add_argument("recipe", help=f"a .yaml file, or one of {', '.join(_shipped_names())}")
+    parser.add_argument("--dataset", type=Path, required=True, help="folder of a dataset, raw or encoded")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the run; one that exists goes on"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="such as run.steps=10"
+    )
+    given = parser.parse_args(arguments)
+    recipe = recipe_from_dict(with_changes(read_recipe(_recipe_path(given.recipe)), given.set))
+    _train(recipe, given.dataset, given.output)
+
+
+def with_changes(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The recipe with fields set such as "run.steps=10"; values are YAML."""
+    for change in changes:
+        path, equals, text = change.partition("=")
+        *groups, last = path.split(".")
+        place: Any = recipe
+        for group in groups:
+            place = place.setdefault(group, {}) if isinstance(place, dict) else None
+        if not equals or not last or not isinstance(place, dict):
+            raise InvalidInput.for_field("--set", change, "sets no field", "write --set run.steps=10")
+        place[last] = yaml.safe_load(text)
+    return recipe
+
+
+def _train(recipe: Recipe, dataset: Path, output: Path) -> None:
+    from vermeil_training import join_world  # noqa: PLC0415
+
+    from vermeil_trainer.train import train  # noqa: PLC0415
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    initial = Path(recipe.model.initial).expanduser() if recipe.model.initial else None
+    with join_world() as world:
+        encoded = prepare(recipe, dataset, output, initial, world)
+        trained = train(
+            recipe,
+            encoded,
+            output,
+            initial=initial,
+            world=world,
+            on_progress=_Printer(),
+            should_stop=stop.is_set,
+        )
+        leads = world.leads
+    if not trained.finished:
+        raise Cancelled(f"stopped after step {trained.steps}", fix="the same command goes on from there")
+    if leads:
+        sys.stdout.write(
+            f"{trained.parameters:,} parameters, {trained.tokens:,} tokens in {trained.seconds:.1f} s "
+            f"({trained.tokens_per_second:,.0f} a second)\n"
+            f"validation loss {trained.validation_loss:.4f}, lowest {trained.best_validation_loss:.4f}\n"
+            f"model: {trained.model}\n"
+        )
+
+
+def prepare(
+    recipe: Recipe, folder: Path, output: Path, initial: Path | None, world: "World"
+) -> EncodedDataset:
+    """Open an encoded dataset, or encode a raw one under `output` unless that has been done."""
+    try:
+        return open_encoded(folder)
+    except InvalidInput:
+        raw = open_dataset(folder)
+    spec = TokenizerSpec(recipe.data.tokenizer.kind, recipe.data.tokenizer.vocab_size)  # type: ignore[arg-type]
+    made_of = (folder / CARD_FILE).read_bytes() + (str(initial) if initial else repr(spec)).encode()
+    encoded = output / f"encoded-{hashlib.sha256(made_of).hexdigest()[:12]}"
+    if world.leads and not (encoded / CARD_FILE).is_file():
+        # The card is written last: what has none is not whole.
+        tokenizer = TextTokenizer.load(initial) if initial else fit_tokenizer(raw, spec)
+        encode_dataset(raw, tokenizer, encoded)
+    world.wait()
+    return open_encoded(encoded)
+
+
+class _Printer:
+    """A line a second for people, every ten seconds into a file."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._next = 0.0
+
+    def __call__(self, progress: "Progress") -> None:
+        now, done = time.monotonic(), progress.step == progress.steps
+        if now < self._next and not done:
+            return
+        self._next = now + (1 if self._live else 10)
+        line = f"step {progress.step:,}/{progress.steps:,}  {progress.tokens_per_second:,.0f} tokens/s"
+        for name, loss in (("loss", progress.loss), ("validation", progress.validation_loss)):
+            line += "" if loss is None else f"  {name} {loss:.4f}"
+        sys.stderr.write(f"\r{line}\033[K" + ("\n" if done else "") if self._live else f"{line}\n")
+        sys.stderr.flush()
+
+
+def _recipe_path(given: str) -> Path:
+    return FOLDER / f"{given}.yaml" if given in _shipped_names() else Path(given)
+
+
+def _shipped_names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -1,0 +1,143 @@
+"""A recipe as plain values: every field of vermeil.training.v1.Recipe, its default and its range.
+
+Knows neither YAML nor wire nor torch. Fields left open (None) follow from others: sizes from the size's
+name, intervals from the number of steps.
+"""
+
+from dataclasses import dataclass, field
+
+from vermeil_trainer.rules import choice, free, number, whole
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The network."""
+
+    size: str = choice("", "nano", "tiny", "small", "base", "large")
+    """Empty means nano, unless depth or initial is given."""
+    depth: int | None = whole(None, 1, 256)
+    """Number of layers; the other sizes follow from it."""
+    width: int | None = whole(None, 1, 65_536)
+    """Width of the residual stream; a multiple of num_heads."""
+    num_heads: int | None = whole(None, 1, 1024)
+    """Query heads."""
+    num_key_value_heads: int | None = whole(None, 1, 1024)
+    """Key and value heads; divides num_heads."""
+    feed_forward_width: int | None = whole(None, 1, 1_048_576)
+    """Width of the feed-forward layer."""
+    context_length: int | None = whole(None, 8, 1_048_576)
+    """Longest sequence in tokens."""
+    rope_theta: float | None = number(None, 0, above=True)
+    """Base of the rotary frequencies."""
+    qk_norm: bool | None = free(None)
+    """Whether queries and keys are normalised per head."""
+    tie_embeddings: bool | None = free(None)
+    """Whether input and output embeddings are one matrix."""
+    initial: str = free()
+    """Continue from this model: its name, or by hand its folder."""
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """How text becomes tokens."""
+
+    kind: str = choice("bpe", "byte", "character")
+    """What a token is."""
+    vocab_size: int | None = whole(None, 300, 1_000_000)
+    """Entries with special tokens, for bpe; none means 4,096."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What to learn from."""
+
+    dataset: str = free()
+    """Name of a dataset or of one of its versions; by hand it may be left out."""
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    """The tokenizer to make; a model to continue from brings its own."""
+    sampling: str = choice("packed", "random")
+    """packed: every token once an epoch; random: windows from anywhere."""
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """How weights move."""
+
+    kind: str = choice("muon", "adamw")
+    """muon: hidden matrices by Muon, the rest by AdamW."""
+    learning_rate: float = number(0.003, 0, above=True)
+    """Peak of AdamW."""
+    matrix_learning_rate: float = number(0.02, 0, above=True)
+    """Peak of Muon."""
+    weight_decay: float = number(0.1, 0, 1)
+    """Decoupled, of matrices."""
+    beta1: float = number(0.9, 0, 1, below=True)
+    """First moment of AdamW."""
+    beta2: float = number(0.95, 0, 1, below=True)
+    """Second moment of AdamW."""
+    gradient_clip: float = number(1.0, 0)
+    """Largest norm of the whole gradient; 0 turns clipping off."""
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """How the learning rate goes."""
+
+    kind: str = choice("wsd", "cosine", "constant")
+    """wsd: warm-up, stable, linear decay."""
+    warmup_steps: int | None = whole(None, 0)
+    """Steps of linear warm-up; none means 2 % of all."""
+    decay_fraction: float = number(0.4, 0, 1)
+    """Part of all steps that decays, for wsd."""
+    final_fraction: float = number(0.0, 0, 1)
+    """Learning rate at the end over the peak."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """How long and how the run goes."""
+
+    steps: int = whole(1000, 1)
+    """Optimizer steps."""
+    batch_size: int = whole(16, 1)
+    """Sequences in a micro-batch on one process."""
+    accumulation: int = whole(1, 1)
+    """Micro-batches summed up before a step."""
+    seed: int = whole(0, 0, 2**32 - 1)
+    """Seed of weights and data order."""
+    precision: str = choice("bf16", "fp32")
+    """bf16: autocast, weights stay in float32."""
+    compile: bool = free(False)
+    """Whether torch.compile is used."""
+    ema_decay: float = number(0.0, 0, 1, below=True)
+    """Decay of the moving average of weights; 0 keeps none."""
+    evaluate_every: int | None = whole(None, 1)
+    """Steps between validations; none means a tenth of all."""
+    evaluate_batches: int = whole(20, 1)
+    """Validation batches each time."""
+    checkpoint_every: int | None = whole(None, 1)
+    """Steps between checkpoints; none means a tenth of all."""
+    log_every: int = whole(10, 1)
+    """Steps between lines of the log."""
+    activation_checkpointing: bool = free(False)
+    """Whether activations are computed again in the backward pass."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run from first to last."""
+
+    name: str = free()
+    """The model's id."""
+    description: str = free()
+    """A sentence for people."""
+    model: ModelSpec = field(default_factory=ModelSpec)
+    """The network."""
+    data: DataSpec = field(default_factory=DataSpec)
+    """The data."""
+    optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
+    """The optimizer."""
+    schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
+    """The schedule."""
+    run: RunSpec = field(default_factory=RunSpec)
+    """The run."""

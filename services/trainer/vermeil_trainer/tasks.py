@@ -1,0 +1,146 @@
+"""The Celery task "vermeil.trainer.v1.train": do the job, publish what came out."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vermeil.training.v1.recipe_pb2 import TrainingSpec
+from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
+from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
+from vermeil_data import open_encoded
+from vermeil_errors import Conflict
+from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, NewModelVersion
+from vermeil_jobs import register as register_kind
+
+from vermeil_trainer.clients import Peers, peers
+from vermeil_trainer.code_version import code_version
+from vermeil_trainer.reading import recipe_from_message
+from vermeil_trainer.settings import TrainerSettings
+from vermeil_trainer.submit import ENCODED, KIND, QUEUE, submit
+
+if TYPE_CHECKING:
+    from vermeil_training import Progress
+
+    from vermeil_trainer.train import Trained
+
+_LOG_FILES = ("metrics.jsonl", "loss.png")
+
+
+def register(app: JobsApp, settings: TrainerSettings | None = None) -> list[str]:
+    """Let the workers of `app` train; the queues they must listen on."""
+    settings = settings or TrainerSettings.load()
+    known = peers(settings)
+    register_kind(app, job_kind(known, store_from_settings(settings)), known.jobs)
+    return [QUEUE]
+
+
+def job_kind(known: Peers, store: ArtifactStore) -> JobKind[StartTrainingRequest, TrainingSpec]:
+    """The sort of work, with everything it needs."""
+    return JobKind(
+        name=KIND,
+        queue=QUEUE,
+        request_type=StartTrainingRequest,
+        spec_type=TrainingSpec,
+        submit=partial(submit, peers=known),
+        work=partial(_work, store=store, jobs=known.jobs),
+    )
+
+
+def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: JobClient) -> JobOutcome:
+    context.progress(0, spec.recipe.run.steps, "getting ready", unit="steps")
+    # Seconds of imports, for those who train: a worker is ready before.
+    from vermeil_trainer.train import train  # noqa: PLC0415
+
+    initial = context.job.inputs.get("initial")
+    run_folder = context.workdir / "run"
+    trained = train(
+        recipe_from_message(spec.recipe),
+        open_encoded(store.fetch(_encoded(spec, jobs))),
+        run_folder,
+        initial=store.fetch(initial) if initial else None,
+        on_progress=_reporter(context),
+        should_stop=partial(_should_stop, context),
+    )
+    if not trained.finished:
+        context.check()
+    provenance = {
+        "job": context.job.name,
+        "request_id": context.job.request_id,
+        "traceparent": context.job.traceparent,
+    }
+    model = store.publish(trained.model, kind="model", provenance=provenance)
+    log = store.publish(_log_of(run_folder, context.workdir / "log"), kind="log", provenance=provenance)
+    return _outcome(spec, trained, {"model": model, "log": log})
+
+
+def _encoded(spec: TrainingSpec, jobs: JobClient) -> ArtifactRef:
+    outputs = jobs.get(spec.encoding_job).outputs
+    if ENCODED not in outputs:
+        raise Conflict(
+            f"{spec.encoding_job} has no output {ENCODED!r}", fix="start the training by StartTraining"
+        )
+    return outputs[ENCODED]
+
+
+def _should_stop(context: JobContext) -> bool:
+    """A job that nobody wants any more ends here; one that is to go on elsewhere writes a checkpoint."""
+    if context.is_cancelled or context.is_lost:
+        context.check()
+    return context.should_stop()
+
+
+def _reporter(context: JobContext) -> "Callable[[Progress], None]":
+    said: list[float | None] = [None]
+
+    def report(progress: "Progress") -> None:
+        metrics = {"tokens_per_second": progress.tokens_per_second}
+        if progress.loss is not None:
+            metrics["loss"] = progress.loss
+        if progress.validation_loss is not None:
+            metrics["validation_loss"] = progress.validation_loss
+            if progress.validation_loss != said[0]:
+                said[0] = progress.validation_loss
+                context.log(f"step {progress.step}: validation loss {progress.validation_loss:.4f}")
+        message = "" if progress.loss is None else f"loss {progress.loss:.3f}"
+        context.progress(progress.step, progress.steps, message, metrics, unit="steps")
+
+    return report
+
+
+def _log_of(run_folder: Path, folder: Path) -> Path:
+    """What tells of times and speeds: apart from the model, whose bytes are the same for equal runs."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in _LOG_FILES:
+        shutil.copyfile(run_folder / name, folder / name)
+    shutil.copytree(run_folder / "tensorboard", folder / "tensorboard")
+    return folder
+
+
+def _outcome(spec: TrainingSpec, trained: "Trained", outputs: dict[str, ArtifactRef]) -> JobOutcome:
+    # Imported with the training, which has run by now.
+    from vermeil_trainer.model_folder import recipe_as_dict  # noqa: PLC0415
+
+    recipe = recipe_from_message(spec.recipe)
+    figures = {
+        name: value for name, value in asdict(trained).items() if name not in {"finished", "model"}
+    } | {"tokens_per_second": trained.tokens_per_second}
+    return JobOutcome(
+        outputs=outputs,
+        result=figures,
+        model_versions=(
+            NewModelVersion(
+                model=f"models/{recipe.name}",
+                artifact=outputs["model"],
+                recipe=json.dumps(recipe_as_dict(recipe), sort_keys=True),
+                code_version=code_version(),
+                datasets=(recipe.data.dataset,),
+                seed=recipe.run.seed,
+                metrics=figures,
+            ),
+        ),
+    )
