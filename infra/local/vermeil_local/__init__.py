@@ -1,0 +1,1 @@
+"""All of Vermeil on one machine, from one command."""

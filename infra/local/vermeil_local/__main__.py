@@ -1,0 +1,22 @@
+"""`python -m vermeil_local`: `vermeil up` in the foreground."""
+
+import sys
+
+from vermeil_errors import VermeilError
+
+from vermeil_local.settings import LocalSettings
+from vermeil_local.up import run
+
+
+def main() -> int:
+    """Run until told to stop."""
+    try:
+        run(LocalSettings.load(), print)
+    except VermeilError as error:
+        sys.stderr.write(f"vermeil: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

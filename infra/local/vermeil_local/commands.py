@@ -1,0 +1,91 @@
+"""`vermeil up | down | status | doctor`."""
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+
+import typer
+from vermeil_client.commands.output import Output
+from vermeil_errors import DeadlineExceeded, Unavailable
+
+from vermeil_local.detach import start_detached
+from vermeil_local.home import Home
+from vermeil_local.settings import LocalSettings
+
+_MARK = {"ok": "✓", "warning": "!", "problem": "✗"}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this file to the `vermeil` command line."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command()(doctor)
+
+
+def up(
+    context: typer.Context,
+    detach: bool = typer.Option(False, "--detach", "-d", help="Come back once it is ready; it runs on."),
+) -> None:
+    """Run all of Vermeil on this machine. Ctrl-C stops it gently."""
+    output: Output = context.obj
+    settings = LocalSettings.load()
+    if detach:
+        running = start_detached(settings)
+        output.say(f"ready at {running.url}; stop it with `vermeil down`")
+    else:
+        from vermeil_local.up import run  # noqa: PLC0415 loads every service
+
+        run(settings, output.say)
+
+
+def down(context: typer.Context) -> None:
+    """Stop the Vermeil of this home; jobs go on with the next `vermeil up`."""
+    output: Output = context.obj
+    settings = LocalSettings.load()
+    home = Home(settings.home)
+    running = home.running()
+    if running is None:
+        output.say(f"nothing runs on {home.path}")
+        return
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + 2 * settings.drain_seconds + 10
+    while home.is_held():
+        if time.monotonic() > deadline:
+            raise DeadlineExceeded(f"process {running.pid} does not stop", fix=f"see {home.logs}")
+        time.sleep(0.1)
+    output.say("stopped")
+
+
+def status(context: typer.Context) -> None:
+    """Say what runs and how it is; exit code 0 if all of it is well."""
+    from vermeil_local.health import look  # noqa: PLC0415 only this command needs it
+
+    output: Output = context.obj
+    home = Home(LocalSettings.load().home)
+    running = home.running()
+    if running is None:
+        raise Unavailable(f"nothing runs on {home.path}", fix="start it with `vermeil up`")
+    parts = look(home, running)
+    output.table(["part", "state", "detail"], (dataclasses.asdict(part) for part in parts))
+    sick = [part.part for part in parts if part.state != "serving"]
+    if sick:
+        raise Unavailable(f"not serving: {', '.join(sick)}", fix=f"see the logs in {home.logs}")
+
+
+def doctor(context: typer.Context) -> None:
+    """Look at this machine: what is there, what is missing, what to do about it."""
+    from vermeil_local.doctor import examine  # noqa: PLC0415 only this command needs it
+
+    output: Output = context.obj
+    problems = 0
+    for finding in examine(LocalSettings.load()):
+        problems += finding.verdict == "problem"
+        if output.as_json:
+            output.show(dataclasses.asdict(finding))
+        else:
+            sys.stdout.write(f"{_MARK[finding.verdict]} {finding.name:<18} {finding.detail}\n")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""How the parts of a running local Vermeil are."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from vermeil_errors import VermeilError
+from vermeil_rpc import connect
+
+from vermeil_local.home import Home, Running
+
+SERVICES = {
+    "registry": ("vermeil.registry.v1.RegistryService", "vermeil.job.v1.JobService"),
+    "ingest": ("vermeil.ingest.v1.IngestService",),
+    "text encoder": ("vermeil.encoder.v1.EncoderService",),
+    "trainer": ("vermeil.training.v1.TrainingService",),
+    "evaluator": ("vermeil.evaluation.v1.EvaluationService",),
+    "generator": ("vermeil.generation.v1.GenerationService",),
+}
+_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of Vermeil."""
+
+    part: str
+    """Its name."""
+    state: str
+    """serving, or what is wrong."""
+    detail: str
+    """Where it is."""
+
+
+def look(home: Home, running: Running) -> list[Part]:
+    """Ask every part how it is."""
+    return [*_services(running), _gateway(running), _worker(home)]
+
+
+def _services(running: Running) -> Iterator[Part]:
+    with connect(running.address) as channel:
+        stub = HealthStub(channel)
+        for part, names in SERVICES.items():
+            for name in names:
+                try:
+                    answer = stub.Check(HealthCheckRequest(service=name), timeout=_SECONDS)
+                    state = HealthCheckResponse.ServingStatus.Name(answer.status).lower().replace("_", " ")
+                except VermeilError as error:
+                    state = error.reason.lower().replace("_", " ")
+                yield Part(part, state, f"{name} at {running.address}")
+
+
+def _gateway(running: Running) -> Part:
+    try:
+        ready = httpx.get(f"{running.url}/readyz", timeout=_SECONDS).is_success
+    except httpx.TransportError:
+        return Part("gateway", "unavailable", running.url)
+    return Part("gateway", "serving" if ready else "not ready", running.url)
+
+
+def _worker(home: Home) -> Part:
+    try:
+        pid = int(home.worker_ready.read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return Part("worker", "starting", f"see {home.logs / 'worker.log'}")
+    return Part("worker", "serving", f"process {pid}")

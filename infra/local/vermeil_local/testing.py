@@ -1,0 +1,96 @@
+"""A whole Vermeil on a home of its own, for end-to-end tests: started and stopped as a user does it."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vermeil_client import Vermeil
+
+_WORDS = ("river", "stone", "light", "garden", "winter", "letter", "mountain", "music", "window", "harbour")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A Vermeil and how to call it."""
+
+    home: Path
+    """Its VERMEIL_HOME."""
+    environment: dict[str, str]
+    """Variables its processes run with."""
+    url: str
+    """Where its gateway answers."""
+    address: str
+    """Where its services answer (gRPC)."""
+
+    def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run `vermeil …` and wait for it."""
+        done = subprocess.run(
+            [sys.executable, "-m", "vermeil_client", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert not check or done.returncode == 0, f"{arguments}: {done.stderr}\n{self.logs()}"
+        return done
+
+    def client(self) -> Vermeil:
+        """The SDK, connected."""
+        return Vermeil(self.url)
+
+    def logs(self) -> str:
+        """The last lines of its log files."""
+        files = sorted((self.home / "logs").glob("*"))
+        return "\n".join(f"── {path.name}\n{path.read_text()[-4000:]}" for path in files)
+
+
+@contextmanager
+def installation(home: Path, **variables: str) -> Iterator[Installation]:
+    """Start `vermeil up --detach` on `home` and free ports; `vermeil down` at the end."""
+    http, address = free_address(), free_address()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("VERMEIL_")},
+        "VERMEIL_HOME": str(home),
+        "VERMEIL_HTTP_BIND": http,
+        "VERMEIL_BIND": address,
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
+    made = Installation(home, environment, f"http://{http}", address)
+    try:
+        made.command("up", "--detach")
+        yield made
+    finally:
+        made.command("down")
+
+
+def free_address() -> str:
+    """An address of this machine on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def small_recipe(dataset: str, name: str, steps: int) -> dict[str, Any]:
+    """A recipe that trains in seconds and gives the same bytes every time."""
+    return {
+        "name": name,
+        "model": {"depth": 2, "width": 32, "num_heads": 2, "context_length": 64},
+        "data": {"dataset": f"datasets/{dataset}", "tokenizer": {"kind": "byte"}},
+        "run": {"steps": steps, "batch_size": 4, "checkpoint_every": 10, "precision": "fp32"},
+    }
+
+
+def write_words(folder: Path, num_files: int = 40) -> None:
+    """Text files by formula: words that follow one another by rule, so that a model can learn them."""
+    for number in range(num_files):
+        words = [_WORDS[(number * 7 + place * place) % len(_WORDS)] for place in range(200)]
+        (folder / f"{number:02}.txt").write_text(" ".join(words) + ".\n")

@@ -1,0 +1,75 @@
+"""`vermeil up`: every service in this process, one worker process beside it, until told to stop.
+
+What runs here are the services' own wirings; this file only gives them one server, one address book
+and one end.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import vermeil_gateway.wiring
+from vermeil_gateway.settings import GatewaySettings
+from vermeil_rpc import serve
+from vermeil_telemetry import configure, get_logger
+
+from vermeil_local.home import Home
+from vermeil_local.ports import require_free
+from vermeil_local.services import build_services
+from vermeil_local.settings import LocalSettings
+from vermeil_local.supervise import Child
+
+log = get_logger(__name__)
+
+
+def run(settings: LocalSettings, say: Callable[[str], None]) -> None:
+    """Run in the foreground until SIGTERM or Ctrl-C.
+
+    Raises:
+        Conflict: The home or a port is taken.
+        InvalidInput: A setting is wrong.
+    """
+    began = time.monotonic()
+    home = Home(settings.home)
+    with home.held():
+        require_free("VERMEIL_BIND", settings.bind)
+        require_free("VERMEIL_HTTP_BIND", settings.http_bind)
+        os.environ.update(settings.environment())
+        with (home.logs / "services.log").open("a", buffering=1) as stream:
+            configure("services", level=settings.log_level, format=settings.log_format, stream=stream)
+            asyncio.run(_run(settings, home, say, began))
+        say("stopped; nothing is lost")
+
+
+async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], began: float) -> None:
+    told_to_stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, told_to_stop.set)
+    worker = Child(["vermeil_local.worker"], settings.environment(), home.logs / "worker.log")
+    keeper = asyncio.create_task(worker.keep_running())
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(await serve(build_services(), settings.bind, settings))
+            gateway = await stack.enter_async_context(
+                await vermeil_gateway.wiring.start(GatewaySettings.load())
+            )
+            await _until_ready(home, keeper, told_to_stop)
+            if not told_to_stop.is_set():
+                home.announce(gateway.url, server.address)
+                say(f"ready in {time.monotonic() - began:.1f} s at {gateway.url} · API: {gateway.url}/docs")
+                say(f"home {home.path} · logs {home.logs} · Ctrl-C stops it")
+            await told_to_stop.wait()
+            say("stopping …")
+        finally:
+            keeper.cancel()
+            await worker.end(settings.drain_seconds)
+
+
+async def _until_ready(home: Home, keeper: "asyncio.Task[None]", told_to_stop: asyncio.Event) -> None:
+    while not (home.worker_ready.exists() or told_to_stop.is_set()):
+        if keeper.done():
+            keeper.result()
+        await asyncio.sleep(0.02)

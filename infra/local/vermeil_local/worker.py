@@ -1,0 +1,47 @@
+"""The worker process of a local Vermeil: every kind of job, from one Celery worker.
+
+Ends by itself when the `vermeil up` that started it is gone.
+"""
+
+import os
+import signal
+import threading
+import time
+
+import vermeil_encoders_text.tasks
+import vermeil_evaluator.tasks
+import vermeil_ingest.tasks
+import vermeil_trainer.tasks
+from celery.signals import worker_ready  # type: ignore[import-untyped]
+from vermeil_jobs import make_app, run_worker
+from vermeil_telemetry import configure
+
+from vermeil_local.home import Home
+from vermeil_local.settings import LocalSettings
+
+_MODULES = (vermeil_ingest.tasks, vermeil_encoders_text.tasks, vermeil_trainer.tasks, vermeil_evaluator.tasks)
+
+
+def main() -> None:
+    """Work on jobs until told to stop."""
+    settings = LocalSettings.load()
+    configure("worker", level=settings.log_level, format=settings.log_format)
+    app = make_app(settings.broker_url, settings.home)
+    queues = [queue for module in _MODULES for queue in module.register(app)]
+    ready = Home(settings.home).worker_ready
+    worker_ready.connect(lambda **_: ready.write_text(str(os.getpid())), weak=False)
+    _end_with(os.getppid())
+    run_worker(app, queues, concurrency=settings.worker_concurrency)
+
+
+def _end_with(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
