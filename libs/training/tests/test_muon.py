@@ -1,5 +1,7 @@
 """Muon moves matrices as torch.optim.Muon does."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,11 +20,11 @@ def weights() -> list[nn.Parameter]:
     return [nn.Parameter(wave(*shape, phase=number)) for number, shape in enumerate(shapes)]
 
 
-def move(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], steps: int = 4) -> None:
-    for step in range(steps):
+def move(step: Callable[[], object], parameters: list[nn.Parameter], steps: int = 4) -> None:
+    for moment in range(steps):
         for number, parameter in enumerate(parameters):
-            parameter.grad = wave(*parameter.shape, phase=step + number / 3)
-        optimizer.step()
+            parameter.grad = wave(*parameter.shape, phase=moment + number / 3)
+        step()
 
 
 @pytest.mark.parametrize("elements", [1, 600, 1 << 30])
@@ -31,8 +33,9 @@ def test_the_update_is_that_of_torch_whatever_is_batched(
 ) -> None:
     monkeypatch.setattr(muon, "CPU_BATCH_ELEMENTS", elements)
     ours, theirs = weights(), weights()
-    move(Muon(ours, learning_rate=0.02, weight_decay=0.1), ours)
-    move(torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1), theirs)
+    muon_of_ours = Muon(ours, learning_rate=0.04, weight_decay=0.1)
+    move(lambda: muon_of_ours.step(0.5), ours)
+    move(torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1).step, theirs)
     for mine, reference, start in zip(ours, theirs, weights(), strict=True):
         change = float((reference - start).detach().abs().max())
         # Orthogonalisation is in bf16: 8 bits.
@@ -42,14 +45,14 @@ def test_the_update_is_that_of_torch_whatever_is_batched(
 def test_a_fused_matrix_moves_as_its_parts_would() -> None:
     fused = [nn.Parameter(wave(48, 16))]
     parts = [nn.Parameter(part.clone()) for part in wave(48, 16).split([16, 24, 8])]
-    whole = Muon(fused, pieces={fused[0]: (16, 24, 8)})
-    apart = Muon(parts)
+    whole = Muon(fused, learning_rate=0.02, pieces={fused[0]: (16, 24, 8)})
+    apart = Muon(parts, learning_rate=0.02)
     for step in range(3):
         fused[0].grad = wave(48, 16, phase=step)
         for part, gradient in zip(parts, fused[0].grad.split([16, 24, 8]), strict=True):
             part.grad = gradient.clone()
-        whole.step()
-        apart.step()
+        whole.step(1.0)
+        apart.step(1.0)
     assert torch.equal(fused[0], torch.cat(list(parts)))
 
 
@@ -62,5 +65,5 @@ def test_singular_values_are_drawn_towards_one() -> None:
 
 def test_a_matrix_without_gradient_stays() -> None:
     (still,) = [nn.Parameter(wave(8, 8))]
-    Muon([still]).step()
+    Muon([still], learning_rate=0.02).step(1.0)
     assert torch.equal(still, wave(8, 8))

@@ -1,5 +1,6 @@
 """The training loop as functions over a small state: one library for every run of any model."""
 
+from vermeil_training.adamw import AdamW, Optimizer
 from vermeil_training.checkpoint import restore_state, save_state
 from vermeil_training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from vermeil_training.fit import CHECKPOINTS, TrainResult, fit
@@ -14,9 +15,11 @@ __all__ = [
     "CHECKPOINTS",
     "METRICS",
     "PLOT",
+    "AdamW",
     "Batches",
     "Muon",
     "Objective",
+    "Optimizer",
     "OptimizerConfig",
     "Progress",
     "RunConfig",

@@ -99,17 +99,16 @@ def _values(state: TrainState, loader: Batches) -> dict[str, Any]:
 def _tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
     names = _names(state)
-    for number, optimizer in enumerate(state.optimizers):
-        for weight, slots in optimizer.state.items():
-            for slot, value in slots.items():
-                tensors[f"optimizer/{number}/{slot}/{names[id(weight)]}"] = value
+    for optimizer in state.optimizers:
+        for slot, values in optimizer.slots.items():
+            for weight, value in zip(optimizer.weights, values, strict=True):
+                tensors[f"optimizer/{slot}/{names[id(weight)]}"] = value
     for weight, average in zip(state.parameters, state.average or [], strict=bool(state.average)):
         tensors[f"average/{names[id(weight)]}"] = average
     return tensors
 
 
 def _load(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    device = state.world.device
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
     for key, value in tensors.items():
         part, _, name = key.partition("/")
@@ -121,15 +120,13 @@ def _load(state: TrainState, tensors: dict[str, Tensor]) -> None:
         raise Conflict(
             f"the checkpoint is of another architecture: {error}", fix="train in another folder"
         ) from error
-    weights = dict(state.model.named_parameters())
-    for key, value in parts["optimizer"].items():
-        number, slot, name = key.split("/", 2)
-        state.optimizers[int(number)].state[weights[name]][slot] = value.to(device, copy=True)
-    if state.average is not None:
-        names = _names(state)
-        state.average = [
-            parts["average"][names[id(weight)]].to(device, copy=True) for weight in state.parameters
-        ]
+    names = _names(state)
+    for optimizer in state.optimizers:
+        for slot, values in optimizer.slots.items():
+            for weight, value in zip(optimizer.weights, values, strict=True):
+                value.copy_(parts["optimizer"][f"{slot}/{names[id(weight)]}"])
+    for weight, average in zip(state.parameters, state.average or [], strict=bool(state.average)):
+        average.copy_(parts["average"][names[id(weight)]])
     state.generator.set_state(tensors["generators"][state.world.rank].clone())
 
 

@@ -1,96 +1,86 @@
 """Muon: momentum whose direction is orthogonalised, for hidden matrices.
 
 The same update as torch.optim.Muon. Unusual: matrices of one shape are orthogonalised together, in
-batches that stay in the cache on CPU, which is up to twice as fast where matrices are small; and
-`pieces` splits a fused matrix (query, key, value in one) so that each part gets its own update.
+batches that stay in the cache on CPU, which is twice as fast where matrices are small; and `pieces`
+splits a fused matrix (query, key, value in one) so that each part gets its own update.
 
 Letters: K matrices, M rows, N columns.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, overload
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from vermeil_training.adamw import with_gradient
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration (Keller Jordan): steep at zero, singular values end up in 0.7 … 1.2."""
 
-CPU_BATCH_ELEMENTS = 512 * 1024
-"""Elements that stay in a core's cache with their products; larger matrices go one by one."""
+CPU_BATCH_ELEMENTS = 1 << 20
+"""Elements that stay in a core's cache with their products."""
+BATCH_MATRICES = 1024
+"""Matrices at once on an accelerator."""
 
 
-class Muon(torch.optim.Optimizer):
+class Muon:
     """Orthogonalised Nesterov momentum with decoupled weight decay."""
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        weights: Sequence[Tensor],
         *,
-        learning_rate: float = 0.02,
-        weight_decay: float = 0.1,
+        learning_rate: float,
+        weight_decay: float = 0.0,
         momentum: float = 0.95,
-        iterations: int = 5,
-        pieces: Mapping[Tensor, tuple[int, ...]] | None = None,
+        pieces: Mapping[Tensor, Sequence[int]] | None = None,
     ) -> None:
-        super().__init__(
-            parameters, {"lr": learning_rate, "weight_decay": weight_decay, "momentum": momentum}
-        )
-        self._iterations = iterations
-        self._pieces = dict(pieces or {})
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
+        """`pieces` gives the rows of each part of a fused matrix."""
+        self.weights = weights
+        self.learning_rate = learning_rate
+        self._weight_decay = weight_decay
+        self._momentum = momentum
+        self._rows = [list((pieces or {}).get(weight, weight.shape[:1])) for weight in weights]
+        self.slots: Mapping[str, Sequence[Tensor]] = {
+            "momentum": [torch.zeros_like(weight) for weight in weights]
+        }
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move every matrix that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            self._step_group(group)
-        return loss
-
-    def _step_group(self, group: dict[str, Any]) -> None:
-        weights = [weight for weight in group["params"] if weight.grad is not None]
-        if not weights:
+    def step(self, factor: float) -> None:
+        """Move every weight that has a gradient, at `factor` of the peak learning rate."""
+        learning_rate = self.learning_rate * factor
+        moved = with_gradient(self.weights)
+        if not moved:
             return
-        gradients = [weight.grad for weight in weights]
-        momenta = [self._momentum(weight) for weight in weights]
-        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for weight, direction in zip(weights, directions, strict=True):
-            sizes = self._pieces.get(weight, (weight.shape[0],))
-            for piece, towards in zip(
-                torch.split(weight, list(sizes)), torch.split(direction, list(sizes)), strict=True
-            ):
-                by_shape[piece.shape].append((piece, towards))
-        for shape, pairs in by_shape.items():
-            scale = math.sqrt(max(1.0, shape[0] / shape[1]))
-            size = _batch_size(shape, pairs[0][0].device)
-            for start in range(0, len(pairs), size):
-                batch = pairs[start : start + size]
-                updates_KMN = orthogonalised(torch.stack([towards for _, towards in batch]), self._iterations)
-                torch._foreach_add_(
-                    [piece for piece, _ in batch],
-                    list(updates_KMN.to(batch[0][0].dtype).unbind()),
-                    alpha=-group["lr"] * scale,
-                )
+        gradients = list(moved.values())
+        weights = [self.weights[index] for index in moved]
+        momenta = [self.slots["momentum"][index] for index in moved]
+        torch._foreach_lerp_(momenta, gradients, 1 - self._momentum)
+        directions = torch._foreach_lerp(gradients, momenta, self._momentum)
+        torch._foreach_mul_(weights, 1 - learning_rate * self._weight_decay)
+        for batch in self._batches(moved, weights, directions):
+            pieces, towards = zip(*batch, strict=True)
+            updates_KMN = orthogonalised(torch.stack(towards)).to(pieces[0].dtype)
+            scale = math.sqrt(max(1.0, pieces[0].shape[0] / pieces[0].shape[1]))
+            torch._foreach_add_(pieces, updates_KMN.unbind(), alpha=-learning_rate * scale)
 
-    def _momentum(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(weight)
-        momentum: Tensor = state["momentum"]
-        return momentum
+    def _batches(
+        self, moved: Iterable[int], weights: list[Tensor], directions: Sequence[Tensor]
+    ) -> list[list[tuple[Tensor, Tensor]]]:
+        """(part of a weight, its direction) of one shape, as many together as are quickest."""
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for index, weight, direction in zip(moved, weights, directions, strict=True):
+            rows = self._rows[index]
+            for piece, towards in zip(torch.split(weight, rows), torch.split(direction, rows), strict=True):
+                by_shape[piece.shape].append((piece, towards))
+        batches = []
+        for shape, pairs in by_shape.items():
+            on_cpu = pairs[0][0].device.type == "cpu"
+            size = max(1, CPU_BATCH_ELEMENTS // shape.numel()) if on_cpu else BATCH_MATRICES
+            batches += [pairs[start : start + size] for start in range(0, len(pairs), size)]
+        return batches
 
 
 def orthogonalised(matrices_KMN: Tensor, iterations: int = 5) -> Tensor:
@@ -105,9 +95,3 @@ def orthogonalised(matrices_KMN: Tensor, iterations: int = 5) -> Tensor:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
-
-
-def _batch_size(shape: torch.Size, device: torch.device) -> int:
-    if device.type != "cpu":
-        return 1024
-    return max(1, CPU_BATCH_ELEMENTS // shape.numel())

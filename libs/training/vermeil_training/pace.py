@@ -88,7 +88,7 @@ class Pace:
         }
         for optimizer in state.optimizers:
             name = type(optimizer).__name__.lower()
-            figures[f"learning_rate_{name}"] = optimizer.param_groups[0]["lr"]
+            figures[f"learning_rate_{name}"] = optimizer.learning_rate * result.learning_rate_factor
         utilisation = self._utilisation(result.context_length)
         return figures if utilisation is None else figures | {"mfu": utilisation}
 

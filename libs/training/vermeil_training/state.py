@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
+from vermeil_training.adamw import Optimizer
 from vermeil_training.config import TrainingConfig
 from vermeil_training.optimizer import make_optimizers
 from vermeil_training.world import World

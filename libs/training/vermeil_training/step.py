@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from vermeil_data.loader import Batch, LoaderState
 
-from vermeil_training.optimizer import clip_gradients, set_learning_rates
+from vermeil_training.optimizer import clip_gradients
 from vermeil_training.schedule import learning_rate_factor
 from vermeil_training.state import TrainState, averaged_weights, update_average
 
@@ -47,6 +47,8 @@ class StepResult(NamedTuple):
     """Mean over micro-batches and processes, in nats."""
     gradient_norm: Tensor
     """Before clipping."""
+    learning_rate_factor: float
+    """The schedule's, on every peak."""
     context_length: int
     """Tokens in a row of the batch."""
 
@@ -92,14 +94,14 @@ def train_step(
         loss += part.detach()
         num_tokens += batch.tokens_BT.numel()
     norm = clip_gradients(state.parameters, state.config.optimizer.gradient_clip)
-    set_learning_rates(state.optimizers, learning_rate_factor(state.config.schedule, state.step, run.steps))
+    factor = learning_rate_factor(state.config.schedule, state.step, run.steps)
     for optimizer in state.optimizers:
-        optimizer.step()
+        optimizer.step(factor)
     _drop_gradients(state)
     state.step += 1
     state.tokens += num_tokens * world.size
     update_average(state)
-    return StepResult(world.mean(loss), norm, batch.tokens_BT.shape[1])
+    return StepResult(world.mean(loss), norm, factor, batch.tokens_BT.shape[1])
 
 
 @torch.no_grad()
