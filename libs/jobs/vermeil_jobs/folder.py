@@ -75,9 +75,10 @@ class Transport(virtual.Transport):
     driver_type = "filesystem"
     driver_name = "vermeil-folder"
 
-    def drain_events(self, connection: object, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Any, timeout: float | None = None, **_options: object) -> None:
         """Wait for a message, but never long: between waits a worker sees that it is to stop."""
-        super().drain_events(connection, _LONGEST_WAIT if timeout is None else min(timeout, _LONGEST_WAIT))
+        wait = _LONGEST_WAIT if timeout is None else min(timeout, _LONGEST_WAIT)
+        super().drain_events(connection, timeout=wait)  # type: ignore[no-untyped-call]
 
     def driver_version(self) -> str:
         """Shown by Celery at start-up."""

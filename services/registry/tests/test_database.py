@@ -1,0 +1,180 @@
+"""Migrations and races, on every database there is."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from vermeil_errors import Conflict, InvalidInput, StaleFence, Unavailable
+from vermeil_jobs import (
+    JobOutcome,
+    JobState,
+    Ledger,
+    LogLine,
+    ManualClock,
+    NewModelVersion,
+    Policy,
+    RecordingDoorbell,
+)
+from vermeil_jobs.suite import Bench
+from vermeil_jobs.suite.bench import artifact
+from vermeil_registry.catalogue import Catalogue
+from vermeil_registry.database import Database
+from vermeil_registry.migrate import migrate
+from vermeil_registry.storage import SqlStorage
+from vermeil_registry.tables import metadata
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """Run all calls at the same moment; their answers, or what they raised."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        start.wait()
+        try:
+            return call()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def test_migrations_make_exactly_the_tables_the_code_knows(database: Database) -> None:
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_many_registries_may_start_on_an_empty_database_at_once(tmp_path: Path) -> None:
+    databases = [Database(f"sqlite:///{tmp_path}/registry.db") for _ in range(4)]
+    assert at_once(*(partial(migrate, each) for each in databases)) == [None] * 4
+    for each in databases:
+        assert Ledger(SqlStorage(each), RecordingDoorbell()).list_jobs().jobs == ()
+        each.close()
+
+
+def test_a_migrated_database_is_left_alone(sqlite: Database) -> None:
+    migrate(sqlite)
+    migrate(sqlite)
+
+
+def test_a_database_of_a_newer_version_is_refused(sqlite: Database) -> None:
+    with sqlite.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Conflict, match="9999"):
+        migrate(sqlite)
+
+
+@pytest.mark.parametrize("url", ["", "mysql://localhost/x", "sqlite", "nonsense://x"])
+def test_a_wrong_database_url_names_its_variable(url: str) -> None:
+    with pytest.raises(InvalidInput, match="VERMEIL_DATABASE_URL"):
+        Database(url)
+
+
+def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/missing/registry.db")
+    with pytest.raises(Unavailable, match="database"):
+        database.is_alive()
+
+
+def test_a_job_survives_the_database_being_closed_and_opened(migrated: Path, tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.write_bytes(migrated.read_bytes())
+    first, second = Database(f"sqlite:///{path}"), Database(f"sqlite:///{path}")
+    bench = Bench(Ledger(SqlStorage(first), RecordingDoorbell()), None, None, None)  # type: ignore[arg-type]
+    job = bench.create(inputs={"dataset": artifact(1, "dataset")})
+    first.close()
+    assert Ledger(SqlStorage(second), RecordingDoorbell()).get(job.name) == job
+    second.close()
+
+
+def test_one_of_many_racing_workers_gets_the_lease(sql_bench: Bench) -> None:
+    for _ in range(5):
+        job = sql_bench.create()
+        claims = at_once(*(partial(sql_bench.jobs.claim, job.name, worker=worker) for worker in "abcdef"))
+        leases = [claim.lease for claim in claims if claim.lease]  # type: ignore[attr-defined]
+        assert len(leases) == 1
+        assert sql_bench.jobs.get(job.name).attempt == 1
+
+
+def test_many_equal_requests_at_once_make_one_job(sql_bench: Bench) -> None:
+    new = sql_bench.new()
+    made = at_once(*(lambda: sql_bench.jobs.create(new) for _ in range(6)))
+    assert len({job.name for job in made}) == 1  # type: ignore[attr-defined]
+
+
+def test_versions_made_at_once_count_without_gaps(sql_bench: Bench) -> None:
+    finishes = []
+    for number in range(8):
+        job = sql_bench.create()
+        fence = sql_bench.claim(job).fence
+        outcome = JobOutcome(model_versions=(NewModelVersion("models/nano", artifact(number)),))
+        finishes.append(partial(sql_bench.jobs.finish, job.name, fence=fence, outcome=outcome))
+    done = at_once(*finishes)
+    names = {str(job.result["model_version"]) for job in done}  # type: ignore[attr-defined]
+    assert names == {f"models/nano/versions/{number}" for number in range(1, 9)}
+
+
+def test_many_equal_requests_at_once_make_one_version(database: Database) -> None:
+    catalogue = Catalogue(database)
+    new = NewModelVersion("models/nano", artifact(1))
+    made = at_once(*(lambda: catalogue.create_version(new, request_id="r", job="") for _ in range(6)))
+    assert {version.name for version in made} == {"models/nano/versions/1"}  # type: ignore[attr-defined]
+
+
+def test_a_late_finish_and_a_takeover_never_both_win(sql_bench: Bench) -> None:
+    for _ in range(10):
+        job = sql_bench.create()
+        zombie = sql_bench.claim(job)
+        sql_bench.clock.advance(11)
+        outcome = JobOutcome(model_versions=(NewModelVersion("models/raced", artifact(1)),))
+        finished, claimed = at_once(
+            partial(sql_bench.jobs.finish, job.name, fence=zombie.fence, outcome=outcome),
+            partial(sql_bench.jobs.claim, job.name, worker="heir"),
+        )
+        if isinstance(finished, StaleFence):
+            assert claimed.lease is not None  # type: ignore[attr-defined]
+        else:
+            assert claimed.lease is None  # type: ignore[attr-defined]
+            assert finished.state is JobState.SUCCEEDED  # type: ignore[attr-defined]
+
+
+def test_predecessors_that_end_at_once_ring_their_successor(sql_bench: Bench) -> None:
+    for _ in range(5):
+        first, second = sql_bench.create(), sql_bench.create()
+        last = sql_bench.create(after=(first.name, second.name))
+        fences = [(job.name, sql_bench.claim(job).fence) for job in (first, second)]
+        sql_bench.doorbell.take()
+        finish = partial(sql_bench.jobs.finish, outcome=JobOutcome())
+        at_once(*(partial(finish, name, fence=fence) for name, fence in fences))
+        assert sql_bench.doorbell.take() == [last.name]
+
+
+def test_a_predecessor_that_ends_while_its_successor_is_made_is_not_forgotten(sql_bench: Bench) -> None:
+    for _ in range(10):
+        first = sql_bench.create()
+        fence = sql_bench.claim(first).fence
+        last, _done = at_once(
+            partial(sql_bench.create, after=(first.name,)),
+            partial(sql_bench.jobs.finish, first.name, fence=fence, outcome=JobOutcome()),
+        )
+        assert sql_bench.is_claimable(last)  # type: ignore[arg-type]
+
+
+def test_only_the_newest_lines_of_a_log_are_kept(database: Database) -> None:
+    clock = ManualClock()
+    ledger = Ledger(SqlStorage(database), RecordingDoorbell(), clock=clock, policy=Policy(max_lines=10))
+    bench = Bench(ledger, clock, RecordingDoorbell(), ledger.sweep)
+    job = bench.create()
+    fence = bench.claim(job).fence
+    for start in range(0, 25, 5):
+        times = [clock.now + timedelta(microseconds=number) for number in range(start, start + 5)]
+        lines = [LogLine(time, "info", f"line {time.microsecond}") for time in times]
+        ledger.heartbeat(job.name, fence=fence, lines=lines)
+    assert [line.text for line in ledger.list_logs(job.name).lines] == [f"line {n}" for n in range(15, 25)]

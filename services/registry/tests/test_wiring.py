@@ -1,0 +1,107 @@
+"""The registry as it is started: settings, doorbells, sweeper, health."""
+
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from vermeil_errors import Unavailable
+from vermeil_jobs import GrpcJobs, Job, NewJob, RecordingDoorbell, Spec, make_app
+from vermeil_registry.settings import RegistrySettings
+from vermeil_registry.sweeper import Sweeper
+from vermeil_registry.wiring import build
+from vermeil_rpc import connect
+from vermeil_rpc.testing import running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegistrySettings:
+    monkeypatch.setenv("VERMEIL_HOME", str(tmp_path / "home"))
+    return RegistrySettings.load(sweep_seconds=0.05)
+
+
+def new(request_id: str = "r1") -> NewJob:
+    return NewJob("a.b", "tester", Spec.pack(StringValue()), request_id)
+
+
+def wait_for(count: int, doorbell: RecordingDoorbell) -> list[str]:
+    end = time.monotonic() + 10
+    while len(doorbell.rung) < count:
+        assert time.monotonic() < end, doorbell.rung
+        time.sleep(0.01)
+    return doorbell.take()
+
+
+def test_everything_lives_under_one_home(settings: RegistrySettings) -> None:
+    with running(lambda: build(settings)) as server, connect(server.address) as channel:
+        GrpcJobs(channel).create(new())
+    assert {path.name for path in settings.home.iterdir()} >= {"broker", "registry.db"}
+    assert settings.database_url == f"sqlite:///{settings.home}/registry.db"
+
+
+def test_a_new_job_rings_the_queue_it_names(settings: RegistrySettings) -> None:
+    with running(lambda: build(settings)) as server, connect(server.address) as channel:
+        job = GrpcJobs(channel).create(new())
+        app = make_app(settings.broker_url, settings.home)
+        with app.connection() as broker:
+            message = broker.SimpleQueue("tester").get(timeout=10)
+    assert message.headers["task"] == "a.b"
+    assert message.headers["request_id"] == "r1"
+    assert message.headers["traceparent"] == job.traceparent
+    assert message.payload[0] == [{"job": job.name}]
+
+
+def test_jobs_are_there_again_after_a_restart_and_are_rung_for(settings: RegistrySettings) -> None:
+    bell = RecordingDoorbell()
+    bell.broken = True
+    with running(lambda: build(settings, doorbell=bell)) as server, connect(server.address) as channel:
+        job = GrpcJobs(channel).create(new())
+    bell = RecordingDoorbell()
+    with running(lambda: build(settings, doorbell=bell)) as server, connect(server.address) as channel:
+        assert GrpcJobs(channel).get(job.name) == job
+        assert wait_for(1, bell) == [job.name]
+
+
+def test_both_services_report_health_of_their_own(settings: RegistrySettings) -> None:
+    with running(lambda: build(settings)) as server, grpc.insecure_channel(server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("vermeil.job.v1.JobService", "vermeil.registry.v1.RegistryService"):
+            answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+class SlowBell(RecordingDoorbell):
+    """Takes its time to find out that the broker is away, like a network would."""
+
+    def ring(self, job: Job) -> None:
+        if self.broken:
+            time.sleep(0.2)
+        super().ring(job)
+
+
+def test_nobody_waits_for_a_broker_that_is_away(settings: RegistrySettings) -> None:
+    bell = SlowBell()
+    bell.broken = True
+    with running(lambda: build(settings, doorbell=bell)) as server, connect(server.address) as channel:
+        jobs = GrpcJobs(channel)
+        started = time.monotonic()
+        names = [jobs.create(new(f"r{number}")).name for number in range(20)]
+        assert time.monotonic() - started < 2
+        bell.broken = False
+        assert set(wait_for(20, bell)) == set(names)
+
+
+def test_a_sweep_that_breaks_is_tried_again() -> None:
+    sweeps = []
+
+    def sweep() -> int:
+        sweeps.append(1)
+        raise Unavailable("the database is away")
+
+    sweeper = Sweeper(RecordingDoorbell(), interval=0.01)
+    sweeper.start(sweep)
+    while len(sweeps) < 3:
+        time.sleep(0.01)
+    sweeper.stop()
