@@ -1,0 +1,168 @@
+"""Training by hand: folders in, a folder out, the same bits however often it is interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vermeil_data import TokenizerSpec, encode_dataset, fit_tokenizer, open_dataset, open_encoded
+from vermeil_errors import InvalidInput
+from vermeil_jobs import JobState
+from vermeil_trainer.__main__ import main
+from vermeil_trainer.by_hand import with_changes
+from vermeil_trainer.reading import recipe_from_dict
+from vermeil_trainer.testing import World
+from vermeil_trainer.train import Trained, train
+
+Small = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, small: Small) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(json.dumps(small()))
+    return path
+
+
+def digests(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _run(recipe: dict[str, Any], raw: Path, folder: Path, **options: Any) -> Trained:
+    encoded = folder.parent / "encoded"
+    if not encoded.exists():
+        dataset = open_dataset(raw)
+        encode_dataset(dataset, fit_tokenizer(dataset, TokenizerSpec("byte")), encoded)
+    return train(recipe_from_dict(recipe), open_encoded(encoded), folder, **options)
+
+
+def test_a_raw_folder_becomes_a_model_folder(
+    recipe_file: Path, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    arguments = (str(recipe_file), "--dataset", str(raw), "--output", str(output), "--set", "run.steps=10")
+    assert main(*arguments) == 0
+    said = capsys.readouterr()
+    assert f"model: {output / 'model'}" in said.out
+    assert "step 10/10" in said.err
+    assert set(digests(output / "model")) == {
+        *("config.json", "model.safetensors", "model_card.json", "tokenizer.json", "tokenizer_config.json")
+    }
+    (encoded,) = output.glob("encoded-*")
+    again = tmp_path / "again"
+    assert (
+        main(str(recipe_file), "--dataset", str(encoded), "--output", str(again), "--set", "run.steps=10")
+        == 0
+    )
+    assert digests(again / "model") == digests(output / "model")
+
+
+@pytest.mark.parametrize("bad", ["run.steps", "=3", "name.of=3"])
+def test_a_change_that_sets_no_field_is_refused(bad: str) -> None:
+    with pytest.raises(InvalidInput, match=r"write --set run\.steps=10"):
+        with_changes({"name": "x"}, [bad])
+
+
+def test_a_wrong_recipe_ends_with_its_exit_code_and_no_traceback(
+    recipe_file: Path, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ("--dataset", str(raw), "--output", str(tmp_path / "run"))
+    assert main(str(recipe_file), *folders, "--set", "run.stepz=10") == 2
+    assert "did you mean run.steps?" in capsys.readouterr().err
+    assert main(str(recipe_file), "--dataset", str(tmp_path), "--output", str(tmp_path / "run")) == 3
+    assert "no dataset here" in capsys.readouterr().err
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(small: Small, raw: Path, tmp_path: Path) -> None:
+    whole = _run(small(), raw, tmp_path / "whole")
+    calls = iter(range(100))
+    part = _run(small(), raw, tmp_path / "parts", should_stop=lambda: next(calls) == 7)
+    assert not part.finished
+    assert 0 < part.steps < 12
+    rest = _run(small(), raw, tmp_path / "parts")
+    assert rest.finished
+    assert (rest.steps, rest.tokens, rest.validation_loss) == (
+        whole.steps,
+        whole.tokens,
+        whole.validation_loss,
+    )
+    assert digests(rest.model) == digests(whole.model)
+
+
+def test_a_run_that_is_done_is_not_done_again(small: Small, raw: Path, tmp_path: Path) -> None:
+    first = _run(small(), raw, tmp_path / "run")
+    seen: list[int] = []
+    again = _run(small(), raw, tmp_path / "run", on_progress=lambda progress: seen.append(progress.step))
+    assert seen == [12]
+    assert again == first
+
+
+def test_by_hand_a_model_is_continued_from_its_folder(small: Small, raw: Path, tmp_path: Path) -> None:
+    first = _run(small(), raw, tmp_path / "first")
+    further = small(name="further", run={"steps": 2})
+    further["model"] = {"initial": str(first.model)}
+    path = tmp_path / "further.yaml"
+    path.write_text(json.dumps(further))
+    output = tmp_path / "further"
+    assert main(str(path), "--dataset", str(raw), "--output", str(output)) == 0
+    config = json.loads((output / "model/config.json").read_text())
+    assert config == json.loads((first.model / "config.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_job_killed_in_the_middle_is_taken_up_to_the_same_bits(
+    world: World, small: Small, tmp_path: Path
+) -> None:
+    recipe = small(run={"steps": 400})
+    undisturbed = world.work(world.submit(recipe, "undisturbed"))
+    job = world.submit(recipe, "killed")
+    settled = json.loads(json.dumps(recipe)) | {
+        "data": recipe["data"] | {"dataset": "datasets/words/versions/1"}
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(settled))
+    encoded = world.store.fetch(world.jobs.get(job.after[0]).outputs["encoded"])
+    folder = world.home / job.name / "run"
+    program = [sys.executable, "-m", "vermeil_trainer", str(path)]
+    worker = subprocess.Popen(
+        [*program, "--dataset", str(encoded), "--output", str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not any((folder / "checkpoints").glob("step-*")):
+        assert worker.poll() is None
+        time.sleep(0.005)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    assert not (folder / "model").exists()
+    done = world.work(job)
+    assert done.state is JobState.SUCCEEDED
+    assert done.outputs["model"] == undisturbed.outputs["model"]
+
+
+@pytest.mark.slow
+def test_two_processes_under_torchrun_make_one_model(recipe_file: Path, raw: Path, tmp_path: Path) -> None:
+    def losses(num_processes: int, batch_size: int) -> list[float]:
+        output = tmp_path / f"by-{num_processes}"
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
+        trainer = ["-m", "vermeil_trainer", str(recipe_file), "--dataset", str(raw), "--output", str(output)]
+        changes = [
+            "--set",
+            f"run.batch_size={batch_size}",
+            "--set",
+            "run.log_every=3",
+            "--set",
+            "optimizer.kind=adamw",
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, *torchrun, *trainer, *changes], check=True, env=environment)
+        assert (output / "model/model.safetensors").is_file()
+        lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+        return [line["loss"] for line in lines if "loss" in line]
+
+    assert losses(2, 2) == pytest.approx(losses(1, 4), abs=2e-4)

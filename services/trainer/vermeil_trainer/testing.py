@@ -1,0 +1,162 @@
+"""The trainer's peers in memory, for tests: names of finished jobs, and an encoder that really encodes."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from google.protobuf import json_format
+from vermeil.encoder.v1 import encoder_pb2
+from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
+from vermeil_artifacts import ArtifactStore, LocalStore
+from vermeil_data import (
+    Sample,
+    TextTokenizer,
+    TokenizerSpec,
+    encode_dataset,
+    fit_tokenizer,
+    open_dataset,
+    write_dataset,
+)
+from vermeil_data.testing import documents
+from vermeil_errors import NotFound
+from vermeil_jobs import (
+    Drain,
+    Job,
+    JobOutcome,
+    JobState,
+    MemoryJobs,
+    NewDatasetVersion,
+    NewJob,
+    NewModelVersion,
+    Runner,
+    Spec,
+)
+from vermeil_jobs.names import split_version, version_name
+
+from vermeil_trainer.clients import Peers, Version
+from vermeil_trainer.submit import ENCODED, submit
+from vermeil_trainer.tasks import job_kind
+
+Values = dict[str, Any]
+
+_KINDS = {
+    encoder_pb2.TOKENIZER_KIND_BPE: "bpe",
+    encoder_pb2.TOKENIZER_KIND_BYTE: "byte",
+    encoder_pb2.TOKENIZER_KIND_CHARACTER: "character",
+}
+
+
+class MemoryNames:
+    """Names out of the rows of MemoryJobs."""
+
+    def __init__(self, jobs: MemoryJobs) -> None:
+        self._jobs = jobs
+
+    def dataset_version(self, name: str) -> Version:
+        """ "datasets/x" or "datasets/x/versions/3"."""
+        return self._find("datasets", name)
+
+    def model_version(self, name: str) -> Version:
+        """ "models/x" or "models/x/versions/3"."""
+        return self._find("models", name)
+
+    def _find(self, collection: str, name: str) -> Version:
+        line, number = split_version(collection, name, "name")
+        versions = self._jobs.rows.versions
+        if number is None:
+            number = sum(each.startswith(f"{line}/versions/") for each in versions)
+        full_name = version_name(line, number)
+        if full_name not in versions:
+            raise NotFound(f"{name} does not exist")
+        return Version(full_name, versions[full_name][0].artifact)
+
+
+class MemoryEncoder:
+    """Encodes in jobs of MemoryJobs, each work once; a job is done when `work` is called."""
+
+    def __init__(self, jobs: MemoryJobs, names: MemoryNames, store: ArtifactStore, folder: Path) -> None:
+        self._jobs, self._names, self._store, self._folder = jobs, names, store, folder
+
+    def start(self, spec: encoder_pb2.EncodingSpec) -> str:
+        """Name of the job that encodes this, or has done so already."""
+        packed = Spec.pack(spec)
+        request_id = f"encode-{hashlib.sha256(packed.value).hexdigest()[:32]}"
+        return self._jobs.create(NewJob("vermeil.encoder.v1.encode", "encoder-text", packed, request_id)).name
+
+    def work(self, name: str) -> None:
+        """Do a job that was started."""
+        claimed = self._jobs.claim(name, worker="encoder")
+        if claimed.job.state is JobState.SUCCEEDED:
+            return
+        assert claimed.lease is not None
+        spec = encoder_pb2.EncodingSpec.FromString(claimed.job.spec.value)
+        raw = open_dataset(self._store.fetch(self._names.dataset_version(spec.dataset).artifact))
+        if spec.tokenizer.model:
+            model = self._names.model_version(spec.tokenizer.model).artifact
+            tokenizer = TextTokenizer.load(self._store.fetch(model))
+        else:
+            kind, vocab_size = _KINDS[spec.tokenizer.kind], spec.tokenizer.vocab_size or None
+            tokenizer = fit_tokenizer(raw, TokenizerSpec(kind, vocab_size))  # type: ignore[arg-type]
+        folder = self._folder / name.replace("/", "-")
+        encode_dataset(raw, tokenizer, folder)
+        outcome = JobOutcome(outputs={ENCODED: self._store.publish(folder, kind="encoded-dataset")})
+        self._jobs.finish(name, fence=claimed.lease.fence, outcome=outcome)
+
+
+def write_words(folder: Path, num_documents: int = 60) -> Path:
+    """A raw dataset of generated words."""
+    texts = [Sample.of_text(text) for text in documents(num_documents)]
+    write_dataset(folder, {"train": texts[10:], "validation": texts[:10]}, "words")
+    return folder
+
+
+@dataclass
+class World:
+    """Everything around the trainer."""
+
+    jobs: MemoryJobs
+    store: LocalStore
+    home: Path
+    peers: Peers
+    encoder: MemoryEncoder
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Self:
+        """Without any data yet."""
+        jobs, store = MemoryJobs(), LocalStore(folder / "artifacts")
+        names = MemoryNames(jobs)
+        encoder = MemoryEncoder(jobs, names, store, folder / "encoder")
+        return cls(jobs, store, folder / "home", Peers(jobs, names, encoder), encoder)
+
+    def register(self, version: NewDatasetVersion | NewModelVersion) -> None:
+        """As a finished job does."""
+        spec = Spec.pack(StartTrainingRequest())
+        request_id = f"register-{len(self.jobs.rows.versions)}"
+        job = self.jobs.create(NewJob("vermeil.tester.v1.test", "tester", spec, request_id))
+        lease = self.jobs.claim(job.name, worker="tester").lease
+        assert lease
+        field = "dataset_versions" if isinstance(version, NewDatasetVersion) else "model_versions"
+        outcome = JobOutcome(**{field: (version,)})  # type: ignore[arg-type]
+        self.jobs.finish(job.name, fence=lease.fence, outcome=outcome)
+
+    def add_dataset(self, folder: Path, name: str = "datasets/words") -> None:
+        """One more version."""
+        self.register(NewDatasetVersion(name, self.store.publish(folder, kind="dataset")))
+
+    def request(self, recipe: Values, request_id: str = "first") -> StartTrainingRequest:
+        """As a client sends it."""
+        body = {"recipe": recipe, "request_id": request_id}
+        return json_format.ParseDict(body, StartTrainingRequest())
+
+    def submit(self, recipe: Values, request_id: str = "first") -> Job:
+        """As the service does."""
+        return submit(self.request(recipe, request_id), self.peers)
+
+    def work(self, job: Job, drain: Drain | None = None) -> Job:
+        """As the workers do, first the encoder's, then the trainer's."""
+        for name in job.after:
+            self.encoder.work(name)
+        done = Runner(self.jobs, job_kind(self.peers, self.store), self.home, drain).run(job.name)
+        assert done
+        return done
