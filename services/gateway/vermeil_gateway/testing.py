@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import httpx
-from vermeil_rpc import serve
+from vermeil_rpc import Service, serve
 from vermeil_rpc.testing import local_settings
 
 from vermeil_gateway.fakes import FakeBackends
@@ -28,6 +28,7 @@ class Running:
     http: httpx.Client
     loop: asyncio.AbstractEventLoop
     gateway: RunningGateway
+    services_address: str
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run something in the gateway's own event loop."""
@@ -52,20 +53,27 @@ def settings_for(address: str, **changes: Any) -> GatewaySettings:
 
 
 @contextmanager
-def running_gateway(**changes: Any) -> Iterator[Running]:
-    """A gateway in a thread."""
+def running_gateway(
+    services: Callable[[FakeBackends], Sequence[Service]] = FakeBackends.services, **changes: Any
+) -> Iterator[Running]:
+    """A gateway in a thread.
+
+    Args:
+        services: What stands behind it; called in its event loop.
+        changes: To its settings.
+    """
     backends = FakeBackends()
-    ready: Future[tuple[asyncio.AbstractEventLoop, RunningGateway]] = Future()
+    ready: Future[tuple[asyncio.AbstractEventLoop, RunningGateway, str]] = Future()
     stop = threading.Event()
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
-            server = await serve(backends.services(), "127.0.0.1:0", local_settings())
+            server = await serve(services(backends), "127.0.0.1:0", local_settings())
             stack.push_async_callback(server.drain)
             gateway = await start(settings_for(server.address, **changes))
             stack.push_async_callback(gateway.stop)
-            ready.set_result((loop, gateway))
+            ready.set_result((loop, gateway, server.address))
             await asyncio.to_thread(stop.wait)
 
     def run() -> None:
@@ -79,9 +87,9 @@ def running_gateway(**changes: Any) -> Iterator[Running]:
     thread = threading.Thread(target=run, name="gateway-under-test")
     thread.start()
     try:
-        loop, gateway = ready.result(30)
+        loop, gateway, address = ready.result(30)
         with httpx.Client(base_url=gateway.url, timeout=10) as http:
-            yield Running(gateway.url, backends, http, loop, gateway)
+            yield Running(gateway.url, backends, http, loop, gateway, address)
     finally:
         stop.set()
         thread.join(30)

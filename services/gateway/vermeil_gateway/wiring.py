@@ -74,6 +74,7 @@ async def start(settings: GatewaySettings) -> RunningGateway:
     app = create_app(settings, clients)
     config = uvicorn.Config(
         app,
+        http="httptools",
         lifespan="off",
         log_config=None,
         access_log=False,

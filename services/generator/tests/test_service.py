@@ -69,6 +69,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     folder = tmp_path_factory.mktemp("models")
     store = LocalStore(folder / "artifacts")
     ref = publish_tiny_model(store, folder / "tiny", context_length=CONTEXT)
+    load_checkpoint(folder / "tiny")  # the first load of a process may import for seconds
     return House(store, ref, folder / "tiny")
 
 

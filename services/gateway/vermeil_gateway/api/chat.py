@@ -1,6 +1,6 @@
 """/v1/chat/completions, as OpenAI's clients call it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 
 from fastapi import APIRouter, Request
@@ -10,7 +10,7 @@ from vermeil_gateway.api.shared import WithClients
 from vermeil_gateway.disconnect import DONE, EventStream, event, until_disconnect
 from vermeil_gateway.generate import Answer, begin
 from vermeil_gateway.names import short_name
-from vermeil_gateway.openai.answers import Envelope
+from vermeil_gateway.openai.answers import Envelope, Json
 from vermeil_gateway.openai.chat_answer import CHUNK, WHOLE, chunks, whole
 from vermeil_gateway.openai.chat_request import ChatRequest
 
@@ -20,16 +20,22 @@ router = APIRouter(tags=["OpenAI"])
 @router.post("/v1/chat/completions", response_class=JSONResponse)
 async def create_chat_completion(body: ChatRequest, request: Request, clients: WithClients) -> Response:
     """Answer a conversation."""
-    request_id = request.state.request_id
-    answer = await until_disconnect(request, begin(clients, [body.to_generate(request_id)], 1))
-    envelope = Envelope.now(
-        f"chatcmpl-{request_id}", CHUNK if body.stream else WHOLE, short_name(answer.model)
-    )
-    if body.stream:
-        return EventStream(_events(answer, envelope, body), answer.pieces.aclose)
+    asked = [body.to_generate(request.state.request_id)]
+    if not body.stream:
+        return JSONResponse(await until_disconnect(request, _whole(begin(clients, asked, 1), body, request)))
+    answer = await until_disconnect(request, begin(clients, asked, 1))
+    return EventStream(_events(answer, _envelope(request, CHUNK, answer), body), answer.pieces.aclose)
+
+
+def _envelope(request: Request, kind: str, answer: Answer) -> Envelope:
+    return Envelope.now(f"chatcmpl-{request.state.request_id}", kind, short_name(answer.model))
+
+
+async def _whole(beginning: Awaitable[Answer], body: ChatRequest, request: Request) -> Json:
+    answer = await beginning
     async with aclosing(answer.pieces):
-        told = whole(envelope, answer.pieces, logprobs=bool(body.logprobs))
-        return JSONResponse(await until_disconnect(request, told))
+        envelope = _envelope(request, WHOLE, answer)
+        return await whole(envelope, answer.pieces, logprobs=bool(body.logprobs))
 
 
 async def _events(answer: Answer, envelope: Envelope, body: ChatRequest) -> AsyncGenerator[bytes, None]:

@@ -1,6 +1,6 @@
 """/v1/completions, as OpenAI's clients call it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 
 from fastapi import APIRouter, Request
@@ -10,7 +10,7 @@ from vermeil_gateway.api.shared import WithClients
 from vermeil_gateway.disconnect import DONE, EventStream, event, until_disconnect
 from vermeil_gateway.generate import Answer, begin
 from vermeil_gateway.names import short_name
-from vermeil_gateway.openai.answers import Envelope
+from vermeil_gateway.openai.answers import Envelope, Json
 from vermeil_gateway.openai.completion_answer import OBJECT, chunks, whole
 from vermeil_gateway.openai.completion_request import CompletionRequest
 
@@ -20,15 +20,24 @@ router = APIRouter(tags=["OpenAI"])
 @router.post("/v1/completions", response_class=JSONResponse)
 async def create_completion(body: CompletionRequest, request: Request, clients: WithClients) -> Response:
     """Continue a text, or several."""
-    request_id = request.state.request_id
+    asked = body.to_generate(request.state.request_id)
     at_once = request.app.state.settings.gateway_prompts_at_once
-    answer = await until_disconnect(request, begin(clients, body.to_generate(request_id), at_once))
-    envelope = Envelope.now(f"cmpl-{request_id}", OBJECT, short_name(answer.model))
-    if body.stream:
-        return EventStream(_events(answer, envelope, body), answer.pieces.aclose)
-    async with aclosing(answer.pieces):
-        told = whole(envelope, answer.pieces, logprobs=body.logprobs is not None)
+    if not body.stream:
+        told = _whole(begin(clients, asked, at_once), body, request)
         return JSONResponse(await until_disconnect(request, told))
+    answer = await until_disconnect(request, begin(clients, asked, at_once))
+    return EventStream(_events(answer, _envelope(request, answer), body), answer.pieces.aclose)
+
+
+def _envelope(request: Request, answer: Answer) -> Envelope:
+    return Envelope.now(f"cmpl-{request.state.request_id}", OBJECT, short_name(answer.model))
+
+
+async def _whole(beginning: Awaitable[Answer], body: CompletionRequest, request: Request) -> Json:
+    answer = await beginning
+    async with aclosing(answer.pieces):
+        envelope = _envelope(request, answer)
+        return await whole(envelope, answer.pieces, logprobs=body.logprobs is not None)
 
 
 async def _events(answer: Answer, envelope: Envelope, body: CompletionRequest) -> AsyncGenerator[bytes, None]:
