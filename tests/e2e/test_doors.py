@@ -53,7 +53,7 @@ def test_the_same_request_id_is_one_job_through_every_door(vermeil: Installation
 
 
 def _job_of_request(client: Vermeil, request_id: str) -> str:
-    for _ in range(200):
+    for _ in range(1200):
         for job in client.jobs():
             if job.raw.get("request_id") == request_id:
                 return job.name

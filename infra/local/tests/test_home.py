@@ -38,6 +38,11 @@ def test_a_second_holder_is_told_who_holds_the_home(tmp_path: Path, holder) -> N
         pass
 
 
+def test_a_held_home_is_refused_before_anything_starts(tmp_path: Path, holder) -> None:
+    with pytest.raises(Conflict, match="already runs"):
+        Home(tmp_path).require_unheld()
+
+
 def test_a_holder_that_is_killed_leaves_the_home_free(tmp_path: Path, holder) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()

@@ -12,6 +12,7 @@ from vermeil_errors import DeadlineExceeded, Unavailable
 
 from vermeil_local.detach import start_detached
 from vermeil_local.home import Home
+from vermeil_local.ports import check_free
 from vermeil_local.settings import LocalSettings
 
 _MARK = {"ok": "✓", "warning": "!", "problem": "✗"}
@@ -36,6 +37,7 @@ def up(
         running = start_detached(settings)
         output.say(f"ready at {running.url}; stop it with `vermeil down`")
     else:
+        check_free(settings)
         from vermeil_local.up import run  # noqa: PLC0415 loads every service
 
         run(settings, output.say)

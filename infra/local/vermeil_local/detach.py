@@ -8,6 +8,7 @@ import time
 from vermeil_errors import DeadlineExceeded, Internal, StaleFence, VermeilError, catalogue
 
 from vermeil_local.home import Home, Running
+from vermeil_local.ports import check_free
 from vermeil_local.settings import LocalSettings
 
 
@@ -15,13 +16,12 @@ def start_detached(settings: LocalSettings) -> Running:
     """Start a `vermeil up` that outlives this process, and wait until it is ready.
 
     Raises:
+        Conflict: The home or one of its ports is taken.
         DeadlineExceeded: It was not ready in time.
         VermeilError: What it ended with.
     """
     home = Home(settings.home)
-    if home.is_held():
-        with home.held():
-            pass
+    check_free(settings)
     home.prepare()
     output = home.logs / "up.log"
     with output.open("wb") as stream:

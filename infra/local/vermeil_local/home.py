@@ -100,6 +100,15 @@ class Home:
         except (OSError, ValueError, KeyError):
             return None
 
+    def require_unheld(self) -> None:
+        """Refuse if another process holds this home now.
+
+        Raises:
+            Conflict: It does.
+        """
+        if self.is_held():
+            raise self._taken()
+
     def is_held(self) -> bool:
         """Whether a process holds this home."""
         if not self._lock_file.exists():

@@ -1,9 +1,24 @@
-"""Addresses of this machine: is one free?"""
+"""Is this home free, and are its addresses? Asked before anything heavy is loaded."""
 
 import errno
 import socket
 
 from vermeil_errors import Conflict, InvalidInput
+
+from vermeil_local.home import Home
+from vermeil_local.settings import LocalSettings
+
+
+def check_free(settings: LocalSettings) -> None:
+    """Refuse to start where something runs already.
+
+    Raises:
+        Conflict: The home or one of its ports is taken.
+        InvalidInput: An address is not one of this machine.
+    """
+    Home(settings.home).require_unheld()
+    require_free("VERMEIL_BIND", settings.bind)
+    require_free("VERMEIL_HTTP_BIND", settings.http_bind)
 
 
 def require_free(name: str, address: str) -> None:

@@ -17,7 +17,7 @@ from vermeil_rpc import serve
 from vermeil_telemetry import configure, get_logger
 
 from vermeil_local.home import Home
-from vermeil_local.ports import require_free
+from vermeil_local.ports import check_free
 from vermeil_local.services import build_services
 from vermeil_local.settings import LocalSettings
 from vermeil_local.supervise import Child
@@ -34,9 +34,8 @@ def run(settings: LocalSettings, say: Callable[[str], None]) -> None:
     """
     began = time.monotonic()
     home = Home(settings.home)
+    check_free(settings)
     with home.held():
-        require_free("VERMEIL_BIND", settings.bind)
-        require_free("VERMEIL_HTTP_BIND", settings.http_bind)
         os.environ.update(settings.environment())
         with (home.logs / "services.log").open("a", buffering=1) as stream:
             configure("services", level=settings.log_level, format=settings.log_format, stream=stream)
