@@ -4,6 +4,7 @@ The JSON mapping of protobuf with the field names of the .proto files: 64-bit in
 enums their names, times RFC 3339. Specs of jobs travel as Any, so every domain is imported here.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
@@ -22,7 +23,7 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 _MAX_DEPTH = 6
 _NESTED = re.compile(r"Failed to parse (?P<field>[\w\[\]]+) field: (?P<problem>.*?)\.?$", re.DOTALL)
-_NO_FIELD = re.compile(r'has no field named "(?P<field>[^"]*)"')
+_NO_FIELD = re.compile(r'has no field named "(?P<field>[^"]*)"(?:.*"\[(?P<known>[^"]*)\]")?', re.DOTALL)
 _PLACE = re.compile(r' at "?(?P<place>\w+(\.[\w\[\]]+)*)"?\.*(\s|$)')
 
 
@@ -107,9 +108,17 @@ def _invalid(text: str, message: str) -> InvalidInput:
     field = ".".join(path)
     if place := _PLACE.search(text):
         field = max(field, place["place"].removeprefix(message).removeprefix("."), key=len)
-        text = text[: place.start()]
+        text = text[: place.start()] + text[place.end() :]
     if unknown := _NO_FIELD.search(text):
         name = ".".join(filter(None, (field, unknown["field"])))
-        return InvalidInput.for_field(name, None, "is not a field of this request", "GET /docs lists them")
+        return InvalidInput.for_field(name, None, "is not a field of this request", _nearest(unknown))
     problem = text[:1].lower() + text[1:].rstrip(".")
     return InvalidInput(f"{field}: {problem}" if field else problem, violations=[Violation(field, problem)])
+
+
+def _nearest(unknown: "re.Match[str]") -> str:
+    """The field that was probably meant; protobuf lists the known ones in camelCase."""
+    known = re.findall(r"'(\w+)'", unknown["known"] or "")
+    names = [re.sub("([A-Z])", lambda capital: f"_{capital[0].lower()}", name) for name in known]
+    near = difflib.get_close_matches(unknown["field"], names, n=1)
+    return f"did you mean {near[0]}?" if near else "GET /docs lists them"
