@@ -153,7 +153,6 @@ def test_a_damaged_object_is_found_by_its_reader_and_mended_by_publishing(
     publisher, reader = open_s3("here"), open_s3("elsewhere")
     ref = publisher.publish(model_folder, kind="model")
     sha256 = publisher.manifest(ref.digest).entry("config.json").sha256
-    (model_folder / "config.json").with_suffix(".damaged").write_text('{"depth": 3}')
     key = f"{s3_prefix}/blobs/{sha256}"
     damaged = model_folder.parent / "damaged"
     damaged.write_text('{"depth": 3}')
@@ -163,7 +162,6 @@ def test_a_damaged_object_is_found_by_its_reader_and_mended_by_publishing(
     s3_client.remove_object(BUCKET, key)
     with pytest.raises(DataCorrupted, match=r"config\.json.*is missing"):
         reader.fetch(ref)
-    (model_folder / "config.damaged").unlink()
     publisher.publish(model_folder, kind="model")
     assert contents(reader.fetch(ref)) == contents(model_folder)
 
@@ -173,10 +171,12 @@ def test_a_damaged_cache_is_mended_from_the_server(
 ) -> None:
     store = open_s3()
     ref = store.publish(model_folder, kind="model")
-    blob = tmp_path / "cache" / "blobs" / store.manifest(ref.digest).entry("config.json").sha256
-    blob.chmod(0o644)
-    blob.write_text('{"depth": 3}')
-    assert contents(store.fetch(ref)) == contents(model_folder)
+    cache = tmp_path / "cache"
+    blob = cache / "blobs" / store.manifest(ref.digest).entry("config.json").sha256
+    for path in (blob, cache / "manifests" / ref.digest.removeprefix("sha256:")):
+        path.chmod(0o644)
+        path.write_text('{"depth": 3}')
+        assert contents(store.fetch(ref)) == contents(model_folder)
 
 
 class RacingRemote(Remote):
