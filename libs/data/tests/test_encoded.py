@@ -143,6 +143,18 @@ def test_a_flipped_byte_is_found_and_the_file_named(tmp_path: Path, name: str) -
         encoded.verify()
 
 
+@pytest.mark.parametrize("name", [".train.tokens", "train-00000.arrow"])
+def test_a_full_disk_is_told_as_such(tmp_path: Path, name: str) -> None:
+    write_dataset(tmp_path / "raw", {"train": [Sample.of_text("x" * 100_000)]}, "some")
+    (tmp_path / "encoded").mkdir()
+    (tmp_path / "encoded" / name).symlink_to("/dev/full")
+    raw = open_dataset(tmp_path / "raw")
+    with pytest.raises(OSError, match="No space left on device"):
+        encode_dataset(raw, fit_tokenizer(raw, BYTE), tmp_path / "encoded")
+    with pytest.raises(NotFound):
+        open_encoded(tmp_path / "encoded")
+
+
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no split 'validation'; it has train"):
         encoded_texts(tmp_path, {"train": ["abc"]}, BYTE).tokens("validation")

@@ -9,7 +9,15 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from vermeil_data import Dataset, open_dataset
-from vermeil_errors import InvalidInput, NotFound, PermissionDenied, TooLarge, VermeilError
+from vermeil_errors import (
+    InvalidInput,
+    NotFound,
+    OutOfSpace,
+    PermissionDenied,
+    TooLarge,
+    VermeilError,
+    from_exception,
+)
 from vermeil_ingest.ingest import Ingestion, ingest
 from vermeil_ingest.sources import Source
 
@@ -219,6 +227,29 @@ def test_nothing_outside_the_roots_is_read_not_even_through_links(tmp_path: Path
     assert card.counts["files_outside_roots"] == 1
     with pytest.raises(PermissionDenied, match="lies outside the folders this service may read"):
         ingest(Ingestion("texts", (Source(inside / "../outside"),)), tmp_path / "no", roots=[inside])
+
+
+@pytest.mark.parametrize("name", ["a.txt", "deep"])
+def test_what_may_not_be_read_is_left_out_or_refused(tmp_path: Path, shelf: Path, name: str) -> None:
+    (shelf / name).chmod(0)
+    if os.access(shelf / name, os.R_OK):
+        pytest.skip("this user reads everything")
+    try:
+        assert run(tmp_path, Source(shelf)).card.counts["unreadable"] == 1
+        with pytest.raises(PermissionDenied, match=name):
+            run(tmp_path, Source(shelf, exclude=("*.txt",) * (name == "deep")), bad_files="refuse")
+    finally:
+        (shelf / name).chmod(0o755)
+
+
+def test_a_full_disk_loses_nothing_and_is_told_as_such(tmp_path: Path, shelf: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/train-00000.arrow").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as error:
+        run(tmp_path, Source(shelf))
+    assert isinstance(from_exception(error.value), OutOfSpace)
+    with pytest.raises(NotFound):
+        open_dataset(tmp_path / "out")
 
 
 def test_a_file_name_of_any_bytes_gives_an_id_of_text(tmp_path: Path) -> None:

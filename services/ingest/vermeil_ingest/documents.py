@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
-from vermeil_errors import InvalidInput, VermeilError
+from vermeil_errors import InvalidInput, PermissionDenied, VermeilError
 from vermeil_media import DecodedText, Invalid, check_text, decode_text, open_lines, read_text
 
 from vermeil_ingest.sources import FoundFile
@@ -47,6 +47,12 @@ class Reading:
 def read_documents(file: FoundFile, reading: Reading) -> Iterator[Document | BadDocument]:
     """All documents of a file, in order."""
     try:
+        if file.path.is_dir():
+            raise PermissionDenied(
+                "may not be listed by this process",
+                field=str(file.path),
+                metadata={"problem": "unreadable"},
+            )
         yield from _reader(file)(file, reading)
     except VermeilError as error:
         yield BadDocument(file.id, error)

@@ -90,14 +90,23 @@ def find_files(source: Source, roots: Sequence[Path], counts: Counter[str]) -> I
 
 
 def _walk(source: Source, counts: Counter[str]) -> Iterator[FoundFile]:
-    for folder, folders, names in os.walk(source.path):
+    """Files to read, and at the end the folders that could not be listed, for their readers to refuse."""
+    closed: list[Path] = []
+    for folder, folders, names in os.walk(
+        source.path, onerror=lambda error: closed.append(Path(error.filename))
+    ):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.startswith("."):
                 counts["files_hidden"] += 1
                 continue
-            path = Path(folder, name)
-            yield FoundFile(path, _portable(path.relative_to(source.path).as_posix()), source)
+            yield _found(Path(folder, name), source)
+    for path in closed:
+        yield _found(path, source)
+
+
+def _found(path: Path, source: Source) -> FoundFile:
+    return FoundFile(path, _portable(path.relative_to(source.path).as_posix()), source)
 
 
 def _inside(path: Path, roots: Sequence[Path]) -> bool:
