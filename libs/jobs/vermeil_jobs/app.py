@@ -30,15 +30,18 @@ class JobsApp(Celery):  # type: ignore[misc]
 
 
 def make_app(broker_url: str, home: Path) -> JobsApp:
-    """The application for producers and workers alike; `home` holds the folders of jobs and queues."""
-    scheme = broker_url.partition("://")[0]
+    """The application for producers and workers alike; `home` holds the folders of jobs and queues.
+
+    `filesystem://` keeps the queues in home/broker, `filesystem:///folder` in another folder.
+    """
+    scheme, _, place = broker_url.partition("://")
     if scheme not in _SCHEMES:
         raise InvalidInput.for_field(
             "VERMEIL_BROKER_URL", scheme, "is not a broker we know", f"use one of {', '.join(_SCHEMES)}"
         )
     options: dict[str, Any] = {"broker": broker_url}
     if scheme == "filesystem":
-        folder = home / "broker"
+        folder = Path(place) if place else home / "broker"
         folder.mkdir(parents=True, exist_ok=True)
         options = {
             "broker": "filesystem://localhost//",

@@ -42,6 +42,8 @@ class Policy:
     """How long a rung job may stay unclaimed before it is rung again; doubles with each ring."""
     ring_patience_limit: timedelta = timedelta(minutes=1)
     """Longest time between two rings."""
+    grace: timedelta = timedelta(seconds=5)
+    """Time that workers get to be heard again after the ledger was away."""
     max_lines: int = 10_000
     """Log lines kept of one job; older ones go."""
     watch_poll: float = 1.0
@@ -132,6 +134,9 @@ class Bookkeeper:
 
     def release(self, name: str, fence: int) -> Record:
         return self._end(found(self.rows, name), states.Release(self.now, fence), "release", None)
+
+    def forgive(self, name: str) -> None:
+        self._apply(found(self.rows, name), states.Forgive(self.now, self.policy.grace))
 
     def look_after(self, name: str) -> None:
         record = found(self.rows, name, hold=True)

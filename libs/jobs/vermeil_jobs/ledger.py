@@ -6,6 +6,7 @@ did not happen; a broker that is down costs time, never a job.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event as Flag
 from time import monotonic
 from typing import TypeVar
@@ -150,11 +151,21 @@ class Ledger:
         job_id(name)
         return self._write(lambda work: work.release(name, fence)).job
 
+    def forgive(self) -> None:
+        """Call at start-up: leases may have ended only because nobody was there to hear heartbeats."""
+        page = self.list_jobs(state=JobState.RUNNING)
+        while page.jobs:
+            for job in page.jobs:
+                self._write(partial(Bookkeeper.forgive, name=job.name))
+            if not page.next_page_token:
+                return
+            page = self.list_jobs(state=JobState.RUNNING, page_token=page.next_page_token)
+
     def sweep(self) -> int:
         """Look at the jobs that are due: ring again, or end what nobody will; returns how many."""
         due = self._storage.read(lambda rows: rows.due(self._clock(), _SWEEP_LIMIT))
         for name in due:
-            self._write(lambda work, name=name: work.look_after(name))  # type: ignore[misc]
+            self._write(partial(Bookkeeper.look_after, name=name))
         return len(due)
 
     def _write(self, work: Callable[[Bookkeeper], T]) -> T:

@@ -113,6 +113,13 @@ class Expire(Event):
 
 
 @dataclass(frozen=True)
+class Forgive(Event):
+    """The registry was away and may have missed heartbeats."""
+
+    grace: timedelta
+
+
+@dataclass(frozen=True)
 class PredecessorEnd(Event):
     """A job this one waits for has ended."""
 
@@ -277,6 +284,14 @@ def expire_the_last_time(standing: Standing, event: Expire) -> Standing | None:
         return None
     message = f"given up after {standing.attempt} attempts; in the last one worker {standing.worker} vanished"
     return replace(_cut_off(standing, event), error=JobError(ATTEMPTS_EXHAUSTED, message))
+
+
+@_rule(Forgive, FROM=RUNNING, TO=RUNNING)
+def wait_for_the_unheard(standing: Standing, event: Forgive) -> Standing | None:
+    """Its worker gets the time to be heard again before anybody takes over."""
+    end = event.now + event.grace
+    too_late = standing.lease_end is not None and standing.lease_end >= end
+    return None if too_late else replace(standing, lease_end=end)
 
 
 @_rule(PredecessorEnd, FROM=PENDING, TO=PENDING)

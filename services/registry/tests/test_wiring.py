@@ -1,6 +1,7 @@
 """The registry as it is started: settings, doorbells, sweeper, health."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -8,7 +9,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from vermeil_errors import Unavailable
-from vermeil_jobs import GrpcJobs, Job, NewJob, RecordingDoorbell, Spec, make_app
+from vermeil_jobs import GrpcJobs, Job, JobOutcome, JobState, NewJob, RecordingDoorbell, Spec, make_app
 from vermeil_registry.settings import RegistrySettings
 from vermeil_registry.sweeper import Sweeper
 from vermeil_registry.wiring import build
@@ -62,6 +63,20 @@ def test_jobs_are_there_again_after_a_restart_and_are_rung_for(settings: Registr
     with running(lambda: build(settings, doorbell=bell)) as server, connect(server.address) as channel:
         assert GrpcJobs(channel).get(job.name) == job
         assert wait_for(1, bell) == [job.name]
+
+
+def test_a_registry_that_comes_back_gives_workers_time_to_be_heard(settings: RegistrySettings) -> None:
+    bell = RecordingDoorbell()
+    with running(lambda: build(settings, doorbell=bell)) as server, connect(server.address) as channel:
+        jobs = GrpcJobs(channel)
+        job = jobs.create(new())
+        lease = jobs.claim(job.name, worker="w", lease=timedelta(seconds=1)).lease
+    time.sleep(1.1)
+    with running(lambda: build(settings, doorbell=bell)) as server, connect(server.address) as channel:
+        jobs = GrpcJobs(channel)
+        assert jobs.claim(job.name, worker="eager").lease is None
+        assert lease is not None
+        assert jobs.finish(job.name, fence=lease.fence, outcome=JobOutcome()).state is JobState.SUCCEEDED
 
 
 def test_both_services_report_health_of_their_own(settings: RegistrySettings) -> None:

@@ -29,6 +29,7 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
 
     async def start() -> None:
         await threads.run(migrate, database)
+        await threads.run(ledger.forgive)
         sweeper.start(ledger.sweep)
 
     async def drain() -> None:

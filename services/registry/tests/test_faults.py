@@ -1,0 +1,234 @@
+"""Processes are killed, frozen and told to go; jobs come to their end, and take effect once."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import Int32Value
+from vermeil.registry.v1 import registry_service_pb2 as wire
+from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from vermeil_errors import Unavailable, VermeilError
+from vermeil_jobs import CeleryDoorbell, GrpcJobs, Job, JobState, NewJob, Spec, make_app
+from vermeil_rpc import connect
+
+WORKER = Path(__file__).with_name("rude_worker.py")
+KIND, QUEUE, MODEL = "vermeil.tester.v1.count", "tester", "models/counted"
+pytestmark = pytest.mark.slow
+
+
+class Town:
+    """A registry, some workers, and the means to be unkind to them."""
+
+    def __init__(self, home: Path, compiled: Path) -> None:
+        self.home = home
+        self.environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(compiled)}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.broker = f"filesystem://{home}/broker"
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.channel: grpc.Channel = connect(self.address)
+        self.jobs = GrpcJobs(self.channel)
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.registry = self.start_registry()
+
+    def start_registry(self) -> subprocess.Popen[bytes]:
+        environment = {
+            **self.environment,
+            "VERMEIL_HOME": str(self.home),
+            "VERMEIL_BIND": self.address,
+            "VERMEIL_LOG_LEVEL": "WARNING",
+        }
+        self.registry = subprocess.Popen([sys.executable, "-m", "vermeil_registry"], env=environment)
+        return self.registry
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """A worker on a machine of its own: same broker, another home."""
+        home = self.home / f"machine-{len(self.workers)}"
+        return self._start_worker(home)
+
+    def start_worker_here(self) -> subprocess.Popen[bytes]:
+        """A worker on the one machine."""
+        return self._start_worker(self.home)
+
+    def _start_worker(self, home: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(WORKER), self.address, self.broker, str(home)]
+        worker = subprocess.Popen(command, env=self.environment)
+        self.workers.append(worker)
+        return worker
+
+    def wait_for_registry(self) -> None:
+        def answers() -> bool:
+            try:
+                self.jobs.list_jobs(page_size=1)
+            except VermeilError:
+                return False
+            return True
+
+        until(answers, seconds=60)
+
+    def count(self, steps: int, request_id: str = "r1") -> Job:
+        spec = Spec.pack(Int32Value(value=steps))
+        return self.jobs.create(NewJob(KIND, QUEUE, spec, request_id))
+
+    def holder(self, job: Job, *, at_least: int = 1, attempt: int = 1) -> int:
+        """Process id of the worker that has come so far with the job."""
+
+        def has_come_far() -> bool:
+            now = self.jobs.get(job.name)
+            return now.attempt == attempt and now.progress.done >= at_least and bool(now.progress.message)
+
+        until(has_come_far, seconds=90)
+        return int(self.jobs.get(job.name).progress.message)
+
+    def end(self, job: Job) -> Job:
+        *_, last = self.jobs.watch(job.name, timeout=120)
+        return last
+
+    def versions(self) -> list[str]:
+        request = wire.ListModelVersionsRequest(model=MODEL)
+        answer = RegistryServiceStub(self.channel).ListModelVersions(request, timeout=10)
+        return [version.name for version in answer.versions]
+
+    def close(self) -> None:
+        for process in (*self.workers, self.registry):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+        self.channel.close()
+
+
+def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Byte code for all processes of the session: the second one starts in a second."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def town(tmp_path: Path, compiled: Path) -> Iterator[Town]:
+    town = Town(tmp_path, compiled)
+    try:
+        town.wait_for_registry()
+        yield town
+    finally:
+        town.close()
+
+
+def test_a_worker_killed_at_three_random_moments_costs_attempts_and_no_effect(town: Town) -> None:
+    for _ in range(4):
+        town.start_worker_here()
+    job = town.count(400)
+    for attempt in (1, 2, 3):
+        holder = town.holder(job, at_least=100 * (attempt - 1) + 1, attempt=attempt)
+        time.sleep(random.uniform(0, 0.6))
+        os.kill(holder, signal.SIGKILL)
+    done = town.end(job)
+    assert done.state is JobState.SUCCEEDED
+    assert done.attempt == 4
+    assert done.result["steps"] == 400
+    assert done.result["resumed_at"] > 0  # type: ignore[operator]
+    assert town.versions() == [f"{MODEL}/versions/1"]
+    log = [line.text for line in town.jobs.list_logs(job.name).lines]
+    assert sum("vanished" in line for line in log) == 3
+
+
+def test_a_registry_killed_under_the_work_costs_nothing(town: Town) -> None:
+    town.start_worker()
+    job = town.count(500)
+    town.holder(job)
+    watching = town.jobs.watch(job.name, timeout=120)
+    next(watching)
+    town.registry.kill()
+    town.registry.wait()
+    time.sleep(2)
+    town.start_registry()
+    *_, done = watching
+    assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
+    assert town.versions() == [f"{MODEL}/versions/1"]
+
+
+def test_a_worker_told_to_stop_hands_its_job_on_at_no_cost(town: Town) -> None:
+    workers = {worker.pid: worker for worker in (town.start_worker_here(), town.start_worker_here())}
+    job = town.count(500)
+    first = town.holder(job)
+    workers[first].send_signal(signal.SIGTERM)
+    stopping = time.monotonic()
+    assert workers[first].wait(20) == 0
+    assert time.monotonic() - stopping < 5
+    done = town.end(job)
+    assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
+    assert done.result["resumed_at"] > 0  # type: ignore[operator]
+
+
+def test_a_frozen_worker_that_wakes_late_changes_nothing(town: Town) -> None:
+    for _ in range(2):
+        town.start_worker()
+    job = town.count(300)
+    zombie = town.holder(job)
+    os.kill(zombie, signal.SIGSTOP)
+    done = town.end(job)
+    os.kill(zombie, signal.SIGCONT)
+    time.sleep(2)
+    assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
+    assert town.jobs.get(job.name) == done
+    assert town.versions() == [f"{MODEL}/versions/1"]
+
+
+def test_lost_and_doubled_doorbells_change_nothing(town: Town) -> None:
+    lost = town.count(3, "lost")
+    until(lambda: list((town.home / "broker").glob("*.msg")))
+    for message in (town.home / "broker").glob("*.msg"):
+        message.unlink()
+    bell = CeleryDoorbell(make_app(town.broker, town.home))
+    doubled = town.count(3, "doubled")
+    for _ in range(20):
+        bell.ring(doubled)
+    for _ in range(2):
+        town.start_worker()
+    ends = [town.end(job) for job in (lost, doubled)]
+    assert [(end.state, end.attempt) for end in ends] == [(JobState.SUCCEEDED, 1)] * 2
+    assert len(town.versions()) == 2
+
+
+def test_two_workers_share_many_jobs_each_done_once(town: Town) -> None:
+    for _ in range(2):
+        town.start_worker()
+    jobs = [town.count(1, f"r{number}") for number in range(40)]
+    ends = [town.end(job) for job in jobs]
+    assert {(end.state, end.attempt) for end in ends} == {(JobState.SUCCEEDED, 1)}
+    assert sorted(str(end.result["model_version"]) for end in ends) == sorted(town.versions())
+    assert len(town.versions()) == 40
+
+
+def test_a_cancelled_job_stops_within_two_seconds_in_another_process(town: Town) -> None:
+    town.start_worker()
+    job = town.count(100_000)
+    town.holder(job)
+    asked = time.monotonic()
+    town.jobs.cancel(job.name)
+    assert town.end(job).state is JobState.CANCELLED
+    assert time.monotonic() - asked < 2
+
+
+def test_a_registry_told_to_stop_ends_in_good_order(town: Town) -> None:
+    town.count(3)
+    town.registry.terminate()
+    assert town.registry.wait(20) == 0
+    with pytest.raises(Unavailable):
+        town.jobs.get("jobs/x")
