@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from vermeil_data.card import DatasetCard, SplitCard, TokenizerCard
@@ -52,15 +53,20 @@ def encode_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(split.num_samples for split in raw.card.splits.values())
     done = 0
+
+    def tell() -> None:
+        if report:
+            report(done, total)
+
     splits: dict[str, SplitCard] = {}
     for name, card in sorted(raw.card.splits.items()):
         writer = TokenWriter(folder, name, tokenizer.vocab_size)
         try:
             for texts in _texts(raw.split(name).batches()):
-                writer.add(_with_bos(tokenizer, texts), [len(text.encode()) for text in texts])
+                ids = tokenizer.encode_batch(texts, tell)
+                writer.add(_with_bos(ids, tokenizer.bos_id), [len(text.encode()) for text in texts])
                 done += len(texts)
-                if report:
-                    report(done, total)
+                tell()
             shard, num_tokens = writer.finish()
         finally:
             writer.close()
@@ -85,8 +91,6 @@ def _texts(batches: Iterator[pa.RecordBatch]) -> Iterator[list[str]]:
         yield [sample.text for sample in from_batch(batch)]
 
 
-def _with_bos(
-    tokenizer: TextTokenizer, texts: Sequence[str]
-) -> list[np.ndarray[tuple[int], np.dtype[np.uint32]]]:
-    bos = np.array([tokenizer.bos_id], np.uint32)
-    return [np.concatenate((bos, ids)) for ids in tokenizer.encode_batch(texts)]
+def _with_bos(documents: Sequence[npt.NDArray[np.uint32]], bos_id: int) -> list[npt.NDArray[np.uint32]]:
+    bos = np.array([bos_id], np.uint32)
+    return [np.concatenate((bos, ids)) for ids in documents]

@@ -5,7 +5,7 @@ texts are cut where that cannot change the ids, and encoded on all cores.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,7 +24,7 @@ TokenizerKind = Literal["bpe", "byte", "character", "other"]
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
-_BATCH_CHARACTERS = 4 << 20
+_BATCH_CHARACTERS = 1 << 20
 
 
 class TextTokenizer:
@@ -81,10 +81,14 @@ class TextTokenizer:
         (ids,) = self.encode_batch([text])
         return [self.bos_id, *ids.tolist()] if add_bos else ids.tolist()
 
-    def encode_batch(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
-        """Ids of each text, on all cores."""
+    def encode_batch(
+        self, texts: Sequence[str], check: Callable[[], None] | None = None
+    ) -> list[npt.NDArray[np.uint32]]:
+        """Ids of each text, on all cores; `check` is called every megabyte, and may raise to stop."""
         found: list[list[npt.NDArray[np.uint32]]] = [[] for _ in texts]
         for batch in _batches(self._pieces(texts)):
+            if check:
+                check()
             encodings = self._tokenizer.encode_batch_fast(
                 [piece for _, piece in batch], add_special_tokens=False
             )
