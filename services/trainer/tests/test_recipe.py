@@ -109,6 +109,13 @@ def test_a_number_with_an_exponent_is_a_number(tmp_path: Path) -> None:
     assert recipe_from_dict(read_recipe(path)).optimizer.learning_rate == 3e-4
 
 
+def test_a_recipe_as_the_api_lists_it_can_be_written_into_a_file(small: Small) -> None:
+    recipe = recipe_from_dict(small(run={"seed": 7}))
+    listed = json_format.MessageToDict(recipe_to_message(recipe), preserving_proto_field_name=True)
+    assert listed["run"]["seed"] == "7"
+    assert recipe_from_dict(listed) == recipe
+
+
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -145,24 +146,39 @@ def test_a_job_killed_in_the_middle_is_taken_up_to_the_same_bits(
     assert done.outputs["model"] == undisturbed.outputs["model"]
 
 
+def test_a_signal_stops_a_run_so_that_the_same_command_goes_on(
+    recipe_file: Path, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    arguments = (str(recipe_file), "--dataset", str(raw), "--output", str(output), "--set", "run.steps=100")
+
+    def interrupt() -> None:
+        while not any((output / "checkpoints").glob("step-*")):
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = Thread(target=interrupt)
+    thread.start()
+    assert main(*arguments) == 130
+    thread.join()
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert main(*arguments) == 0
+
+
 @pytest.mark.slow
 def test_two_processes_under_torchrun_make_one_model(recipe_file: Path, raw: Path, tmp_path: Path) -> None:
-    def losses(num_processes: int, batch_size: int) -> list[float]:
-        output = tmp_path / f"by-{num_processes}"
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
-        trainer = ["-m", "vermeil_trainer", str(recipe_file), "--dataset", str(raw), "--output", str(output)]
-        changes = [
-            "--set",
-            f"run.batch_size={batch_size}",
-            "--set",
-            "run.log_every=3",
-            "--set",
-            "optimizer.kind=adamw",
-        ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, *torchrun, *trainer, *changes], check=True, env=environment)
-        assert (output / "model/model.safetensors").is_file()
-        lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    def arguments(name: str, batch_size: int) -> list[str]:
+        changes = (f"run.batch_size={batch_size}", "run.log_every=3", "optimizer.kind=adamw")
+        given = ["--dataset", str(raw), "--output", str(tmp_path / name)]
+        return [str(recipe_file), *given, *(part for change in changes for part in ("--set", change))]
+
+    def losses(name: str) -> list[float]:
+        assert (tmp_path / name / "model/model.safetensors").is_file()
+        lines = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
         return [line["loss"] for line in lines if "loss" in line]
 
-    assert losses(2, 2) == pytest.approx(losses(1, 4), abs=2e-4)
+    assert main(*arguments("alone", 4)) == 0
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "vermeil_trainer"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *torchrun, *arguments("together", 2)], check=True, env=environment)
+    assert losses("together") == pytest.approx(losses("alone"), abs=2e-4)

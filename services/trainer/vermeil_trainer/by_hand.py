@@ -10,7 +10,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +73,8 @@ def _train(recipe: Recipe, dataset: Path, output: Path) -> None:
 
     from vermeil_trainer.train import train  # noqa: PLC0415
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     initial = Path(recipe.model.initial).expanduser() if recipe.model.initial else None
-    with join_world() as world:
+    with _stop_signal() as stop, join_world() as world:
         encoded = prepare(recipe, dataset, output, initial, world)
         trained = train(
             recipe,
@@ -116,6 +114,23 @@ def prepare(
         encode_dataset(raw, tokenizer, encoded)
     world.wait()
     return open_encoded(encoded)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Set by the first SIGINT or SIGTERM; the second one ends the process."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Printer:

@@ -142,6 +142,8 @@ def _fill(message: Message, values: Mapping[Any, Any], path: str, violations: li
 
 def _fitting(kind: int, value: Any) -> Any:
     """The value as a field of this kind takes it; None where it does not."""
+    if kind == FieldDescriptor.CPPTYPE_INT64 and isinstance(value, str) and value.isdecimal():
+        value = int(value)  # as protobuf's own JSON writes 64-bit numbers
     if kind in _WHOLE:
         fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _WHOLE[kind]
         return value if fits else None
