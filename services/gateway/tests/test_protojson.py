@@ -3,7 +3,6 @@
 import pytest
 from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
 from vermeil_errors import InvalidInput
-
 from vermeil_gateway.protojson import from_json
 
 
