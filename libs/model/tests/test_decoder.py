@@ -79,6 +79,16 @@ def test_greedy_output_does_not_depend_on_who_else_is_decoded(
         assert produced[number] == expected[: len(produced[number])]
 
 
+def test_decoding_in_bfloat16_follows_the_float32_model() -> None:
+    prompts = [prompt(number, length) for number, length in enumerate((3, 9, 6))]
+    parameters = SamplingParameters(temperature=0, max_tokens=8, num_logprobs=0)
+    half = PackedModel(small_model().to(torch.bfloat16))
+    for event in (events := list(generate(half, prompts, parameters))):
+        before = [e.token for e in events[: events.index(event)] if e.sequence == event.sequence]
+        expected = score(MODEL, [*prompts[event.sequence], *before, event.token])[-1]
+        assert event.logprob == pytest.approx(expected.logprob, abs=0.06)
+
+
 def test_a_seed_gives_the_same_text_in_any_company() -> None:
     seeded = SamplingParameters(seed=7, max_tokens=15, top_k=9, top_p=0.9, temperature=0.8)
     alone = collect(list(generate(PACKED, [prompt(0, 5)], seeded)))[0]

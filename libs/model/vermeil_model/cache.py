@@ -1,23 +1,60 @@
-"""Keys and values of tokens already read, in memory set aside once.
+"""Keys and values of tokens already read, in memory set aside once, and attention through them.
 
 Rows are sequences; each has its own length, so rows may stand at different places. The lengths live
 on the host: every step's masks and indices follow from them without asking the device.
 
-Letters: L layers, B rows, T new tokens, S positions, C = 2·K key and value heads, E head width.
+Letters: L layers, B rows, T new tokens, S positions, H query heads, K key/value heads, C = 2·K keys and
+values, E head width.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from vermeil_errors import InvalidInput
 
-from vermeil_model.attention import attend_one, scaled_dot_product
+from vermeil_model.attention import Attend, attend_one, scaled_dot_product
 from vermeil_model.config import ModelConfig
 
 
+class Span(NamedTuple):
+    """Where one prompt lies among prompts laid end to end, and the row of the cache it fills."""
+
+    row: int
+    tokens: slice
+
+
+class DecodingCache(Protocol):
+    """What the Decoder needs of a cache: fill rows, add one token to many, move rows together."""
+
+    lengths: list[int]
+    """Tokens each row holds."""
+
+    @property
+    def capacity(self) -> int:
+        """Most tokens a row can hold."""
+
+    def write(self, layer: int, row: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
+        """Begin a row with these keys and values."""
+
+    def attend_step(self, num_rows: int) -> StepAttention:
+        """Attention of one new token in each of the first rows."""
+
+    def move_row(self, source: int, target: int) -> None:
+        """Copy what row `source` holds over row `target`."""
+
+
+class StepAttention(Attend, Protocol):
+    """Writes one new token a row into a cache, then attends over all those rows hold."""
+
+    positions: Tensor
+    """Of the new tokens: (1) where all rows stand at the same place, else (B, 1)."""
+
+
 class KeyValueCache:
-    """Room for `num_rows` sequences of up to `length` tokens; starts empty."""
+    """Room for `num_rows` sequences of up to `length` tokens, head by head; starts empty."""
 
     def __init__(
         self,
@@ -28,13 +65,8 @@ class KeyValueCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        length = config.context_length if length is None else length
-        if not 0 < length <= config.context_length:
-            raise InvalidInput.for_field(
-                "length", length, "is outside the model's context", f"Use 1 to {config.context_length}."
-            )
-        heads = 2 * config.num_key_value_heads
-        shape = (config.depth, num_rows, heads, length, config.head_width)
+        length = checked_length(config, length)
+        shape = (config.depth, num_rows, 2 * config.num_key_value_heads, length, config.head_width)
         self.memory_LBCSE = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * num_rows
 
@@ -42,6 +74,16 @@ class KeyValueCache:
     def capacity(self) -> int:
         """Most tokens a row can hold."""
         return self.memory_LBCSE.shape[3]
+
+    def write(self, layer: int, row: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
+        """Begin a row with these keys and values."""
+        keys_KSE, values_KSE = self.memory_LBCSE[layer, row].chunk(2)
+        keys_KSE[:, : len(keys_TKE)] = keys_TKE.transpose(0, 1)
+        values_KSE[:, : len(keys_TKE)] = values_TKE.transpose(0, 1)
+
+    def attend_step(self, num_rows: int) -> StepAttention:
+        """Attention of one new token in each of the first rows."""
+        return CachedAttention(self, 1, num_rows)
 
     def move_row(self, source: int, target: int) -> None:
         """Copy what row `source` holds over row `target`."""
@@ -63,26 +105,16 @@ class CachedAttention:
         device = cache.memory_LBCSE.device
         self._memory_LBCSE = cache.memory_LBCSE[:, : len(lengths)]
         self._start, self._end = min(lengths), max(lengths) + num_tokens
-        if self._end > cache.capacity:
-            raise InvalidInput.for_field(
-                "tokens", self._end, f"exceed the cache of {cache.capacity} tokens", "Ask for fewer tokens."
-            )
+        check_room(self._end, cache.capacity)
         self._fresh = max(lengths) == 0
-        level = self._start == max(lengths)
+        self._level = self._start == max(lengths)
         self.positions = torch.arange(self._start, self._start + num_tokens, device=device)
-        self._rows_N: Tensor | None = None
-        if not level:
+        if not self._level:
             starts = torch.tensor(lengths, device=device)
             self.positions = starts[:, None] + torch.arange(num_tokens, device=device)
-            self._rows_N = self._memory_rows(self.positions)
-        masked = not self._fresh and not (level and num_tokens == 1)
+            self._rows_B1 = torch.arange(len(lengths), device=device)[:, None]
+        masked = not self._fresh and not (self._level and num_tokens == 1)
         self._mask_B1TS = self._mask(num_tokens) if masked else None
-
-    def _memory_rows(self, positions_BT: Tensor) -> Tensor:
-        """Index of each new head vector in one layer's memory seen as a table of E-wide rows."""
-        num_rows, num_heads, capacity = self._memory_LBCSE.shape[1:4]
-        heads = torch.arange(num_rows * num_heads, device=positions_BT.device) * capacity
-        return (heads.view(num_rows, num_heads, 1) + positions_BT[:, None, :]).flatten()
 
     def _mask(self, num_tokens: int) -> Tensor:
         keys_S = torch.arange(self._end, device=self.positions.device)
@@ -91,16 +123,54 @@ class CachedAttention:
         return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
-        memory_BCSE = self._memory_LBCSE[layer]
-        new_BCTE = torch.cat((keys, values), dim=2).transpose(1, 2).to(memory_BCSE.dtype)
-        if self._rows_N is None:
-            memory_BCSE[:, :, self._start : self._end] = new_BCTE
+        memory_BSCE = self._memory_LBCSE[layer].transpose(1, 2)
+        known_keys, known_values = memory_BSCE.chunk(2, dim=2)
+        if self._level:
+            known_keys[:, self._start : self._end] = keys
+            known_values[:, self._start : self._end] = values
         else:
-            width = new_BCTE.shape[-1]
-            memory_BCSE.view(-1, width).index_copy_(0, self._rows_N, new_BCTE.reshape(-1, width))
+            known_keys[self._rows_B1, self.positions] = keys.to(memory_BSCE.dtype)
+            known_values[self._rows_B1, self.positions] = values.to(memory_BSCE.dtype)
         if self._fresh:
             return scaled_dot_product(queries, keys, values, None)
-        known_keys, known_values = memory_BCSE[:, :, : self._end].transpose(1, 2).chunk(2, dim=2)
         attend = attend_one if queries.shape[1] == 1 else scaled_dot_product
-        mixed = attend(queries.to(memory_BCSE.dtype), known_keys, known_values, self._mask_B1TS)
+        known_keys, known_values = known_keys[:, : self._end], known_values[:, : self._end]
+        mixed = attend(queries.to(memory_BSCE.dtype), known_keys, known_values, self._mask_B1TS)
         return mixed.to(queries.dtype)
+
+
+class PromptAttention:
+    """Prompts laid end to end: each attends within itself, and its keys and values begin its row."""
+
+    def __init__(self, cache: DecodingCache, spans: list[Span]) -> None:
+        self._cache = cache
+        self._spans = spans
+        for row, tokens in spans:
+            cache.lengths[row] = tokens.stop - tokens.start
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
+        mixed = []
+        for row, tokens in self._spans:
+            own_keys, own_values = keys[:, tokens], values[:, tokens]
+            self._cache.write(layer, row, own_keys[0], own_values[0])
+            mixed.append(scaled_dot_product(queries[:, tokens], own_keys, own_values, None))
+        return torch.cat(mixed, dim=1)
+
+
+def checked_length(config: ModelConfig, length: int | None) -> int:
+    """The length of a cache: the whole context unless a shorter one is asked for."""
+    if length is None:
+        return config.context_length
+    if not 0 < length <= config.context_length:
+        raise InvalidInput.for_field(
+            "length", length, "is outside the model's context", f"Use 1 to {config.context_length}."
+        )
+    return length
+
+
+def check_room(end: int, capacity: int) -> None:
+    """Refuse tokens beyond the end of a cache."""
+    if end > capacity:
+        raise InvalidInput.for_field(
+            "tokens", end, f"exceed the cache of {capacity} tokens", "Ask for fewer tokens."
+        )

@@ -9,6 +9,7 @@ Letters: N sequences, T tokens of all prompts laid end to end, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor
 from vermeil_errors import InvalidInput, NotFound, Overloaded
 
-from vermeil_model.attention import scaled_dot_product
-from vermeil_model.cache import CachedAttention, KeyValueCache
+from vermeil_model.cache import DecodingCache, KeyValueCache, PromptAttention, Span
+from vermeil_model.grouped_cache import GroupedCache
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.sampling import SamplingParameters, SamplingPlan, Uniforms
 from vermeil_model.text_model import TextModel
@@ -73,13 +74,11 @@ class Decoder:
         if num_slots < 1:
             raise InvalidInput.for_field("num_slots", num_slots, "is below 1", "Use 1 or more.")
         self._model = model if isinstance(model, PackedModel) else PackedModel(model)
-        device = self._model.device
-        dtype = torch.float32 if device.type == "cpu" else self._model.dtype
-        self._cache = KeyValueCache(self._model.config, num_slots, length, dtype=dtype, device=device)
+        self._cache = _make_cache(self._model, num_slots, length)
         self._running: list[_Sequence] = []
         self._num_added = 0
         self._plan: SamplingPlan | None = None
-        self._last_N1 = torch.zeros(0, 1, dtype=torch.long, device=device)
+        self._last_N1 = torch.zeros(0, 1, dtype=torch.long, device=self._model.device)
 
     @property
     def num_free(self) -> int:
@@ -124,7 +123,7 @@ class Decoder:
             last = [[sequence.tokens[-1]] for sequence in self._running]
             self._last_N1 = torch.tensor(last, device=self._model.device)
         num_rows = len(self._running)
-        attend = CachedAttention(self._cache, 1, num_rows)
+        attend = self._cache.attend_step(num_rows)
         hidden_ND = self._model.hidden(self._last_N1, attend.positions, attend)
         for row in range(num_rows):
             self._cache.lengths[row] += 1
@@ -156,12 +155,16 @@ class Decoder:
                     )
 
     def _read_prompts(self, prompts: list[list[int]], first_row: int) -> Tensor:
-        attend = _PromptAttention(self._cache, [len(prompt) for prompt in prompts], first_row)
+        ends = list(itertools.accumulate(map(len, prompts)))
+        spans = [
+            Span(row, slice(end - len(prompt), end))
+            for row, (prompt, end) in enumerate(zip(prompts, ends, strict=True), start=first_row)
+        ]
         device = self._model.device
         tokens_1T = torch.tensor([[token for prompt in prompts for token in prompt]], device=device)
         positions_T = torch.cat([torch.arange(len(prompt), device=device) for prompt in prompts])
-        hidden_TD = self._model.hidden(tokens_1T, positions_T, attend)
-        return self._model.readout(hidden_TD[attend.ends - 1])
+        hidden_TD = self._model.hidden(tokens_1T, positions_T, PromptAttention(self._cache, spans))
+        return self._model.readout(hidden_TD[torch.tensor(ends, device=device) - 1])
 
     def _make_plan(self, sequences: list[_Sequence]) -> SamplingPlan:
         return SamplingPlan(
@@ -201,26 +204,13 @@ class Decoder:
         self._plan = None
 
 
-class _PromptAttention:
-    """Each prompt attends within itself, and its keys and values go to its row of the cache."""
-
-    def __init__(self, cache: KeyValueCache, lengths: list[int], first_row: int) -> None:
-        self.ends = torch.tensor(lengths, device=cache.memory_LBCSE.device).cumsum(0)
-        self._memory_LBCSE = cache.memory_LBCSE
-        self._spans = []
-        end = 0
-        for row, length in enumerate(lengths, start=first_row):
-            cache.lengths[row] = length
-            self._spans.append((row, slice(end, end + length)))
-            end += length
-
-    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
-        mixed = []
-        new_CTE = torch.cat((keys[0], values[0]), dim=1).transpose(0, 1)
-        for row, span in self._spans:
-            self._memory_LBCSE[layer, row, :, : span.stop - span.start] = new_CTE[:, span]
-            mixed.append(scaled_dot_product(queries[:, span], keys[:, span], values[:, span], None))
-        return torch.cat(mixed, dim=1)
+def _make_cache(model: PackedModel, num_slots: int, length: int | None) -> DecodingCache:
+    """The quickest cache: on a CPU, float32 for one sequence, grouped heads for many in bfloat16."""
+    if model.device.type != "cpu":
+        return KeyValueCache(model.config, num_slots, length, dtype=model.dtype, device=model.device)
+    if model.dtype == torch.bfloat16 and num_slots > 1:
+        return GroupedCache(model.config, num_slots, length)
+    return KeyValueCache(model.config, num_slots, length)
 
 
 _NO_LOGPROBS: tuple[None, tuple[TokenLogprob, ...]] = (None, ())

@@ -90,8 +90,8 @@ class PackedModel:
                 turning = self._normalise(turning, None) * layer.head_norm
             turned = rotate(turning, cosine, sine)
             queries, keys = turned[..., : config.num_heads, :], turned[..., config.num_heads :, :]
-            mixed_NHE = attend(queries, keys, values, index).to(self.dtype)
-            x_ND = layer.output.add(mixed_NHE.reshape(len(x_ND), -1), x_ND)
+            mixed = attend(queries, keys, values, index).to(self.dtype)
+            x_ND = layer.output.add(mixed.reshape(len(x_ND), -1), x_ND)
             normalised_ND = self._normalise(x_ND, layer.feed_forward_norm)
             gated_NF = layer.up.multiply(normalised_ND, layer.gate.gate(normalised_ND))
             x_ND = layer.down.add(gated_NF, x_ND)
