@@ -1,15 +1,14 @@
 """One model at work: a thread that gives every running answer its next token, again and again.
 
 Callers live in event loops; the thread owns the decoder and all running answers. Callers hand in
-choices and cancel them; pieces go back through the caller's loop, one hand-over a step.
+choices and cancel them; pieces go back through the caller's loop.
 Knows nothing of gRPC, names of models, or how they are loaded.
 """
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from vermeil_errors import Internal, Overloaded, Unavailable, VermeilError
@@ -17,6 +16,7 @@ from vermeil_model import Request, TokenEvent, TokenScore
 from vermeil_telemetry import gauge, get_logger
 
 from vermeil_generator.choice import Choice, Words
+from vermeil_generator.outbox import Outbox, Reader
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question
 
@@ -75,7 +75,7 @@ class Engine:
         self._entering: list[Choice] = []
         self._running: dict[int, Choice] = {}
         self._scored: tuple[Question, Sequence[TokenScore]] | None = None
-        self._outbox: list[tuple[_Reader, Piece | Exception]] = []
+        self._outbox = Outbox()
         self._changed = threading.Condition()
         self._is_closed = False
         self._active = _active.labels(name)
@@ -99,9 +99,9 @@ class Engine:
             Overloaded: Too many answers wait already.
             Unavailable: The engine is closed.
         """
-        reader = _Reader(asyncio.get_running_loop())
+        reader = Reader()
         choices = [
-            Choice(question, index, self._words, lambda piece: self._outbox.append((reader, piece)))
+            Choice(question, index, self._words, partial(self._outbox.put, reader, index))
             for index in range(question.num_choices)
         ]
         self._enqueue(choices)
@@ -152,9 +152,9 @@ class Engine:
                 _logger.exception("a step failed")
                 self._fail_all(Internal(f"a step failed: {error}"))
                 self._decoder = self._make_decoder()
-            self._hand_over()
+            self._outbox.hand_over(len(self._running))
         self._fail_all(Unavailable("the model was unloaded", fix="ask again"))
-        self._hand_over()
+        self._outbox.hand_over(len(self._running))
 
     def _wait_for_work(self) -> bool:
         with self._changed:
@@ -226,26 +226,3 @@ class Engine:
             choice.send(error)
         self._running.clear()
         self._entering.clear()
-
-    def _hand_over(self) -> None:
-        """Give the pieces of this turn to their readers: one wake-up for each event loop."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Reader, Piece | Exception]]] = {}
-        for reader, item in self._outbox:
-            by_loop.setdefault(reader.loop, []).append((reader, item))
-        self._outbox.clear()
-        for loop, items in by_loop.items():
-            with suppress(RuntimeError):  # a loop that is closed has no readers any more
-                loop.call_soon_threadsafe(_deliver, items)
-
-
-class _Reader:
-    """Where the pieces of one question go."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.queue: asyncio.Queue[Piece | Exception] = asyncio.Queue()
-
-
-def _deliver(items: Sequence[tuple[_Reader, Piece | Exception]]) -> None:
-    for reader, item in items:
-        reader.queue.put_nowait(item)

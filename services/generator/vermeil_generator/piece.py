@@ -48,3 +48,9 @@ class Piece:
     """Set in the last piece of a choice."""
     num_tokens: int = 0
     """Tokens that the model produced for it; set with finish."""
+
+    def followed_by(self, later: "Piece") -> "Piece":
+        """Both as one."""
+        return Piece(
+            self.choice, self.text + later.text, self.tokens + later.tokens, later.finish, later.num_tokens
+        )
