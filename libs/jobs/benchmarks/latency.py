@@ -1,7 +1,7 @@
 """Latency of an empty job: submitted by RPC, rung through the folder broker, done, seen by a watcher.
 
-Beside it, in the same run and interleaved, a bare Celery task on kombu's own filesystem transport at
-the same polling interval, with nothing around it: no row, no lease, no effect-once.
+Beside it, in the same run and interleaved, a bare Celery task on kombu's own filesystem transport,
+polling every 10 ms, with nothing around it: no row, no lease, no effect-once.
 
     python libs/jobs/benchmarks/latency.py
 """
@@ -30,7 +30,7 @@ from celery import Celery
 from google.protobuf.wrappers_pb2 import StringValue
 from vermeil_errors import Unavailable
 from vermeil_jobs import GrpcJobs, JobKind, JobOutcome, NewJob, Spec, make_app, register, run_worker
-from vermeil_jobs.app import POLLING_SECONDS
+from vermeil_jobs.folder import POLLING_SECONDS
 
 KIND = "vermeil.bench.v1.empty"
 RESULTS = Path(__file__).parent / "results"
@@ -182,8 +182,9 @@ def report(samples: dict[str, list[list[float]]]) -> None:
     content = {
         "unit": "ms from submit to seen as done",
         "bar": {"vermeil job p50": BAR_MILLISECONDS},
-        "polling_seconds": POLLING_SECONDS,
+        "polling_seconds": {"bare Celery task": POLLING_SECONDS, "vermeil job": "told by the system"},
         "machine": f"{os.cpu_count()} cores, {cpu_model()}",
+        "load_average": [round(load, 1) for load in os.getloadavg()],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "results": {name: {**row, "num_lost_messages": LOST[name]} for name, row in rows.items()},
     }

@@ -11,8 +11,8 @@ from celery.signals import worker_shutting_down  # type: ignore[import-untyped]
 from vermeil_errors import InvalidInput
 
 from vermeil_jobs.drain import Drain
+from vermeil_jobs.folder import POLLING_SECONDS
 
-POLLING_SECONDS = 0.01
 _SCHEMES = ("filesystem", "amqp", "amqps", "pyamqp", "redis", "rediss", "memory")
 
 
@@ -46,7 +46,7 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
         options = {
             "broker": "filesystem://localhost//",
             "broker_transport": "vermeil_jobs.folder:Transport",
-            "broker_transport_options": {"folder": str(folder), "polling_interval": POLLING_SECONDS},
+            "broker_transport_options": {"folder": str(folder)},
         }
     elif scheme.startswith("redis"):
         options["broker_transport_options"] = {

@@ -17,10 +17,14 @@ from typing import Any
 from kombu.transport import virtual
 from vermeil_telemetry import get_logger
 
+from vermeil_jobs.wake import FolderWatch
+
 _logger = get_logger(__name__)
 _order = itertools.count()
 _HALF_WRITTEN_SECONDS = 5.0
 _LONGEST_WAIT = 0.2
+POLLING_SECONDS = 0.01
+"""How often a worker looks for messages when nobody tells it, or when it has its hands full."""
 
 
 class Channel(virtual.Channel):
@@ -64,7 +68,7 @@ class Channel(virtual.Channel):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.connection.client.transport_options["folder"])
+        return folder_of(self.connection)
 
 
 class Transport(virtual.Transport):
@@ -75,14 +79,42 @@ class Transport(virtual.Transport):
     driver_type = "filesystem"
     driver_name = "vermeil-folder"
 
-    def drain_events(self, connection: Any, timeout: float | None = None, **_options: object) -> None:
-        """Wait for a message, but never long: between waits a worker sees that it is to stop."""
-        wait = _LONGEST_WAIT if timeout is None else min(timeout, _LONGEST_WAIT)
-        super().drain_events(connection, timeout=wait)  # type: ignore[no-untyped-call]
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)  # type: ignore[no-untyped-call]
+        self._watch: FolderWatch | None = None
+
+    def drain_events(self, connection: Any, timeout: float | None = None, **_options: object) -> None:  # noqa: ARG002
+        """Deliver a message; wait for one, but not long: in between a worker sees that it is to stop."""
+        watch = self._watch = self._watch or FolderWatch(folder_of(self), nap=POLLING_SECONDS)
+        end = time.monotonic() + (_LONGEST_WAIT if timeout is None else min(timeout, _LONGEST_WAIT))
+        assert self.cycle is not None
+        while True:
+            try:
+                self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[no-untyped-call]
+            except Empty:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError from None
+                is_full = any(not channel.qos.can_consume() for channel in self.channels)
+                watch.wait(min(left, POLLING_SECONDS) if is_full else left)
+            else:
+                return
+
+    def close_connection(self, connection: Any) -> None:
+        """Close the channels and the watch."""
+        super().close_connection(connection)  # type: ignore[no-untyped-call]
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def driver_version(self) -> str:
         """Shown by Celery at start-up."""
         return "1"
+
+
+def folder_of(transport: Any) -> Path:
+    """The folder that a transport's messages are in."""
+    return Path(transport.client.transport_options["folder"])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

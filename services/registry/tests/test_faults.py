@@ -17,10 +17,13 @@ from vermeil.registry.v1 import registry_service_pb2 as wire
 from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from vermeil_errors import Unavailable, VermeilError
 from vermeil_jobs import CeleryDoorbell, GrpcJobs, Job, JobState, NewJob, Spec, make_app
+from vermeil_registry import __main__ as registry_main
 from vermeil_rpc import connect
 
-WORKER = Path(__file__).with_name("rude_worker.py")
-KIND, QUEUE, MODEL = "vermeil.tester.v1.count", "tester", "models/counted"
+from . import rude_worker
+from .rude_worker import KIND, MODEL, QUEUE
+
+WORKER = Path(rude_worker.__file__)
 pytestmark = pytest.mark.slow
 
 
@@ -29,7 +32,8 @@ class Town:
 
     def __init__(self, home: Path, compiled: Path) -> None:
         self.home = home
-        self.environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(compiled)}
+        paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONPYCACHEPREFIX": str(compiled)}
+        self.environment = {**os.environ, **paths}
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.broker = f"filesystem://{home}/broker"
         with socket.socket() as listener:
@@ -47,7 +51,7 @@ class Town:
             "VERMEIL_BIND": self.address,
             "VERMEIL_LOG_LEVEL": "WARNING",
         }
-        self.registry = subprocess.Popen([sys.executable, "-m", "vermeil_registry"], env=environment)
+        self.registry = subprocess.Popen([sys.executable, "-m", registry_main.__name__], env=environment)
         return self.registry
 
     def start_worker(self) -> subprocess.Popen[bytes]:
@@ -163,11 +167,12 @@ def test_a_registry_killed_under_the_work_costs_nothing(town: Town) -> None:
     assert town.versions() == [f"{MODEL}/versions/1"]
 
 
-def test_a_worker_told_to_stop_hands_its_job_on_at_no_cost(town: Town) -> None:
+@pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_told_to_stop_hands_its_job_on_at_no_cost(town: Town, word: signal.Signals) -> None:
     workers = {worker.pid: worker for worker in (town.start_worker_here(), town.start_worker_here())}
     job = town.count(500)
     first = town.holder(job)
-    workers[first].send_signal(signal.SIGTERM)
+    workers[first].send_signal(word)
     stopping = time.monotonic()
     assert workers[first].wait(20) == 0
     assert time.monotonic() - stopping < 5
