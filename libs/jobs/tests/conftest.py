@@ -1,25 +1,82 @@
-"""A kind of work that does what its specification says, on jobs in memory."""
+"""Jobs in memory, in a registry that can be away, and runners that answer for them."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
-from vermeil_jobs import JobContext, JobKind, JobOutcome, ManualClock, MemoryJobs, RecordingDoorbell
+from vermeil_errors import Unavailable, VermeilError
+from vermeil_jobs import (
+    Drain,
+    Failure,
+    Job,
+    JobContext,
+    JobKind,
+    JobOutcome,
+    ManualClock,
+    MemoryJobs,
+    Outcome,
+    Pulse,
+    RecordingDoorbell,
+    Runner,
+)
 from vermeil_jobs.suite import Bench
 from vermeil_jobs.suite.bench import KIND, QUEUE
 
 Work = Callable[[JobContext, StringValue], JobOutcome]
+MakeRunner = Callable[[Work], Runner]
+
+
+class AwayJobs(MemoryJobs):
+    """A registry that can be away, and that can refuse an outcome."""
+
+    away = False
+    refuse: type[VermeilError] | None = None
+
+    def heartbeat(self, name: str, **details: Any) -> Pulse:
+        self._reach()
+        return super().heartbeat(name, **details)
+
+    def finish(self, name: str, *, fence: int, outcome: Outcome) -> Job:
+        self._reach()
+        if self.refuse is not None and not isinstance(outcome, Failure):
+            raise self.refuse("the registry does not like it")
+        return super().finish(name, fence=fence, outcome=outcome)
+
+    def _reach(self) -> None:
+        if self.away:
+            raise Unavailable("the registry is away")
+
+
+def wait_until_told(context: JobContext) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        context.check()
+        time.sleep(0.01)
+    raise AssertionError("nobody told the work to stop")
+
+
+def raising(error: Exception) -> Work:
+    def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        raise error
+
+    return work
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)
 
 
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-@pytest.fixture
-def jobs(clock: ManualClock) -> MemoryJobs:
-    return MemoryJobs(clock=clock)
 
 
 @pytest.fixture
@@ -38,3 +95,29 @@ def make_kind() -> Callable[[Work], JobKind[StringValue, StringValue]]:
         return JobKind(KIND, QUEUE, StringValue, StringValue, lambda _request: None, work)
 
     return make
+
+
+@pytest.fixture
+def jobs(clock: ManualClock) -> AwayJobs:
+    return AwayJobs(clock=clock)
+
+
+@pytest.fixture
+def drain() -> Drain:
+    return Drain()
+
+
+@pytest.fixture
+def runner(
+    jobs: MemoryJobs, home: Path, drain: Drain, make_kind: Callable[[Work], JobKind[StringValue, StringValue]]
+) -> MakeRunner:
+    def make(work: Work) -> Runner:
+        return Runner(jobs, make_kind(work), home, drain, heartbeat=timedelta(seconds=0.05))
+
+    return make
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
