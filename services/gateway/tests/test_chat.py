@@ -158,8 +158,8 @@ def test_values_that_change_nothing_are_accepted(gateway: Running) -> None:
         ("logit_bias", {"3": 101}, "logit_bias.3"),
         ("messages", [], "messages"),
         ("messages", [{"role": "robot", "content": "x"}], "messages[0].role"),
-        ("messages", [{"role": "tool", "content": "x", "tool_call_id": "1"}], "messages.role"),
-        ("messages", [{"role": "user", "content": "x", "name": "me"}], "messages.name"),
+        ("messages", [{"role": "tool", "content": "x", "tool_call_id": "1"}], "messages[0].role"),
+        ("messages", [{"role": "user", "content": "x", "name": "me"}], "messages[0].name"),
         ("messages", [{"role": "user", "content": 3}], "messages[0].content"),
         ("messages", [{"role": "user", "content": "x", "mood": "good"}], "messages[0].mood"),
         ("model", "", "model"),
@@ -224,7 +224,25 @@ def test_the_generator_s_refusal_arrives_with_its_status_and_fields(gateway: Run
     for stream in (False, True):
         answer = gateway.chat(stream=stream)
         assert answer.status_code == 400
-        assert answer.json()["error"]["violations"][0]["field"] == "sampling.max_tokens"
+        assert answer.json()["error"]["param"] == "max_tokens"
+        assert "sampling." not in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "named"),
+    [
+        ("conversation.messages[1].parts[0].image", "messages[1].content[0].image"),
+        ("tokens.ids", "prompt"),
+        ("num_choices", "n"),
+        ("num_logprobs", "logprobs"),
+        ("sampling.logit_bias", "logit_bias"),
+    ],
+)
+def test_the_generator_s_fields_are_named_as_the_caller_wrote_them(
+    gateway: Running, field: str, named: str
+) -> None:
+    gateway.backends.generation.refusal = InvalidInput.for_field(field, 1, "is wrong")
+    assert gateway.chat().json()["error"]["param"] == named
 
 
 def test_an_overloaded_generator_says_when_to_come_again(gateway: Running) -> None:

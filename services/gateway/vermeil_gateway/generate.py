@@ -6,9 +6,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest
+from vermeil_errors import VermeilError
 
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.openai.answers import Indexed
+from vermeil_gateway.openai.words import in_openai_words
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ async def begin(clients: Clients, requests: Sequence[GenerateRequest], at_once: 
     pieces = _merged(clients, requests, at_once)
     try:
         first = await anext(pieces)
+    except VermeilError as error:
+        raise in_openai_words(error) from error
     except BaseException:
         await pieces.aclose()
         raise

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from vermeil.content.v1.content_pb2 import Media, Message, Part, Role
 from vermeil.generation.v1.generation_pb2 import Conversation
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest
@@ -98,15 +98,6 @@ class ChatMessage(_Closed):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[ContentPart]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        if body.get("role") in ("tool", "function"):
-            raise InvalidInput.for_field("messages.role", body["role"], "is not supported", "tools are not")
-        return supported(body, _UNSUPPORTED_IN_MESSAGE, "messages.")
-
 
 class ChatRequest(GenerationFields):
     """A conversation to continue."""
@@ -125,6 +116,13 @@ class ChatRequest(GenerationFields):
     @classmethod
     def unsupported(cls) -> Mapping[str, Neutral]:
         return _UNSUPPORTED_IN_CHAT
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _refuse_unsupported_turns(cls, turns: object) -> object:
+        if not isinstance(turns, list):
+            return turns
+        return [_supported_turn(turn, f"messages[{place}]") for place, turn in enumerate(turns)]
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -149,6 +147,16 @@ class ChatRequest(GenerationFields):
             num_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             request_id=request_id,
         )
+
+
+def _supported_turn(turn: object, path: str) -> object:
+    if not isinstance(turn, dict):
+        return turn
+    if turn.get("role") in ("tool", "function"):
+        raise InvalidInput.for_field(
+            f"{path}.role", turn["role"], "is not supported", "there are no tools here"
+        )
+    return supported(turn, _UNSUPPORTED_IN_MESSAGE, f"{path}.")
 
 
 def _message(turn: ChatMessage, path: str) -> Message:

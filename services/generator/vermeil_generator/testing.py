@@ -1,0 +1,95 @@
+"""For tests: a generator on a free port that answers with a tiny model of random weights."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vermeil.generation.v1.generation_service_pb2 import (
+    GenerateRequest,
+    GenerateResponse,
+    ListLoadedModelsRequest,
+)
+from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
+from vermeil_artifacts import ArtifactRef, LocalStore
+from vermeil_rpc import RunningServer, connect_async, serve
+from vermeil_rpc.testing import local_settings
+
+from vermeil_generator.fakes import FakeNames, publish_tiny_model
+from vermeil_generator.settings import GeneratorSettings
+from vermeil_generator.wiring import build
+
+MODEL = "models/tiny"
+VERSION = "models/tiny/versions/1"
+CONTEXT = 1024
+"""Longest sequence of the tiny model, in tokens."""
+
+
+@dataclass
+class House:
+    """A published tiny model and where its files are."""
+
+    store: LocalStore
+    ref: ArtifactRef
+    folder: Path
+
+    @classmethod
+    def built_in(cls, folder: Path) -> "House":
+        """A tiny model published below `folder`."""
+        store = LocalStore(folder / "artifacts")
+        ref = publish_tiny_model(store, folder / "tiny", context_length=CONTEXT)
+        return cls(store, ref, folder / "tiny")
+
+
+@dataclass
+class Running:
+    """A server with a stub to it."""
+
+    server: RunningServer
+    stub: Any
+    channel: Any
+
+    async def ask(self, **fields: Any) -> list[GenerateResponse]:
+        """All pieces of an answer."""
+        request = GenerateRequest(**{"model": MODEL, **fields})
+        return [piece async for piece in self.stub.Generate(request, timeout=20)]
+
+    async def num_active(self) -> int:
+        """Requests under way."""
+        answer = await self.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=5)
+        return sum(model.num_active for model in answer.models)
+
+
+@asynccontextmanager
+async def running(house: House, **changes: Any) -> AsyncIterator[Running]:
+    """A server while the block lasts; `changes` are to its settings."""
+    names = FakeNames()
+    names.add(VERSION, house.ref)
+    settings = GeneratorSettings.model_construct(**changes)
+    services = build(settings, names=names, store=house.store)
+    server = await serve(services, "127.0.0.1:0", local_settings(), probe_every=0.02)
+    channel = connect_async(server.address)
+    try:
+        yield Running(server, GenerationServiceStub(channel), channel)
+    finally:
+        await channel.close(None)
+        await server.drain(0.1)
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a test's coroutine, but not for ever."""
+    return asyncio.run(asyncio.wait_for(work, 60))
+
+
+async def until(holds: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(5):
+        while not await holds():
+            await asyncio.sleep(0.005)
+
+
+def text_of(pieces: list[GenerateResponse], choice: int = 0) -> str:
+    """All that one choice said."""
+    return "".join(piece.delta.text for piece in pieces if piece.choice == choice)
