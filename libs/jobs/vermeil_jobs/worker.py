@@ -17,7 +17,7 @@ def run_worker(
     *,
     pool: Literal["threads", "solo"] = "threads",
 ) -> int:
-    """Do the registered kinds of work of these queues; returns the exit code.
+    """Do the registered kinds of work of these queues; returns the exit code, 0 when told to stop.
 
     Belongs on the main thread. SIGTERM and SIGINT drain: running work is told, saves what it has and
     gives its job back.
@@ -36,7 +36,7 @@ def run_worker(
         optimization="fair",
     )
     worker.start()
-    return int(worker.exitcode or 0)
+    return 0 if app.drain.started else int(worker.exitcode or 0)
 
 
 def _leave_logging_alone(**_details: object) -> None:
