@@ -5,8 +5,8 @@ ASGI says so with an `http.disconnect` message, which someone must wait for whil
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -22,12 +22,10 @@ KEEP_ALIVE_SECONDS = 15.0
 """An idle stream says something this often, so that proxies keep it open."""
 
 
-async def until_disconnect(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def until_disconnect(request: Request, work: Awaitable[Result]) -> Result:
     """The result of `work`, which is cancelled at once when the client goes away."""
-    task = asyncio.ensure_future(work)
-    if not await _finished_first(task, request.receive):
-        raise Cancelled("the client went away")
-    return task.result()
+    with _ending_with_client(request.receive):
+        return await work
 
 
 class EventStream(Response):
@@ -50,10 +48,9 @@ class EventStream(Response):
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI
-        sending = asyncio.ensure_future(self._send_all(send))
         try:
-            if await _finished_first(sending, receive):
-                sending.result()
+            with suppress(Cancelled), _ending_with_client(receive):
+                await self._send_all(send)
         finally:
             if self._close:
                 await self._close()
@@ -112,17 +109,30 @@ async def _next(events: AsyncIterator[bytes]) -> bytes | None:
     return await anext(events, None)
 
 
-async def _finished_first(task: "asyncio.Future[Any]", receive: Receive) -> bool:
-    """Whether the task ended before the client left; if not, it is cancelled."""
+@contextmanager
+def _ending_with_client(receive: Receive) -> Iterator[None]:
+    """Cancels the block when the client leaves, and raises Cancelled then.
+
+    The block runs in the task at hand: two tasks and their hand-overs would cost 30 µs a request.
+    """
+    task = asyncio.current_task()
+    assert task is not None
     watch = asyncio.ensure_future(_client_left(receive))
+
+    def stop(_: object) -> None:
+        task.cancel()
+
+    watch.add_done_callback(stop)
     try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        finished = task.done()
+        yield
+    except asyncio.CancelledError:
+        if not watch.done():
+            raise
+        task.uncancel()
+        raise Cancelled("the client went away") from None
     finally:
-        await _stopped(watch)
-        if not task.done():
-            await _stopped(task)
-    return finished
+        watch.remove_done_callback(stop)
+        watch.cancel()
 
 
 async def _client_left(receive: Receive) -> None:
