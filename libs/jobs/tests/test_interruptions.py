@@ -20,7 +20,7 @@ from vermeil_jobs import (
 )
 from vermeil_jobs.suite import Bench
 
-from .conftest import AwayJobs, MakeRunner, Work, raising, until, wait_until_told
+from .conftest import AwayJobs, MakeRunner, Work, raising, until, wait_until_told  # pants: no-infer-dep
 
 
 def test_a_cancelled_job_stops_soon(bench: Bench, runner: MakeRunner, threads: ThreadPoolExecutor) -> None:

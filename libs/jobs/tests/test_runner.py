@@ -19,7 +19,7 @@ from vermeil_jobs import (
 from vermeil_jobs.suite import Bench
 from vermeil_telemetry import current_traceparent
 
-from .conftest import AwayJobs, MakeRunner, raising
+from .conftest import AwayJobs, MakeRunner, raising  # pants: no-infer-dep
 
 
 def test_work_is_given_its_specification_and_its_outcome_ends_the_job(

@@ -22,7 +22,7 @@ from vermeil_rpc import connect
 from vermeil_rpc.testing import running
 from vermeil_telemetry import traceparent
 
-from .conftest import Wire
+from .conftest import Wire  # pants: no-infer-dep
 
 SECONDS = 10
 

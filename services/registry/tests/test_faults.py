@@ -24,7 +24,6 @@ from . import rude_worker
 from .rude_worker import KIND, MODEL, QUEUE
 
 WORKER = Path(rude_worker.__file__)
-pytestmark = pytest.mark.slow
 
 
 class Town:
@@ -134,6 +133,7 @@ def town(tmp_path: Path, compiled: Path) -> Iterator[Town]:
         town.close()
 
 
+@pytest.mark.slow
 def test_a_worker_killed_at_three_random_moments_costs_attempts_and_no_effect(town: Town) -> None:
     for _ in range(4):
         town.start_worker_here()
@@ -152,6 +152,7 @@ def test_a_worker_killed_at_three_random_moments_costs_attempts_and_no_effect(to
     assert sum("vanished" in line for line in log) == 3
 
 
+@pytest.mark.slow
 def test_a_registry_killed_under_the_work_costs_nothing(town: Town) -> None:
     town.start_worker()
     job = town.count(500)
@@ -167,6 +168,7 @@ def test_a_registry_killed_under_the_work_costs_nothing(town: Town) -> None:
     assert town.versions() == [f"{MODEL}/versions/1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_told_to_stop_hands_its_job_on_at_no_cost(town: Town, word: signal.Signals) -> None:
     workers = {worker.pid: worker for worker in (town.start_worker_here(), town.start_worker_here())}
@@ -181,6 +183,7 @@ def test_a_worker_told_to_stop_hands_its_job_on_at_no_cost(town: Town, word: sig
     assert done.result["resumed_at"] > 0  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_that_wakes_late_changes_nothing(town: Town) -> None:
     for _ in range(2):
         town.start_worker()
@@ -195,6 +198,7 @@ def test_a_frozen_worker_that_wakes_late_changes_nothing(town: Town) -> None:
     assert town.versions() == [f"{MODEL}/versions/1"]
 
 
+@pytest.mark.slow
 def test_lost_and_doubled_doorbells_change_nothing(town: Town) -> None:
     lost = town.count(3, "lost")
     until(lambda: list((town.home / "broker").glob("*.msg")))
@@ -211,6 +215,7 @@ def test_lost_and_doubled_doorbells_change_nothing(town: Town) -> None:
     assert len(town.versions()) == 2
 
 
+@pytest.mark.slow
 def test_two_workers_share_many_jobs_each_done_once(town: Town) -> None:
     for _ in range(2):
         town.start_worker()
