@@ -96,8 +96,8 @@ def _summary(running: Running, dataset: str, version: str, seconds: float) -> No
         ("vermeil status", "what runs"),
         ("vermeil down", "stop it; nothing is lost"),
     ):
-        _say(f"  .venv/bin/{command:<46} {meaning}")
-    _say(f"  {running.url + '/docs':<56} the HTTP API, compatible with OpenAI clients")
+        _say(f"  .venv/bin/{command:<48} {meaning}")
+    _say(f"  {running.url + '/docs':<60} the HTTP API, compatible with OpenAI clients")
 
 
 def _title(text: str) -> None:
