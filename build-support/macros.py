@@ -89,7 +89,7 @@ def _vermeil_unit(name, dependencies):
         name="tests",
         sources=["tests/**/test_*.py"],
         # The whole unit, also what its tests start by name.
-        dependencies=[":lib", ":test_data"],
+        dependencies=[":lib", ":test_data", ":test_support"],
     )
     resources(name="build_files", sources=["pyproject.toml", "README.md"])
     python_distribution(
