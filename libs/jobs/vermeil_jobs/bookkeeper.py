@@ -40,7 +40,7 @@ class Policy:
     """Longest pause between attempts."""
     ring_patience: timedelta = timedelta(seconds=1)
     """How long a rung job may stay unclaimed before it is rung again; doubles with each ring."""
-    ring_patience_limit: timedelta = timedelta(minutes=1)
+    ring_patience_limit: timedelta = timedelta(minutes=5)
     """Longest time between two rings."""
     grace: timedelta = timedelta(seconds=5)
     """Time that workers get to be heard again after the ledger was away."""
