@@ -55,6 +55,7 @@ def _knows(name, libraries):
             *(f"//libs/{library}/**" for library in libraries),
             *(f"!//3rdparty/python#{package}" for package in forbidden),
             "//3rdparty/**",
+            "//conftest.py",
             "!*",
         ),
     )
