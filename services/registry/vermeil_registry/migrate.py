@@ -16,10 +16,13 @@ _logger = get_logger(__name__)
 
 def migrate(database: Database) -> None:
     """Run what has not run yet, in one transaction that keeps other registries waiting."""
-    with database.engine.execution_options(vermeil_writing=True).begin() as connection:
+
+    def work(connection: Connection) -> None:
         if not database.is_sqlite:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         _upgrade(connection)
+
+    database.write(work)
 
 
 def _upgrade(connection: Connection) -> None:
