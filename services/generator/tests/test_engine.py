@@ -14,7 +14,7 @@ from vermeil_generator.question import Prompt, Question
 from vermeil_model import SamplingParameters, TokenScore
 
 WORDS = ["<end>", "one", " two", " three", " four", "\n", "STOP", " five"]
-LONG = [1, *[2] * 10_000, 0]
+LONG = [1, *[2] * 60_000, 0]
 
 
 class Words:

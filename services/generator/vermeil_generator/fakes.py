@@ -1,6 +1,8 @@
 """For tests and for trying things: names from memory, a decoder that knows its answers, tiny models."""
 
 import threading
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from vermeil_model import ModelConfig, Request, TextModel, TokenEvent, TokenLogp
 from vermeil_generator.clients import ModelSource
 
 TEXTS = ("to be, or not to be: that is the question", "whether 'tis nobler in the mind to suffer", "héllo ✓")
+_STEP_SECONDS = 0.001
 
 
 class FakeNames:
@@ -41,7 +44,7 @@ class FakeNames:
 
 
 class FakeDecoder:
-    """Says prepared tokens to each prompt, one a step.
+    """Says prepared tokens to each prompt, one a step; a step takes a millisecond, as real ones take time.
 
     Args:
         answers: Tokens by the first id of the prompt; the last one ends the answer with "stop".
@@ -51,7 +54,7 @@ class FakeDecoder:
     def __init__(self, answers: Mapping[int, Sequence[int]], num_slots: int = 4) -> None:
         self._answers = answers
         self._num_slots = num_slots
-        self._left: dict[int, list[int]] = {}
+        self._left: dict[int, deque[int]] = {}
         self._requests: dict[int, Request] = {}
         self._num_said: dict[int, int] = {}
         self._num_added = 0
@@ -78,7 +81,7 @@ class FakeDecoder:
         for request in requests:
             number = self._num_added
             self._num_added += 1
-            self._left[number] = list(self._answers[request.prompt[0]])
+            self._left[number] = deque(self._answers[request.prompt[0]])
             self._requests[number] = request
             self._num_said[number] = 0
             events.append(self._say(number))
@@ -87,6 +90,7 @@ class FakeDecoder:
     def step(self) -> list[TokenEvent]:
         """One token more for each."""
         self.gate.wait()
+        time.sleep(_STEP_SECONDS)
         if self.error is not None:
             error, self.error = self.error, None
             raise error
@@ -99,7 +103,7 @@ class FakeDecoder:
 
     def _say(self, number: int) -> TokenEvent:
         parameters = self._requests[number].parameters
-        token = self._left[number].pop(0)
+        token = self._left[number].popleft()
         self._num_said[number] += 1
         is_last = not self._left[number]
         is_long = self._num_said[number] == parameters.max_tokens
