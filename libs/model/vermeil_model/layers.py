@@ -38,7 +38,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape (…, width), computed in float32 inside."""
-        return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.epsilon)
 
 
 class Attention(nn.Module):
