@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from vermeil_errors import Conflict, InvalidInput
+from vermeil_gateway import bounded_http
 from vermeil_gateway.settings import GatewaySettings
 from vermeil_gateway.testing import Running, running_gateway, settings_for
 from vermeil_gateway.wiring import start
@@ -73,6 +74,21 @@ def test_a_body_that_never_comes_is_not_waited_for_long() -> None:
         with socket.create_connection((place.hostname, place.port), timeout=5) as connection:
             connection.sendall(head.encode() + b"{")
             assert b"504" in connection.recv(4096)
+
+
+def test_headers_that_never_end_close_the_connection(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = urlsplit(gateway.url)
+    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nx-long: ")
+        with pytest.raises(ConnectionError):
+            connection.sendall(b"a" * 2**24)
+    monkeypatch.setattr(bounded_http, "HEAD_SECONDS", 0.05)
+    for sent in (b"", b"GET /healthz HTTP/1.1\r\nhost: "):
+        with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(100) == b""
 
 
 @pytest.mark.parametrize(

