@@ -35,6 +35,8 @@ class AwayJobs(MemoryJobs):
     """A registry that can be away, and that can refuse an outcome."""
 
     away = False
+    finish_seconds = 0.0
+    """How long the answer to a finish takes."""
     refuse: type[VermeilError] | None = None
 
     def heartbeat(self, name: str, **details: Any) -> Pulse:
@@ -45,7 +47,9 @@ class AwayJobs(MemoryJobs):
         self._reach()
         if self.refuse is not None and not isinstance(outcome, Failure):
             raise self.refuse("the registry does not like it")
-        return super().finish(name, fence=fence, outcome=outcome)
+        finished = super().finish(name, fence=fence, outcome=outcome)
+        time.sleep(self.finish_seconds)
+        return finished
 
     def _reach(self) -> None:
         if self.away:

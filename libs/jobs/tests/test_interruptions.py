@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from vermeil_jobs import (
     Drain,
@@ -130,6 +131,16 @@ def test_a_registry_that_is_away_stops_no_work_and_loses_no_outcome(
     assert done is not None
     assert done.result == {"done": True}
     assert [line.text for line in bench.jobs.list_logs(job.name).lines] == ["before"]
+
+
+def test_a_heartbeat_that_crosses_the_end_of_its_job_is_no_loss(
+    bench: Bench, jobs: AwayJobs, runner: MakeRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs.finish_seconds = 0.3
+    done = runner(lambda context, spec: JobOutcome()).run(bench.create().name)
+    assert done is not None
+    assert done.state is JobState.SUCCEEDED
+    assert "lost" not in caplog.text
 
 
 def test_two_attempts_are_never_in_the_folder_at_once(

@@ -37,6 +37,7 @@ class Heartbeat:
         self._interval = interval.total_seconds()
         self._lease = lease
         self._stopped = threading.Event()
+        self._is_ending = False
         self._beating = threading.Lock()
         variables = contextvars.copy_context()
         self._thread = threading.Thread(
@@ -70,7 +71,7 @@ class Heartbeat:
                     lease=self._lease,
                 )
             except (StaleFence, NotFound) as error:
-                if not self._stopped.is_set():
+                if not self._is_ending:
                     _logger.warning("the lease is lost", error=str(error))
                     self._context.lose_lease()
             except InvalidInput as error:
@@ -82,9 +83,9 @@ class Heartbeat:
                 if pulse.cancel_requested:
                     self._context.request_cancel()
 
-    def stop(self) -> None:
-        """Beat no more."""
-        self._stopped.set()
+    def expect_end(self) -> None:
+        """From now on a lease that is gone is no news: the job is being ended, which will tell."""
+        self._is_ending = True
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval):

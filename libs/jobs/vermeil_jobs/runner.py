@@ -121,6 +121,7 @@ class Runner:
         name, give_up = context.job.name, float("inf")
         while not (isinstance(outcome, LeaseLost) or context.is_lost):
             heartbeat.beat(only_reports=True)
+            heartbeat.expect_end()
             try:
                 if isinstance(outcome, Draining):
                     return self._client.release(name, fence=lease.fence)
