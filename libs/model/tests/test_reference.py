@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from vermeil_model import RopeScaling, TextModel
+from vermeil_model.attention import CausalAttention
+from vermeil_model.rms_norm import TrainableRMSNorm
 from vermeil_model.rotary import inverse_frequencies
 from vermeil_model.testing import SMALL, small_model, small_tokens
 
@@ -92,3 +94,41 @@ def test_gradients_reach_every_weight(dtype: torch.dtype) -> None:
     assert loss is not None
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize("num_key_value_heads", [1, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_bfloat16_attention_follows_float32_forward_and_backward(
+    num_key_value_heads: int, masked: bool
+) -> None:
+    num_tokens = 300
+    shapes = [(2, num_tokens, heads, 8) for heads in (4, num_key_value_heads, num_key_value_heads)]
+    exact = [
+        torch.sin(torch.arange(math.prod(shape)) * 0.61 + n).view(shape) for n, shape in enumerate(shapes)
+    ]
+    documents = torch.arange(2 * num_tokens).view(2, num_tokens) // 77 if masked else None
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        inputs = [x.bfloat16().to(dtype).requires_grad_() for x in exact]
+        mixed = CausalAttention(documents, dtype)(*inputs, 0)
+        gradients = torch.autograd.grad(mixed.float().square().sum(), inputs)
+        found.append((mixed, *gradients))
+    for ours, expected in zip(found[1], found[0], strict=True):
+        assert ours.dtype == torch.bfloat16
+        torch.testing.assert_close(
+            ours.float(), expected, atol=0.02 * float(expected.detach().abs().max()), rtol=0
+        )
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 16), (2, 3, 4, 8)])
+def test_the_norm_for_training_has_the_value_and_gradient_of_the_plain_one(shape: tuple[int, ...]) -> None:
+    x = torch.sin(torch.arange(math.prod(shape), dtype=torch.float64)).view(shape).requires_grad_()
+    weight = torch.linspace(0.5, 1.5, shape[-1], dtype=torch.float64).requires_grad_()
+    plain = torch.nn.functional.rms_norm(x, shape[-1:], weight, 1e-3)
+    ours = TrainableRMSNorm.apply(x.float(), weight.float(), 1e-3, torch.float32)
+    torch.testing.assert_close(ours.double(), plain, atol=1e-6, rtol=0)
+    expected = torch.autograd.grad(plain.pow(3).sum(), (x, weight))
+    x32, weight32 = x.detach().float().requires_grad_(), weight.detach().float().requires_grad_()
+    ours = TrainableRMSNorm.apply(x32, weight32, 1e-3, torch.float32)
+    for found, wanted in zip(torch.autograd.grad(ours.pow(3).sum(), (x32, weight32)), expected, strict=True):
+        torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=1e-4)

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from vermeil_errors import InvalidInput
 
-from vermeil_model.attention import scaled_dot_product
+from vermeil_model.attention import additive_mask, scaled_dot_product
 from vermeil_model.checkpoint import FORMAT_VERSION, MODEL_TYPE
 from vermeil_model.config import ModelConfig
 from vermeil_model.rotary import Rotary
@@ -171,10 +171,10 @@ class _ForeignCacheAttention:
             known = self._cache.update(keys.transpose(1, 2), values.transpose(1, 2), layer)
             keys, values = (tensor.transpose(1, 2) for tensor in known)
         if self._mask is None:
-            self._mask = self._make_mask(keys.shape[1])
+            self._mask = additive_mask(self._visible(keys.shape[1]), queries.dtype)
         return scaled_dot_product(queries, keys, values, self._mask)
 
-    def _make_mask(self, num_keys: int) -> Tensor:
+    def _visible(self, num_keys: int) -> Tensor:
         """True where query t may see key s; padding sees itself, so that no row is empty."""
         slots_T1 = self._slots_T[:, None]
         keys_S = torch.arange(num_keys, device=slots_T1.device)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from vermeil_errors import InvalidInput
 
-from vermeil_model.attention import Attend, attend_one, scaled_dot_product
+from vermeil_model.attention import Attend, additive_mask, attend_one, scaled_dot_product
 from vermeil_model.config import ModelConfig
 
 
@@ -118,9 +118,8 @@ class CachedAttention:
 
     def _mask(self, num_tokens: int) -> Tensor:
         keys_S = torch.arange(self._end, device=self.positions.device)
-        hidden = keys_S > self.positions.reshape(-1, 1, num_tokens, 1)
-        dtype = self._memory_LBCSE.dtype
-        return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)
+        visible = keys_S <= self.positions.reshape(-1, 1, num_tokens, 1)
+        return additive_mask(visible, self._memory_LBCSE.dtype)
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
         memory_BSCE = self._memory_LBCSE[layer].transpose(1, 2)

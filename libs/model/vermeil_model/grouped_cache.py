@@ -14,6 +14,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from vermeil_model.attention import additive_mask
 from vermeil_model.cache import StepAttention, check_room, checked_length
 from vermeil_model.config import ModelConfig
 
@@ -83,8 +84,7 @@ class _GroupedAttention:
         self.positions = torch.tensor(lengths)[:, None]
         first_B = torch.arange(num_products).view(num_rows, num_groups) * cache.capacity
         self._rows_B = (first_B + self.positions).flatten()
-        hidden_NS = torch.arange(self._end) > self.positions
-        mask_NS = torch.zeros(hidden_NS.shape, dtype=torch.bfloat16).masked_fill_(hidden_NS, -torch.inf)
+        mask_NS = additive_mask(torch.arange(self._end) <= self.positions, torch.bfloat16)
         self._mask_B1S = mask_NS.repeat_interleave(num_groups, 0)[:, None]
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:

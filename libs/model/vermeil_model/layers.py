@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from vermeil_model.attention import Attend
 from vermeil_model.config import ModelConfig
+from vermeil_model.rms_norm import TrainableRMSNorm
 from vermeil_model.rotary import rotate
 
 
@@ -37,7 +38,11 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape (…, width), computed in float32 inside."""
+        """Any shape (…, width), computed in float32 inside; under autocast in its dtype outside."""
+        if x.device.type == "cpu" and torch.is_grad_enabled():
+            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+            normalised: Tensor = TrainableRMSNorm.apply(x, self.weight, self.epsilon, dtype)
+            return normalised
         return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.epsilon)
 
 
@@ -46,7 +51,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self._heads = (config.num_heads, config.num_key_value_heads, config.num_key_value_heads)
+        self._heads = [config.num_heads, config.num_key_value_heads, config.num_key_value_heads]
         self._head_width = config.head_width
         self.qkv = Linear(config.width, sum(self._heads) * config.head_width)
         self.output = Linear(config.num_heads * config.head_width, config.width)
@@ -56,16 +61,10 @@ class Attention(nn.Module):
     def project(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries (B, T, H, E) and keys (B, T, K, E), and values (B, T, K, E)."""
         heads = self.qkv(x_BTD).unflatten(-1, (sum(self._heads), self._head_width))
-        if self.query_norm is None or self.key_norm is None:
-            num_queries, num_keys, _ = self._heads
-            turned = rotate(heads[..., : num_queries + num_keys, :], *rotation)
-            queries, keys = turned[..., :num_queries, :], turned[..., num_queries:, :]
-            values = heads[..., num_queries + num_keys :, :]
-        else:
-            queries, keys, values = torch.split(heads, list(self._heads), dim=-2)
-            queries = rotate(self.query_norm(queries), *rotation)
-            keys = rotate(self.key_norm(keys), *rotation)
-        return queries, keys, values
+        queries, keys, values = torch.split(heads, self._heads, dim=-2)
+        if self.query_norm is not None and self.key_norm is not None:
+            queries, keys = self.query_norm(queries), self.key_norm(keys)
+        return rotate(queries, *rotation), rotate(keys, *rotation), values
 
 
 class FeedForward(nn.Module):

@@ -102,7 +102,7 @@ class TextModel(nn.Module):
             if positions is None:
                 self._check_length(num_tokens)
                 positions = torch.arange(num_tokens, device=tokens_BT.device)
-            return self.transform(tokens_BT, positions, CausalAttention(documents_BT))
+            return self.transform(tokens_BT, positions, CausalAttention(documents_BT, self._compute_dtype()))
         attend = CachedAttention(cache, num_tokens)
         positions = attend.positions if positions is None else positions
         hidden_BTD = self.transform(tokens_BT, positions, attend)
