@@ -47,7 +47,9 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
     told_to_stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, told_to_stop.set)
-    worker = Child(["vermeil_local.worker"], settings.environment(), home.logs / "worker.log")
+    worker = Child(
+        ["vermeil_local.worker", str(os.getpid())], settings.environment(), home.logs / "worker.log"
+    )
     keeper = asyncio.create_task(worker.keep_running())
     async with AsyncExitStack() as stack:
         try:

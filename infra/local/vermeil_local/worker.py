@@ -5,6 +5,7 @@ Ends by itself when the `vermeil up` that started it is gone.
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -22,15 +23,15 @@ from vermeil_local.settings import LocalSettings
 _MODULES = (vermeil_ingest.tasks, vermeil_encoders_text.tasks, vermeil_trainer.tasks, vermeil_evaluator.tasks)
 
 
-def main() -> None:
-    """Work on jobs until told to stop."""
+def main(parent: int) -> None:
+    """Work on jobs until told to stop, or until the process `parent` is gone."""
+    _end_with(parent)
     settings = LocalSettings.load()
     configure("worker", level=settings.log_level, format=settings.log_format)
     app = make_app(settings.broker_url, settings.home)
     queues = [queue for module in _MODULES for queue in module.register(app)]
     ready = Home(settings.home).worker_ready
     worker_ready.connect(lambda **_: ready.write_text(str(os.getpid())), weak=False)
-    _end_with(os.getppid())
     run_worker(app, queues, concurrency=settings.worker_concurrency)
 
 
@@ -44,4 +45,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(parent=int(sys.argv[1]))
