@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from vermeil_errors import DataCorrupted, NotFound
 
 from vermeil_data.card import DatasetCard, SplitCard, load_card

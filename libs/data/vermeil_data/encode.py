@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from vermeil_data.card import DatasetCard, SplitCard, TokenizerCard
 from vermeil_data.dataset import Dataset

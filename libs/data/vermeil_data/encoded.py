@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from vermeil_errors import DataCorrupted
 
 from vermeil_data.card import DatasetCard, ShardCard, TokenizerCard, load_card

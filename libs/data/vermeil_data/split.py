@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from vermeil_errors import InvalidInput
 
 from vermeil_data.sample import Sample

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from vermeil_data.card import DatasetCard, ShardCard, Skipped, SplitCard
 from vermeil_data.sample import Sample

@@ -8,6 +8,7 @@ import pytest
 import torch
 from vermeil_model import RopeScaling, TextModel
 from vermeil_model.attention import CausalAttention
+from vermeil_model.cross_entropy import readout_cross_entropy
 from vermeil_model.rms_norm import TrainableRMSNorm
 from vermeil_model.rotary import inverse_frequencies
 from vermeil_model.testing import SMALL, small_model, small_tokens
@@ -132,3 +133,25 @@ def test_the_norm_for_training_has_the_value_and_gradient_of_the_plain_one(shape
     ours = TrainableRMSNorm.apply(x32, weight32, 1e-3, torch.float32)
     for found, wanted in zip(torch.autograd.grad(ours.pow(3).sum(), (x32, weight32)), expected, strict=True):
         torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_counted", [90, 0])
+def test_the_loss_in_chunks_has_the_value_and_gradient_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, num_counted: int
+) -> None:
+    hidden = torch.sin(torch.arange(100 * 16) * 0.37).view(100, 16).to(dtype).requires_grad_()
+    weight = torch.sin(torch.arange(50 * 16) * 0.11).view(50, 16).to(dtype).requires_grad_()
+    targets = torch.arange(100) * 7 % 50
+    targets[num_counted:] = -100
+    found = []
+    for most_logits in (10**6, 17 * 50):
+        monkeypatch.setattr("vermeil_model.cross_entropy.MOST_LOGITS", most_logits)
+        loss = readout_cross_entropy(hidden, weight, targets)
+        found.append((loss, *torch.autograd.grad(2 * loss, (hidden, weight))))
+    for chunked, whole in zip(*found, strict=True):
+        assert chunked.dtype == whole.dtype
+        tolerance = 1e-6 if dtype == torch.float32 else 0.01
+        torch.testing.assert_close(chunked, whole, atol=tolerance, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(readout_cross_entropy(hidden, weight, targets), found[0][0])

@@ -4,13 +4,14 @@ from vermeil_model.accounting import ParameterCount, count_parameters, flops_per
 from vermeil_model.cache import KeyValueCache
 from vermeil_model.checkpoint import load_checkpoint, read_config, save_checkpoint
 from vermeil_model.config import SIZES, ModelConfig, RopeScaling
+from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
 from vermeil_model.generation import generate
 from vermeil_model.llama import export_llama, import_llama
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.sampling import SamplingParameters
 from vermeil_model.scoring import TokenScore, score, token_logprobs
-from vermeil_model.text_model import IGNORED_TARGET, ModelOutput, TextModel
+from vermeil_model.text_model import ModelOutput, TextModel
 
 __all__ = [
     "IGNORED_TARGET",

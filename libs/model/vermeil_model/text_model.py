@@ -19,11 +19,9 @@ from vermeil_errors import InvalidInput
 from vermeil_model.attention import Attend, CausalAttention
 from vermeil_model.cache import CachedAttention, KeyValueCache
 from vermeil_model.config import ModelConfig
+from vermeil_model.cross_entropy import readout_cross_entropy
 from vermeil_model.layers import Block, Linear, RMSNorm
 from vermeil_model.rotary import Rotary
-
-IGNORED_TARGET = -100
-"""A target with this value does not count in the loss."""
 
 
 class ModelOutput(NamedTuple):
@@ -84,8 +82,7 @@ class TextModel(nn.Module):
         hidden_BTD = self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache, positions=positions)
         if targets_BT is None:
             return ModelOutput(logits=self.readout(hidden_BTD), loss=None)
-        logits_NV = self.readout(hidden_BTD).flatten(0, 1).float()
-        loss = functional.cross_entropy(logits_NV, targets_BT.flatten(), ignore_index=IGNORED_TARGET)
+        loss = readout_cross_entropy(hidden_BTD.flatten(0, 1), self._readout_weight(), targets_BT.flatten())
         return ModelOutput(logits=None, loss=loss)
 
     def hidden(
@@ -120,7 +117,10 @@ class TextModel(nn.Module):
 
     def readout(self, hidden: Tensor) -> Tensor:
         """Logits (…, V) of a hidden state (…, D)."""
-        return functional.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+        return functional.linear(hidden, self._readout_weight())
+
+    def _readout_weight(self) -> Tensor:
+        return self.embedding.weight if self.head is None else self.head.weight
 
     def _compute_dtype(self) -> torch.dtype:
         weight = self.embedding.weight

@@ -15,7 +15,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,11 +37,11 @@ from vermeil_generator.loaded import LoadedModel, load
 from vermeil_generator.settings import GeneratorSettings
 from vermeil_generator.wiring import build
 from vermeil_model import (
+    Decoder,
     ModelConfig,
-    PackedModel,
+    Request,
     SamplingParameters,
     TextModel,
-    generate,
     load_checkpoint,
     save_checkpoint,
 )
@@ -70,6 +70,8 @@ class Round(NamedTuple):
     seconds: float
     cpu_seconds: float
     """Of the process that decodes."""
+    loop_seconds: float
+    """CPU of its event loop's thread: what is done for serving alone."""
 
 
 def main() -> None:
@@ -138,13 +140,13 @@ def _settings() -> GeneratorSettings:
 async def _measured(
     folder: Path, address: str, server: psutil.Process, tasks: list[Task], repeats: int
 ) -> dict[str, list[Round]]:
-    packed = PackedModel(load_checkpoint(folder))
+    decoder = Decoder(load_checkpoint(folder), num_slots=STREAMS)
     loaded = load(MODEL, folder, _settings())
     channel = connect_async(address)
     this = psutil.Process()
 
     async def alone() -> None:
-        await asyncio.to_thread(_generate, packed, tasks)
+        await asyncio.to_thread(_decode, decoder, tasks)
 
     async def engine() -> None:
         await asyncio.gather(*(_answer(loaded, task) for task in tasks))
@@ -152,7 +154,7 @@ async def _measured(
     async def remote() -> None:
         await asyncio.gather(*(_ask(channel, task) for task in tasks))
 
-    ways: dict[str, tuple[Callable[[], object], psutil.Process]] = {
+    ways: dict[str, tuple[Callable[[], Awaitable[None]], psutil.Process]] = {
         "model alone": (alone, this),
         "engine": (engine, this),
         "gRPC": (remote, server),
@@ -160,23 +162,32 @@ async def _measured(
     rounds: dict[str, list[Round]] = {name: [] for name in WAYS}
     for number in range(repeats + 1):
         for name, (way, process) in ways.items():
-            before, began = process.cpu_times(), time.perf_counter()
-            await way()  # type: ignore[misc]
-            seconds, after = time.perf_counter() - began, process.cpu_times()
+            before, began = _cpu(process), time.perf_counter()
+            await way()
+            seconds, after = time.perf_counter() - began, _cpu(process)
             if number:  # the first warms up
-                spent = after.user + after.system - before.user - before.system
-                rounds[name].append(Round(seconds, spent))
+                rounds[name].append(Round(seconds, after[0] - before[0], after[1] - before[1]))
     await channel.close(None)
     loaded.close()
     return rounds
 
 
-def _generate(model: PackedModel, tasks: list[Task]) -> None:
-    parameters = [
-        SamplingParameters(temperature=0, max_tokens=task.num_tokens, logit_bias=_bias()) for task in tasks
+def _cpu(process: psutil.Process) -> tuple[float, float]:
+    """Seconds of all threads, and of the first, where the event loop runs."""
+    threads = {each.id: each.user_time + each.system_time for each in process.threads()}
+    return sum(threads.values()), threads[process.pid]
+
+
+def _decode(decoder: Decoder, tasks: list[Task]) -> None:
+    waiting = [
+        Request(task.ids, SamplingParameters(temperature=0, max_tokens=task.num_tokens, logit_bias=_bias()))
+        for task in tasks
     ]
-    for _ in generate(model, [task.ids for task in tasks], parameters, num_slots=STREAMS):
-        pass
+    while waiting or decoder.sequences:
+        decoder.step()
+        free = decoder.num_free
+        decoder.add(waiting[:free])
+        waiting = waiting[free:]
 
 
 def _bias() -> dict[int, float]:
@@ -209,14 +220,14 @@ def _report(rounds: dict[str, list[Round]], num_tokens: int, lengths: str) -> No
             "lowest": round(min(rates)),
             "highest": round(max(rates)),
             "added": round(statistics.median(added), 4),
-            "CPU ms a token": round(
-                statistics.median(each.cpu_seconds for each in values) / num_tokens * 1e3, 4
-            ),
+            "CPU ms a token": _milliseconds([each.cpu_seconds for each in values], num_tokens),
+            "event loop ms a token": _milliseconds([each.loop_seconds for each in values], num_tokens),
         }
         print(
             f"{name:<12} {table[name]['tokens a second']:>7} tok/s "
             f"({table[name]['lowest']} – {table[name]['highest']})  added {table[name]['added']:+.1%}  "
-            f"CPU {table[name]['CPU ms a token']:.3f} ms a token"
+            f"CPU {table[name]['CPU ms a token']:.3f} ms a token, "
+            f"the event loop's {table[name]['event loop ms a token']:.3f}"
         )
     RESULTS.mkdir(exist_ok=True)
     found = {
@@ -226,7 +237,12 @@ def _report(rounds: dict[str, list[Round]], num_tokens: int, lengths: str) -> No
         "tokens": num_tokens,
         "rounds": len(alone),
         "bar": "serving adds at most 0.03 to a decode step at 32 streams",
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "load": os.getloadavg()[0],
+            "threads": torch.get_num_threads(),
+        },
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "grpcio", "protobuf")},
@@ -239,6 +255,10 @@ def _report(rounds: dict[str, list[Round]], num_tokens: int, lengths: str) -> No
     axes.set_xlim(left=0)
     axes.set_xlabel(f"tokens a second, {STREAMS} streams, {lengths} lengths (each dot: one round)")
     figure.savefig(RESULTS / f"serving-{lengths}.png", dpi=120)
+
+
+def _milliseconds(seconds: list[float], num_tokens: int) -> float:
+    return round(statistics.median(seconds) / num_tokens * 1e3, 4)
 
 
 def _processor() -> str:

@@ -5,8 +5,8 @@ import json
 import os
 from pathlib import Path
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from vermeil_data import Dataset, open_dataset
 from vermeil_errors import (

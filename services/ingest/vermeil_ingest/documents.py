@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 from vermeil_errors import InvalidInput, PermissionDenied, VermeilError
 from vermeil_media import DecodedText, Invalid, check_text, decode_text, open_lines, read_text
 
