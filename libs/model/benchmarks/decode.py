@@ -40,7 +40,8 @@ def main() -> None:
         measure(config, dtype, batch, arguments) for dtype in arguments.dtypes for batch in arguments.batches
     ]
     report = {
-        "what": f"greedy decoding, 10.7 M parameters, prompt {arguments.prompt}, {arguments.tokens} new tokens",
+        "what": "greedy decoding, 10.7 M parameters, "
+        f"prompt {arguments.prompt}, {arguments.tokens} new tokens",
         "machine": machine()
         | {"threads": arguments.threads, "load_before": load_before, "load_after": os.getloadavg()},
         "repeats": arguments.repeats,
@@ -177,7 +178,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
 def print_table(report: dict[str, Any]) -> None:
     print(report["what"], report["machine"], sep="\n")
     print(
-        f"{'dtype':10}{'batch':>6}{'vermeil tok/s':>24}{'transformers tok/s':>26}{'ratio':>8}{'of CPU':>8}{'equal':>8}"
+        f"{'dtype':10}{'batch':>6}{'vermeil tok/s':>24}{'transformers tok/s':>26}"
+        f"{'ratio':>8}{'of CPU':>8}{'equal':>8}"
     )
     for row in report["rows"]:
         cells = [
