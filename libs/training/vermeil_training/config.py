@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 from vermeil_errors import InvalidInput
 
+from vermeil_training.precision import Precision
+
 OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["wsd", "cosine", "constant"]
-Precision = Literal["bf16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class RunConfig:
     """Micro-batches summed up before a step."""
     seed: int = 0
     """Seed of whatever the objective draws; weights and data order are seeded by whoever makes them."""
-    precision: Precision = "bf16"
-    """bf16: autocast, weights stay in float32; fp32: everything in float32."""
+    precision: Precision = "auto"
+    """bf16: autocast, weights stay in float32; fp32: everything in float32; auto: bf16 where it is fast."""
     compile: bool = False
     """Whether torch.compile is used: costs a start of minutes, needs a C++ compiler on CPU."""
     ema_decay: float = 0.0

@@ -15,6 +15,7 @@ from torch import Tensor
 from vermeil_errors import InvalidInput
 from vermeil_model import TextModel, flops_per_token
 
+from vermeil_training.precision import computes_in_bf16
 from vermeil_training.state import TrainState
 from vermeil_training.step import StepResult
 from vermeil_training.throughput import peak_flops
@@ -104,6 +105,7 @@ class Pace:
         state = self._state
         if not isinstance(state.model, TextModel):
             return None
-        dtype = torch.float32 if state.config.run.precision == "fp32" else torch.bfloat16
-        peak = peak_flops(state.world.device, dtype) * state.world.size
+        device = state.world.device
+        in_bf16 = computes_in_bf16(state.config.run.precision, device)
+        peak = peak_flops(device, torch.bfloat16 if in_bf16 else torch.float32) * state.world.size
         return self._rate * flops_per_token(state.model.config, context_length) / peak

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vermeil_data.loader import Batch, LoaderState
 
 from vermeil_training.optimizer import clip_gradients
+from vermeil_training.precision import computes_in_bf16
 from vermeil_training.schedule import learning_rate_factor
 from vermeil_training.state import TrainState, averaged_weights, update_average
 
@@ -138,8 +139,8 @@ def evaluate_loss(
 
 
 def compute_precision(state: TrainState) -> AbstractContextManager[object]:
-    """Autocast to bf16 where the run asks for it."""
-    if state.config.run.precision == "fp32":
+    """Autocast to bf16 where the run computes in it."""
+    if not computes_in_bf16(state.config.run.precision, state.world.device):
         return nullcontext()
     return torch.autocast(state.world.device.type, dtype=torch.bfloat16)
 

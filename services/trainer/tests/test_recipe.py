@@ -37,7 +37,11 @@ Small = Callable[..., dict[str, Any]]
         ({"run": {"steps": 0}}, "run.steps", "0: is out of range; give 1 or more"),
         ({"run": {"steps": 10**12}}, "run.steps", "1000000000000: is not a whole number"),
         ({"run": {"compile": "yes"}}, "run.compile", "'yes': is not true or false"),
-        ({"run": {"precision": "fp8"}}, "run.precision", "'fp8': is not a choice; choose bf16 or fp32"),
+        (
+            {"run": {"precision": "fp8"}},
+            "run.precision",
+            "'fp8': is not a choice; choose auto or bf16 or",
+        ),
         ({"run": {"ema_decay": 1}}, "run.ema_decay", "give a number at least 0 and below 1"),
         ({"run": 5}, "run", "5: is not a group of fields"),
         ({"optimizer": {"learning_rate": 0}}, "optimizer.learning_rate", "give a number above 0"),

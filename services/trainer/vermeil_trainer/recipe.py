@@ -105,8 +105,8 @@ class RunSpec:
     """Micro-batches summed up before a step."""
     seed: int = whole(0, 0, 2**32 - 1)
     """Seed of weights and data order."""
-    precision: str = choice("bf16", "fp32")
-    """bf16: autocast, weights stay in float32."""
+    precision: str = choice("auto", "bf16", "fp32")
+    """bf16: autocast, weights stay in float32; auto: bf16 where the processor multiplies it."""
     compile: bool = free(False)
     """Whether torch.compile is used."""
     ema_decay: float = number(0.0, 0, 1, below=True)

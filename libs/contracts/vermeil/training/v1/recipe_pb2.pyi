@@ -314,7 +314,7 @@ class RunSpec(_message.Message):
     seed: _builtins.int
     """Seed of weights and data order; default 0."""
     precision: _builtins.str
-    """"bf16" (autocast) or "fp32"; default "bf16"."""
+    """"bf16" (autocast), "fp32", or "auto": bf16 where the processor multiplies it; default "auto"."""
     compile: _builtins.bool
     """Whether torch.compile is used; default false."""
     ema_decay: _builtins.float
