@@ -28,6 +28,7 @@ from vermeil_jobs.memory import ManualClock, MemoryJobs
 from vermeil_jobs.register import register
 from vermeil_jobs.remote import GrpcJobs
 from vermeil_jobs.runner import Runner
+from vermeil_jobs.versions import MemoryNames, Names, RegistryNames, Version
 from vermeil_jobs.worker import run_worker
 
 __all__ = [
@@ -55,6 +56,8 @@ __all__ = [
     "LogPage",
     "ManualClock",
     "MemoryJobs",
+    "MemoryNames",
+    "Names",
     "NewDatasetVersion",
     "NewJob",
     "NewModelVersion",
@@ -63,8 +66,10 @@ __all__ = [
     "Progress",
     "Pulse",
     "RecordingDoorbell",
+    "RegistryNames",
     "Runner",
     "Spec",
+    "Version",
     "make_app",
     "register",
     "run_worker",

@@ -18,7 +18,6 @@ from vermeil_evaluator.clients import Registry
 from vermeil_evaluator.settings import EvaluatorSettings
 from vermeil_evaluator.submit import submit
 from vermeil_evaluator.tasks import job_kind
-from vermeil_evaluator.testing import MemoryNames
 from vermeil_evaluator.wiring import build
 from vermeil_jobs import (
     Job,
@@ -26,6 +25,7 @@ from vermeil_jobs import (
     JobOutcome,
     JobState,
     MemoryJobs,
+    MemoryNames,
     NewDatasetVersion,
     NewJob,
     NewModelVersion,

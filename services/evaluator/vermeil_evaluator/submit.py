@@ -3,10 +3,10 @@
 from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
 from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
 from vermeil_errors import Conflict, InvalidInput
-from vermeil_jobs import Job, NewJob, Spec
+from vermeil_jobs import Job, Names, NewJob, Spec, Version
 from vermeil_telemetry import current_traceparent
 
-from vermeil_evaluator.clients import Names, Registry, Version
+from vermeil_evaluator.clients import Registry
 from vermeil_evaluator.messages import evaluation_from_message
 
 KIND = "vermeil.evaluator.v1.evaluate"

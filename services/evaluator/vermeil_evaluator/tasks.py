@@ -6,10 +6,10 @@ from functools import partial
 from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
 from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
 from vermeil_artifacts import ArtifactStore, store_from_settings
-from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp
+from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Names, Version
 from vermeil_jobs import register as register_kind
 
-from vermeil_evaluator.clients import Names, Registry, Version, registry
+from vermeil_evaluator.clients import Registry, registry
 from vermeil_evaluator.evaluate import Named, evaluate
 from vermeil_evaluator.messages import evaluation_from_message, report_to_json
 from vermeil_evaluator.settings import EvaluatorSettings

@@ -7,37 +7,12 @@ import grpc
 from vermeil.encoder.v1 import encoder_pb2
 from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
-from vermeil.registry.v1 import registry_service_pb2 as wire
-from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
-from vermeil_artifacts import ArtifactRef
-from vermeil_jobs import GrpcJobs, JobClient
+from vermeil_jobs import GrpcJobs, JobClient, Names, RegistryNames
 from vermeil_rpc import connect
-from vermeil_rpc.convert import artifact_from_message
 
 from vermeil_trainer.settings import TrainerSettings
 
 SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version of a dataset or model, and its files."""
-
-    name: str
-    """With its number: "datasets/x/versions/3"."""
-    artifact: ArtifactRef
-
-
-class Names(Protocol):
-    """What the trainer asks the registry about; a name without a version means the newest."""
-
-    def dataset_version(self, name: str) -> Version:
-        """ "datasets/x" or "datasets/x/versions/3"."""
-        ...
-
-    def model_version(self, name: str) -> Version:
-        """ "models/x" or "models/x/versions/3"."""
-        ...
 
 
 class Encoder(Protocol):
@@ -46,23 +21,6 @@ class Encoder(Protocol):
     def start(self, spec: encoder_pb2.EncodingSpec) -> str:
         """Name of the job that encodes this, or has done so already."""
         ...
-
-
-class RegistryNames:
-    """Names over the wire."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._stub = RegistryServiceStub(channel)
-
-    def dataset_version(self, name: str) -> Version:
-        """ "datasets/x" or "datasets/x/versions/3"."""
-        answer = self._stub.GetDatasetVersion(wire.GetDatasetVersionRequest(name=name), timeout=SECONDS)
-        return Version(answer.version.name, artifact_from_message(answer.version.artifact))
-
-    def model_version(self, name: str) -> Version:
-        """ "models/x" or "models/x/versions/3"."""
-        answer = self._stub.GetModelVersion(wire.GetModelVersionRequest(name=name), timeout=SECONDS)
-        return Version(answer.version.name, artifact_from_message(answer.version.artifact))
 
 
 class TextEncoder:
@@ -89,4 +47,6 @@ def peers(settings: TrainerSettings) -> Peers:
     """The services at their addresses; connects when first used."""
     registry = connect(settings.registry_address, token=settings.token)
     encoder = connect(settings.encoder_text_address, token=settings.token)
-    return Peers(GrpcJobs(registry, timeout=SECONDS), RegistryNames(registry), TextEncoder(encoder))
+    return Peers(
+        GrpcJobs(registry, timeout=SECONDS), RegistryNames(registry, timeout=SECONDS), TextEncoder(encoder)
+    )

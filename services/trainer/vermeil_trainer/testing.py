@@ -19,22 +19,21 @@ from vermeil_data import (
     write_dataset,
 )
 from vermeil_data.testing import documents
-from vermeil_errors import NotFound
 from vermeil_jobs import (
     Drain,
     Job,
     JobOutcome,
     JobState,
     MemoryJobs,
+    MemoryNames,
     NewDatasetVersion,
     NewJob,
     NewModelVersion,
     Runner,
     Spec,
 )
-from vermeil_jobs.names import split_version, version_name
 
-from vermeil_trainer.clients import Peers, Version
+from vermeil_trainer.clients import Peers
 from vermeil_trainer.submit import ENCODED, submit
 from vermeil_trainer.tasks import job_kind
 
@@ -45,31 +44,6 @@ _KINDS = {
     encoder_pb2.TOKENIZER_KIND_BYTE: "byte",
     encoder_pb2.TOKENIZER_KIND_CHARACTER: "character",
 }
-
-
-class MemoryNames:
-    """Names out of the rows of MemoryJobs."""
-
-    def __init__(self, jobs: MemoryJobs) -> None:
-        self._jobs = jobs
-
-    def dataset_version(self, name: str) -> Version:
-        """ "datasets/x" or "datasets/x/versions/3"."""
-        return self._find("datasets", name)
-
-    def model_version(self, name: str) -> Version:
-        """ "models/x" or "models/x/versions/3"."""
-        return self._find("models", name)
-
-    def _find(self, collection: str, name: str) -> Version:
-        line, number = split_version(collection, name, "name")
-        versions = self._jobs.rows.versions
-        if number is None:
-            number = sum(each.startswith(f"{line}/versions/") for each in versions)
-        full_name = version_name(line, number)
-        if full_name not in versions:
-            raise NotFound(f"{name} does not exist")
-        return Version(full_name, versions[full_name][0].artifact)
 
 
 class MemoryEncoder:

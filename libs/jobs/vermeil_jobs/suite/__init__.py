@@ -1,4 +1,4 @@
-"""The suite that every JobClient passes: in memory, over SQL, over the wire.
+"""The suites that every JobClient and every Names pass: in memory, over SQL, over the wire.
 
 class TestMine(JobClientSuite):
     @pytest.fixture
@@ -9,9 +9,10 @@ from vermeil_jobs.suite.bench import Bench
 from vermeil_jobs.suite.creating import CreatingSuite
 from vermeil_jobs.suite.ending import EndingSuite
 from vermeil_jobs.suite.following import FollowingSuite
+from vermeil_jobs.suite.naming import NamesSuite
 from vermeil_jobs.suite.working import WorkingSuite
 
-__all__ = ["Bench", "JobClientSuite"]
+__all__ = ["Bench", "JobClientSuite", "NamesSuite"]
 
 
 class JobClientSuite(CreatingSuite, WorkingSuite, EndingSuite, FollowingSuite):

@@ -17,7 +17,6 @@ from vermeil_encoders_text.encode import MAX_BYTES
 from vermeil_encoders_text.settings import EncoderTextSettings
 from vermeil_encoders_text.submit import submit
 from vermeil_encoders_text.tasks import job_kind
-from vermeil_encoders_text.testing import MemoryNames
 from vermeil_encoders_text.wiring import build
 from vermeil_errors import InvalidInput, NotFound, TooLarge, VermeilError
 from vermeil_jobs import (
@@ -26,6 +25,7 @@ from vermeil_jobs import (
     JobOutcome,
     JobState,
     MemoryJobs,
+    MemoryNames,
     NewDatasetVersion,
     NewJob,
     NewModelVersion,
