@@ -21,6 +21,22 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "a NumPy array"),
     (b"OggS\x00", "an Ogg sound or clip"),
 )
+_PICTURES: tuple[tuple[bytes, str], ...] = (
+    (b"RIFF", "a WebP picture, a sound or a clip"),
+    (b"BM", "a BMP picture"),
+    (b"II*\x00", "a TIFF picture"),
+    (b"MM\x00*", "a TIFF picture"),
+    (b"8BPS", "a Photoshop picture"),
+    (b"\x00\x00\x01\x00", "an icon"),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL picture"),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture"),
+)
+_MARKUP: tuple[tuple[bytes, str], ...] = (
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "an XML document"),
+)
 _HEAD = 8192
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b") + b"\x7f"
 _MAX_CONTROL = 0.02
@@ -66,3 +82,18 @@ def binary_reason(raw: bytes) -> str | None:
     if num_control > _MAX_CONTROL * len(head):
         return f"{num_control} of its first {len(head)} bytes are control characters"
     return None
+
+
+def what_it_is(raw: bytes) -> str:
+    """A few words, for people, on what bytes are that should have been something else."""
+    if not raw:
+        return "it is empty"
+    if raw[4:8] == b"ftyp":
+        brand = raw[8:12].decode("ascii", "replace").strip()
+        return f"it is a picture or clip of kind {brand!r}"
+    head = raw[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    found = [what for signature, what in (*_SIGNATURES, *_PICTURES) if raw.startswith(signature)]
+    found += [what for mark, what in _MARKUP if head.startswith(mark)]
+    if found:
+        return f"it is {found[0]}"
+    return "it is text" if binary_reason(raw) is None else f"it begins with {raw[:8].hex(' ')}"
