@@ -1,11 +1,11 @@
 """Intervals and comparisons by resampling; percentile bootstrap, nothing assumed of the distribution.
 
-Everything is a ratio of sums: a mean is a ratio with ones below, a token-weighted mean has token
-counts below. Numerator and denominator of an item are drawn together, and so is a whole group, so
+Everything is a function of sums: a mean is a ratio with ones below, a token-weighted mean has token
+counts below, BLEU is made of ten counts. What an item adds is drawn together, and so is a whole group, so
 items that hang together (tokens of one document) do not pose as independent evidence.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from vermeil_errors import InvalidInput
 
 _Floats = NDArray[np.float64]
+SumFunction = Callable[[_Floats], _Floats]
+"""From sums of evidence, one row a resample (R, K), to a number each (R,); nan where there is none."""
 _MAX_DRAWS = 2**22  # random indices held at once: 32 MiB
 
 
@@ -72,16 +74,68 @@ def ratio_interval(
 ) -> Interval:
     """Interval of sum(numerators) / sum(denominators), such as nats over tokens, one pair a document."""
     tops = _vector("numerators", numerators)
-    bottoms = _weights(denominators, tops)
-    (tops, bottoms) = _by_group(groups, tops, bottoms)
-    _check_options(level, num_resamples)
-    value = float(tops.sum() / bottoms.sum())
-    if len(tops) == 1:
-        return Interval(value, value, value, 0.0)
-    resampled = np.concatenate(
-        [top / bottom for top, bottom in _resampled_sums(seed, num_resamples, tops, bottoms)]
+    evidence_N2 = np.stack([tops, _weights(denominators, tops)], axis=1)
+    return sums_interval(
+        evidence_N2, ratio, groups=groups, level=level, num_resamples=num_resamples, seed=seed
     )
-    return _interval(value, resampled, level)
+
+
+def ratio(sums_R2: _Floats) -> _Floats:
+    """The first sum over the second; nan where the second is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(sums_R2[:, 1] > 0, sums_R2[:, 0] / sums_R2[:, 1], np.nan)
+
+
+def sums_interval(
+    evidence_NK: _Floats,
+    function: SumFunction,
+    *,
+    groups: Sequence[object] | None = None,
+    level: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of any function of summed evidence, K numbers an item; BLEU's counts, for example."""
+    evidence_GK = _by_group(groups, _matrix("evidence", evidence_NK))
+    _check_options(level, num_resamples)
+    value = float(function(evidence_GK.sum(axis=0, keepdims=True))[0])
+    if len(evidence_GK) == 1:
+        return Interval(value, value, value, 0.0)
+    return _interval(value, _resample(evidence_GK, function, num_resamples, seed), level)
+
+
+def paired_sums(
+    first_NK: _Floats,
+    second_NK: _Floats,
+    function: SumFunction,
+    *,
+    groups: Sequence[object] | None = None,
+    level: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare a function of two systems' evidence about the same items, drawn together.
+
+    The p-value is the share of resampled differences that stray from the observed one by at least
+    its own size, which is how they would stray from zero if the systems were equal.
+    """
+    ours, theirs = _matrix("first", first_NK), _matrix("second", second_NK)
+    if ours.shape != theirs.shape:
+        raise InvalidInput.for_field("second", theirs.shape, f"must be {ours.shape}, as first is")
+    num_columns = ours.shape[1]
+
+    def difference(sums: _Floats) -> _Floats:
+        return function(sums[:, :num_columns]) - function(sums[:, num_columns:])
+
+    both = _by_group(groups, np.concatenate([ours, theirs], axis=1))
+    _check_options(level, num_resamples)
+    value = float(difference(both.sum(axis=0, keepdims=True))[0])
+    if len(both) == 1:
+        return Comparison(Interval(value, value, value, 0.0), 1.0)
+    resampled = _resample(both, difference, num_resamples, seed)
+    num_extreme = int(np.count_nonzero(np.abs(resampled - value) >= abs(value)))
+    p_value = (num_extreme + 1) / (len(resampled) + 1)
+    return Comparison(_interval(value, resampled, level), p_value)
 
 
 def paired_comparison(
@@ -94,25 +148,15 @@ def paired_comparison(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two systems' sums over the same items, such as nats over the same documents' bytes.
-
-    The p-value is the share of resampled differences that stray from the observed one by at least
-    its own size, which is how they would stray from zero if the systems were equal.
-    """
+    """Compare two systems' sums over the same items, such as nats over the same documents' bytes."""
     ours, theirs = _vector("first", first), _vector("second", second)
     if len(ours) != len(theirs):
         raise InvalidInput.for_field("second", len(theirs), f"must have {len(ours)} values, as first has")
     bottoms = np.ones_like(ours) if denominators is None else _weights(denominators, ours)
-    interval_of = ratio_interval(
-        ours - theirs, bottoms, groups=groups, level=level, num_resamples=num_resamples, seed=seed
+    first_N2, second_N2 = (np.stack([tops, bottoms], axis=1) for tops in (ours, theirs))
+    return paired_sums(
+        first_N2, second_N2, ratio, groups=groups, level=level, num_resamples=num_resamples, seed=seed
     )
-    tops, bottoms = _by_group(groups, ours - theirs, bottoms)
-    num_extreme = 0
-    for top, bottom in _resampled_sums(seed, num_resamples, tops, bottoms):
-        num_extreme += int(
-            np.count_nonzero(np.abs(top / bottom - interval_of.value) >= abs(interval_of.value))
-        )
-    return Comparison(interval_of, (num_extreme + 1) / (num_resamples + 1))
 
 
 def _interval(value: float, resampled: _Floats, level: float) -> Interval:
@@ -120,31 +164,41 @@ def _interval(value: float, resampled: _Floats, level: float) -> Interval:
     return Interval(value, float(low), float(high), level)
 
 
-def _resampled_sums(
-    seed: int, num_resamples: int, tops: _Floats, bottoms: _Floats
-) -> Iterator[tuple[_Floats, _Floats]]:
-    """Sums over resamples, some at a time; resamples whose denominator is zero are left out."""
+def _resample(evidence_NK: _Floats, function: SumFunction, num_resamples: int, seed: int) -> _Floats:
+    """The function's value for every resample, some at a time; those that have none are left out."""
     generator = np.random.default_rng(seed)
-    num_at_once = max(1, _MAX_DRAWS // len(tops))
+    columns = np.ascontiguousarray(evidence_NK.T)
+    num_items = len(evidence_NK)
+    num_at_once = max(1, _MAX_DRAWS // num_items)
+    values = []
     for start in range(0, num_resamples, num_at_once):
-        shape = (min(num_at_once, num_resamples - start), len(tops))
-        drawn = generator.integers(0, len(tops), size=shape)
-        top, bottom = tops[drawn].sum(axis=1), bottoms[drawn].sum(axis=1)
-        yield top[bottom > 0], bottom[bottom > 0]
+        shape = (min(num_at_once, num_resamples - start), num_items)
+        drawn = generator.integers(0, num_items, size=shape)
+        values.append(function(np.stack([column[drawn].sum(axis=1) for column in columns], axis=1)))
+    found = np.concatenate(values)
+    return found[~np.isnan(found)]
 
 
-def _by_group(groups: Sequence[object] | None, tops: _Floats, bottoms: _Floats) -> tuple[_Floats, _Floats]:
+def _by_group(groups: Sequence[object] | None, evidence_NK: _Floats) -> _Floats:
     if groups is None:
-        return tops, bottoms
-    if len(groups) != len(tops):
+        return evidence_NK
+    if len(groups) != len(evidence_NK):
         raise InvalidInput.for_field(
-            "groups", len(groups), f"must name the group of each of {len(tops)} items"
+            "groups", len(groups), f"must name the group of each of {len(evidence_NK)} items"
         )
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    sums = np.zeros((2, index.max() + 1))
-    np.add.at(sums[0], index, tops)
-    np.add.at(sums[1], index, bottoms)
-    return sums[0], sums[1]
+    sums = np.zeros((index.max() + 1, evidence_NK.shape[1]))
+    np.add.at(sums, index, evidence_NK)
+    return sums
+
+
+def _matrix(name: str, values: ArrayLike) -> _Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or not array.size:
+        raise InvalidInput.for_field(name, array.shape, "must be at least one row of numbers")
+    if not np.isfinite(array).all():
+        raise InvalidInput.for_field(name, None, "holds a number that is not finite", "leave such items out")
+    return array
 
 
 def _vector(name: str, values: ArrayLike) -> _Floats:
