@@ -1,16 +1,20 @@
-"""Samples, shards, tokenizers and loading: from raw documents to batches of token ids.
+"""Samples, shards, tokenizers and loading: from raw documents and pictures to batches.
 
 Only loading needs torch; it is imported when its names are first used, so that processes which
 ingest or encode start at once.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vermeil_data.card import DatasetCard, ShardCard, Skipped, SplitCard, TokenizerCard
+from vermeil_data.card import DatasetCard, ImagesCard, ShardCard, Skipped, SplitCard, TokenizerCard
 from vermeil_data.dataset import Dataset, Split, open_dataset
 from vermeil_data.detokenizer import Detokenizer
 from vermeil_data.encode import encode_dataset, fit_tokenizer
+from vermeil_data.encode_images import ImageEncoding, encode_images
 from vermeil_data.encoded import EncodedDataset, TokenArrays, open_encoded
+from vermeil_data.encoded_images import Captions, EncodedImages, open_encoded_images
+from vermeil_data.pictures import DecodedPicture, decoded_pictures
 from vermeil_data.sample import Sample, Segment
 from vermeil_data.split import MIN_DOCUMENTS, SplitBy, Splitter
 from vermeil_data.tokenizer import TextTokenizer, TokenizerKind
@@ -18,16 +22,25 @@ from vermeil_data.tokenizer_training import TokenizerSpec, train_tokenizer
 from vermeil_data.writer import DatasetWriter, write_dataset
 
 if TYPE_CHECKING:
+    from vermeil_data.image_loader import ImageBatch, ImageLoader, ImageLoaderState
     from vermeil_data.loader import Batch, Loader, LoaderState
 
 __all__ = [
     "MIN_DOCUMENTS",
     "Batch",
+    "Captions",
     "Dataset",
     "DatasetCard",
     "DatasetWriter",
+    "DecodedPicture",
     "Detokenizer",
     "EncodedDataset",
+    "EncodedImages",
+    "ImageBatch",
+    "ImageEncoding",
+    "ImageLoader",
+    "ImageLoaderState",
+    "ImagesCard",
     "Loader",
     "LoaderState",
     "Sample",
@@ -43,18 +56,25 @@ __all__ = [
     "TokenizerCard",
     "TokenizerKind",
     "TokenizerSpec",
+    "decoded_pictures",
     "encode_dataset",
+    "encode_images",
     "fit_tokenizer",
     "open_dataset",
     "open_encoded",
+    "open_encoded_images",
     "train_tokenizer",
     "write_dataset",
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in ("Batch", "Loader", "LoaderState"):
-        from vermeil_data import loader  # noqa: PLC0415
+_LOADING = {
+    **dict.fromkeys(("Batch", "Loader", "LoaderState"), "vermeil_data.loader"),
+    **dict.fromkeys(("ImageBatch", "ImageLoader", "ImageLoaderState"), "vermeil_data.image_loader"),
+}
 
-        return getattr(loader, name)
+
+def __getattr__(name: str) -> object:
+    if name in _LOADING:
+        return getattr(import_module(_LOADING[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from vermeil_errors import DataCorrupted, InvalidInput, NotFound
 CARD_FILE = "dataset.json"
 FORMAT_VERSION = 1
 
-DatasetKind = Literal["raw", "encoded"]
+DatasetKind = Literal["raw", "encoded", "encoded-images"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,21 @@ class TokenizerCard:
 
 
 @dataclass(frozen=True)
+class ImagesCard:
+    """The pictures of a dataset of encoded images, all of one size."""
+
+    height: int
+    """Pixels."""
+    width: int
+    channels: int
+    """1 grey, 3 red-green-blue, 4 with alpha."""
+    fit: str
+    """How pictures of other shapes were made to fit: crop, pad or stretch."""
+    classes: tuple[str, ...]
+    """Names by class id; none if the samples name no class."""
+
+
+@dataclass(frozen=True)
 class Skipped:
     """Something that was left out, and why."""
 
@@ -75,12 +90,16 @@ class DatasetCard:
     skipped: tuple[Skipped, ...] = ()
     """The first of those left out; counts has them all."""
     tokenizer: TokenizerCard | None = None
-    """Encoded datasets only."""
+    """Encoded datasets only; of images, where captions were encoded."""
+    images: ImagesCard | None = None
+    """Encoded images only."""
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if self.images is None:
+            del values["images"]
         if self.tokenizer is None:
             del values["tokenizer"]
             for split in values["splits"].values():
@@ -118,12 +137,13 @@ def _from_dict(values: dict[str, Any]) -> DatasetCard:
         name: SplitCard(**{**split, "shards": tuple(ShardCard(**shard) for shard in split["shards"])})
         for name, split in values["splits"].items()
     }
-    tokenizer = values.get("tokenizer")
+    tokenizer, images = values.get("tokenizer"), values.get("images")
     return DatasetCard(
         **{
             **values,
             "splits": splits,
             "skipped": tuple(Skipped(**entry) for entry in values["skipped"]),
             "tokenizer": TokenizerCard(**tokenizer) if tokenizer else None,
+            "images": ImagesCard(**{**images, "classes": tuple(images["classes"])}) if images else None,
         }
     )

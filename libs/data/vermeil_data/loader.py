@@ -15,7 +15,7 @@ import torch
 from vermeil_errors import Conflict, InvalidInput
 
 from vermeil_data.encoded import EncodedDataset
-from vermeil_data.windows import PackedWindows, RandomWindows, Windows, WindowSource
+from vermeil_data.windows import IGNORED, PackedWindows, RandomWindows, Windows, WindowSource
 
 Mode = Literal["random", "packed"]
 _CHUNK_TOKENS = 1 << 15
@@ -31,6 +31,24 @@ class Batch(NamedTuple):
     """The next token of each; -100 where there is nothing to learn."""
     documents_BT: torch.Tensor | None
     """Equal numbers where tokens are of one document; packed mode only."""
+
+    @property
+    def num_items(self) -> int:
+        """Tokens."""
+        return self.tokens_BT.numel()
+
+    @property
+    def num_targets(self) -> torch.Tensor:
+        """Tokens from which something is learned."""
+        return (self.targets_BT != IGNORED).sum()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device, copied while the CPU goes on."""
+        if device.type == "cpu":
+            return self
+        return Batch(
+            *(None if part is None else part.pin_memory().to(device, non_blocking=True) for part in self)  # type: ignore[arg-type]
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A sample: an ordered list of segments, each given as context or to be produced. Knows no files."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -35,6 +35,23 @@ class Sample:
     def of_text(cls, text: str, *, id: str = "", metadata: Mapping[str, str] | None = None) -> Self:  # noqa: A002
         """A document: one text, all of it to be learned."""
         return cls((Segment("text", text=text),), id, metadata or {})
+
+    @classmethod
+    def of_image(
+        cls,
+        data: bytes,
+        media_type: str,
+        captions: Sequence[str] = (),
+        *,
+        id: str = "",  # noqa: A002
+        metadata: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A picture to be learned, after zero or more captions, any one of which describes it.
+
+        `metadata` may name its class: "class", and "class_number" where the classes have an order.
+        """
+        given = (Segment("text", "given", text=caption) for caption in captions)
+        return cls((*given, Segment("image", data=data, media_type=media_type)), id, metadata or {})
 
     @property
     def text(self) -> str:

@@ -3,9 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from vermeil_media import encode_png
+
 from vermeil_data.dataset import open_dataset
 from vermeil_data.encode import encode_dataset, fit_tokenizer
+from vermeil_data.encode_images import ImageEncoding, encode_images
 from vermeil_data.encoded import EncodedDataset
+from vermeil_data.encoded_images import EncodedImages
 from vermeil_data.sample import Sample
 from vermeil_data.tokenizer_training import TokenizerSpec
 from vermeil_data.writer import write_dataset
@@ -14,6 +19,8 @@ _WORDS = (
     *("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"),
     *("while", "seven", "wizards", "box", "the", "quiet", "judge"),
 )
+
+_CLASSES = ("stripe", "check", "slope")
 
 
 def documents(count: int) -> list[str]:
@@ -34,3 +41,33 @@ def encoded_texts(folder: Path, texts: Mapping[str, Sequence[str]], spec: Tokeni
     write_dataset(folder / "raw", samples, "words")
     raw = open_dataset(folder / "raw")
     return encode_dataset(raw, fit_tokenizer(raw, spec), folder / "encoded")
+
+
+def picture_samples(count: int, height: int = 8, width: int = 8, channels: int = 3) -> list[Sample]:
+    """Different pictures of three classes, with one to three captions each."""
+    samples = []
+    for index in range(count):
+        kind = index % len(_CLASSES)
+        rows, columns, planes = np.ogrid[:height, :width, :channels]
+        pixels = np.asarray((rows * (kind + 1) + columns * index + planes * 50 + index * 7) % 256, np.uint8)
+        captions = [f"{_CLASSES[kind]} number {index}", _CLASSES[kind], f"a {_CLASSES[kind]}"]
+        metadata = {"class": _CLASSES[kind], "class_number": str(kind)}
+        named = captions[: 1 + index % 3]
+        samples.append(
+            Sample.of_image(encode_png(pixels), "image/png", named, id=f"{index}", metadata=metadata)
+        )
+    return samples
+
+
+def encoded_pictures(
+    folder: Path,
+    counts: Mapping[str, int],
+    spec: ImageEncoding,
+    tokenizer: TokenizerSpec | None = None,
+) -> EncodedImages:
+    """Encoded images of so many pictures in each split, made in `folder`."""
+    samples = {split: picture_samples(count) for split, count in counts.items()}
+    write_dataset(folder / "raw", samples, "pictures")
+    raw = open_dataset(folder / "raw")
+    fitted = fit_tokenizer(raw, tokenizer) if tokenizer else None
+    return encode_images(raw, spec, folder / "encoded", tokenizer=fitted)

@@ -1,0 +1,199 @@
+"""Batches of encoded images: a function of the data, the seed and a position, so resuming is exact.
+
+Letters: B pictures, C channels, H height, W width, L caption tokens. Every rank reads its own rows of
+the same global batch: the union of all ranks is what one rank would read.
+"""
+
+# ruff: noqa: N815
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from vermeil_errors import Conflict, InvalidInput
+
+from vermeil_data.encoded_images import NO_CLASS, EncodedImages
+from vermeil_data.shuffle import hashed, permutation
+
+Condition = Literal["none", "class", "caption"]
+Int64s = npt.NDArray[np.int64]
+_CHUNK_BYTES = 1 << 20
+"""Pixels read at once and handed out in slices, so that Python's part shrinks."""
+_CAPTION, _FLIP = 1, 2
+
+
+class ImageBatch(NamedTuple):
+    """One step's pictures on the CPU, contiguous."""
+
+    pixels_BCHW: torch.Tensor
+    """uint8, 0 to 255."""
+    classes_B: torch.Tensor | None
+    """int64; condition "class" only."""
+    captions_BL: torch.Tensor | None
+    """int64 token ids without <bos>, filled up with the tokenizer's pad_id; condition "caption" only."""
+    caption_lengths_B: torch.Tensor | None
+    """int64, 0 to L; 0 for a picture without caption."""
+
+
+@dataclass(frozen=True)
+class ImageLoaderState:
+    """Where a loader stands, as plain JSON values."""
+
+    position: int
+    """Pictures handed out so far, on all ranks together."""
+    split: str
+    seed: int
+    condition: Condition
+    max_caption_tokens: int
+    flip: bool
+    num_images: int
+    """Of the split: a guard against resuming on other data."""
+
+    def to_dict(self) -> dict[str, int | str]:
+        """For json.dumps."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """From json.loads."""
+        try:
+            return cls(**values)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise InvalidInput(f"is not the state of an image loader: {error}", field="loader") from error
+
+
+class ImageLoader(Iterator[ImageBatch]):
+    """Endless batches of one split; every picture comes once an epoch, in an order of the seed."""
+
+    def __init__(
+        self,
+        encoded: EncodedImages,
+        split: str,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        condition: Condition = "none",
+        max_caption_tokens: int = 64,
+        flip: bool = False,
+    ) -> None:
+        """`batch_size` counts pictures of this rank; `flip` mirrors every other one left to right.
+
+        Of several captions one is drawn each epoch; of a long one the first tokens are kept.
+        """
+        self._num_images = encoded.num_images(split)
+        _check(encoded, split, batch_size, rank, world_size, condition, max_caption_tokens)
+        self._pixels_NCHW = encoded.pixels(split)
+        self._classes_N = encoded.classes(split)
+        self._captions = encoded.captions(split)
+        self._pad_id = encoded.tokenizer.pad_id if encoded.tokenizer else 0
+        self._state = ImageLoaderState(0, split, seed, condition, max_caption_tokens, flip, self._num_images)
+        self._position = 0
+        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        self._steps = max(1, _CHUNK_BYTES // (batch_size * self._pixels_NCHW[0].nbytes))
+        self._order = lru_cache(maxsize=2)(lambda epoch: permutation(self._num_images, seed, 0, epoch))
+        self._ready: Iterator[ImageBatch] = iter(())
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Steps in which the ranks together read one epoch, the last one begun counted whole."""
+        return -(-self._num_images // (self._batch_size * self._world_size))
+
+    def __next__(self) -> ImageBatch:
+        batch = next(self._ready, None)
+        if batch is None:
+            self._ready = self._chunk()
+            batch = next(self._ready)
+        self._position += self._batch_size * self._world_size
+        return batch
+
+    def state(self) -> ImageLoaderState:
+        """Everything needed to go on after the last batch handed out."""
+        return ImageLoaderState(**{**asdict(self._state), "position": self._position})
+
+    def restore(self, state: ImageLoaderState) -> None:
+        """Go on where `state` was taken; refused where data or settings differ."""
+        for name, mine in asdict(self._state).items():
+            theirs = getattr(state, name)
+            if name != "position" and theirs != mine:
+                raise Conflict(f"the checkpoint's loader had {name} {theirs!r}, this one has {mine!r}")
+        self._position = state.position
+        self._ready = iter(())
+
+    def _chunk(self) -> Iterator[ImageBatch]:
+        """The batches of the next steps, read at once."""
+        rows, state = self._batch_size, self._state
+        first_S = self._position + np.arange(self._steps) * (rows * self._world_size) + self._rank * rows
+        numbers_R = (first_S[:, None] + np.arange(rows)).ravel()
+        images_R = self._images(numbers_R)
+        pixels_RCHW = self._pixels_NCHW[images_R]
+        if state.flip:
+            mirrored_R = (hashed(numbers_R, state.seed, _FLIP) & np.uint64(1)).astype(bool)
+            pixels_RCHW[mirrored_R] = pixels_RCHW[mirrored_R][..., ::-1]
+        classes_R = self._classes_N[images_R] if state.condition == "class" else None
+        captions_RL, lengths_R = (
+            self._drawn_captions(numbers_R, images_R) if state.condition == "caption" else (None, None)
+        )
+        split = [
+            None if array is None else torch.split(torch.from_numpy(np.ascontiguousarray(array)), rows)
+            for array in (pixels_RCHW, classes_R, captions_RL, lengths_R)
+        ]
+        for step in range(self._steps):
+            yield ImageBatch(*(None if part is None else part[step] for part in split))  # type: ignore[arg-type]
+
+    def _images(self, numbers_R: Int64s) -> Int64s:
+        epochs_R, places_R = np.divmod(numbers_R, self._num_images)
+        images_R = np.empty_like(numbers_R)
+        for epoch in np.unique(epochs_R):
+            chosen = epochs_R == epoch
+            images_R[chosen] = self._order(int(epoch))[places_R[chosen]]
+        return images_R
+
+    def _drawn_captions(self, numbers_R: Int64s, images_R: Int64s) -> tuple[Int64s, Int64s]:
+        ids_T, caption_offsets, sample_offsets = self._captions
+        first_R = sample_offsets[images_R]
+        num_captions_R = sample_offsets[images_R + 1] - first_R
+        drawn_R = hashed(numbers_R, self._state.seed, _CAPTION) % np.maximum(num_captions_R, 1).astype(
+            np.uint64
+        )
+        has_R = num_captions_R > 0
+        # A picture without caption points at the last one and takes nothing of it.
+        captions_R = np.minimum(first_R + drawn_R.astype(np.int64), len(caption_offsets) - 2)
+        begin_R = caption_offsets[captions_R]
+        length = self._state.max_caption_tokens
+        lengths_R = np.minimum(caption_offsets[captions_R + 1] - begin_R, length) * has_R
+        places_RL = np.arange(length)
+        taken_RL = places_RL < lengths_R[:, None]
+        at_RL = np.minimum(begin_R[:, None] + places_RL, len(ids_T) - 1)
+        return np.where(taken_RL, ids_T[at_RL], self._pad_id).astype(np.int64), lengths_R
+
+
+def _check(
+    encoded: EncodedImages,
+    split: str,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    condition: Condition,
+    max_caption_tokens: int,
+) -> None:
+    if batch_size < 1:
+        raise InvalidInput.for_field("batch_size", batch_size, "must be at least 1")
+    if not 0 <= rank < world_size:
+        raise InvalidInput.for_field("rank", rank, f"must be 0 to {world_size - 1}")
+    if max_caption_tokens < 1:
+        raise InvalidInput.for_field("max_caption_tokens", max_caption_tokens, "must be at least 1")
+    if condition not in ("none", "class", "caption"):
+        raise InvalidInput.for_field("condition", condition, "is unknown", "choose none, class or caption")
+    if not encoded.num_images(split):
+        raise InvalidInput.for_field("split", split, "has no pictures")
+    if condition == "class" and (num_without := int((encoded.classes(split) == NO_CLASS).sum())):
+        problem = f"{num_without:,} of the {encoded.num_images(split):,} pictures of {split!r} have no class"
+        raise InvalidInput.for_field("condition", condition, problem, "choose caption or none")
+    if condition == "caption" and not len(encoded.captions(split).ids_T):
+        problem = f"split {split!r} has no captions" + ("" if encoded.tokenizer else " with a tokenizer")
+        raise InvalidInput.for_field("condition", condition, problem, "choose class or none")
