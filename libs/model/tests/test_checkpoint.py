@@ -7,8 +7,24 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from vermeil_errors import DataCorrupted, InvalidInput, NotFound, OutOfSpace
-from vermeil_model import load_checkpoint, save_checkpoint
-from vermeil_model.testing import small_model, small_tokens
+from vermeil_model import (
+    ImageModel,
+    TextModel,
+    load_any_checkpoint,
+    load_checkpoint,
+    read_any_config,
+    read_config,
+    save_checkpoint,
+)
+from vermeil_model.testing import (
+    BY_CLASS,
+    BY_TEXT,
+    small_conditions,
+    small_image_model,
+    small_images,
+    small_model,
+    small_tokens,
+)
 
 
 @pytest.fixture
@@ -53,6 +69,32 @@ def test_the_folder_holds_two_files_that_say_what_they_are(folder: Path) -> None
     assert config["model_type"] == "vermeil"
     assert config["bos_token_id"] == 1
     assert "text.layers.1.attention.qkv.weight" in load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("changes", [{}, BY_CLASS, BY_TEXT | {"adaln": True, "pool_condition": False}])
+@torch.no_grad()
+def test_a_saved_image_model_gives_the_same_pictures_when_loaded(
+    tmp_path: Path, dtype: torch.dtype, changes: dict[str, object]
+) -> None:
+    model = small_image_model(**changes).to(dtype)
+    save_checkpoint(tmp_path, model, extra={"class_names": ["a", "b"]})
+    loaded = load_checkpoint(tmp_path, ImageModel)
+    assert read_config(tmp_path, ImageModel) == read_any_config(tmp_path) == loaded.config == model.config
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "vermeil-image"
+    arguments = (small_images(2), torch.tensor([0.2, 0.8]), small_conditions(2, model.config))
+    assert torch.equal(loaded(*arguments), model(*arguments))
+    assert isinstance(load_any_checkpoint(tmp_path), ImageModel)
+
+
+def test_a_checkpoint_of_another_network_than_expected_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="another architecture than 'vermeil-image'") as caught:
+        load_checkpoint(folder, ImageModel)
+    assert caught.value.field == "model_type"
+    save_checkpoint(tmp_path / "image", small_image_model())
+    with pytest.raises(InvalidInput, match="Give a folder that holds text weights"):
+        load_checkpoint(tmp_path / "image")
+    assert isinstance(load_any_checkpoint(folder), TextModel)
 
 
 def test_another_architecture_is_refused(folder: Path) -> None:

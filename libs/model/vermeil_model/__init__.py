@@ -2,21 +2,37 @@
 
 from vermeil_model.accounting import ParameterCount, count_parameters, flops_per_token
 from vermeil_model.cache import KeyValueCache
-from vermeil_model.checkpoint import load_checkpoint, read_config, save_checkpoint
+from vermeil_model.checkpoint import (
+    load_any_checkpoint,
+    load_checkpoint,
+    read_any_config,
+    read_config,
+    save_checkpoint,
+)
+from vermeil_model.conditions import NO_CLASS, Conditions
 from vermeil_model.config import SIZES, ModelConfig, RopeScaling
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
+from vermeil_model.flow import flow_loss
 from vermeil_model.generation import generate
+from vermeil_model.image_config import ImageConfig
+from vermeil_model.image_model import ImageModel
+from vermeil_model.image_sampling import SamplingStep, sample_images
 from vermeil_model.llama import export_llama, import_llama
 from vermeil_model.packed_model import PackedModel
+from vermeil_model.patches import from_pixels, to_pixels
 from vermeil_model.sampling import SamplingParameters
 from vermeil_model.scoring import TokenScore, score, token_logprobs
 from vermeil_model.text_model import ModelOutput, TextModel
 
 __all__ = [
     "IGNORED_TARGET",
+    "NO_CLASS",
     "SIZES",
+    "Conditions",
     "Decoder",
+    "ImageConfig",
+    "ImageModel",
     "KeyValueCache",
     "ModelConfig",
     "ModelOutput",
@@ -25,6 +41,7 @@ __all__ = [
     "Request",
     "RopeScaling",
     "SamplingParameters",
+    "SamplingStep",
     "TextModel",
     "TokenEvent",
     "TokenLogprob",
@@ -32,11 +49,17 @@ __all__ = [
     "count_parameters",
     "export_llama",
     "flops_per_token",
+    "flow_loss",
+    "from_pixels",
     "generate",
     "import_llama",
+    "load_any_checkpoint",
     "load_checkpoint",
+    "read_any_config",
     "read_config",
+    "sample_images",
     "save_checkpoint",
     "score",
+    "to_pixels",
     "token_logprobs",
 ]

@@ -1,4 +1,4 @@
-"""How tokens look at one another: causal, causal within packed documents, or by any additive mask.
+"""How tokens look at one another: causal, causal within packed documents, all, or by any additive mask.
 
 Most of it ends in PyTorch's scaled_dot_product_attention. Unusual: bfloat16 on a CPU goes through plain
 matrix products instead, two to three times quicker there, forward and backward; and a single new token
@@ -51,18 +51,23 @@ def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def scaled_dot_product(
-    queries_BTHE: Tensor, keys_BSKE: Tensor, values_BSKE: Tensor, mask: Tensor | None
+    queries_BTHE: Tensor,
+    keys_BSKE: Tensor,
+    values_BSKE: Tensor,
+    mask: Tensor | None,
+    *,
+    causal: bool = True,
 ) -> Tensor:
-    """Attention under an additive mask in the queries' dtype; with none, plainly causal (S = T)."""
+    """Attention under an additive mask in the queries' dtype; with none, plainly causal (S = T) or full."""
     queries, keys, values = (x.transpose(1, 2) for x in (queries_BTHE, keys_BSKE, values_BSKE))
     if _products_are_quicker(queries):
-        return _attend_by_products(queries, keys, values, mask).transpose(1, 2)
+        return _attend_by_products(queries, keys, values, mask, causal=causal).transpose(1, 2)
     mixed_BHTE = functional.scaled_dot_product_attention(
         queries,
         keys,
         values,
         attn_mask=mask,
-        is_causal=mask is None,
+        is_causal=causal and mask is None,
         enable_gqa=queries.shape[1] != keys.shape[1],
     )
     return mixed_BHTE.transpose(1, 2)
@@ -87,7 +92,7 @@ def _products_are_quicker(queries_BHTE: Tensor) -> bool:
 
 
 def _attend_by_products(
-    queries_BHTE: Tensor, keys_BKSE: Tensor, values_BKSE: Tensor, mask: Tensor | None
+    queries_BHTE: Tensor, keys_BKSE: Tensor, values_BKSE: Tensor, mask: Tensor | None, *, causal: bool
 ) -> Tensor:
     """Scores, softmax and mixture as whole matrices, a block of queries at a time."""
     num_tokens, num_keys = queries_BHTE.shape[2], keys_BKSE.shape[2]
@@ -96,13 +101,17 @@ def _attend_by_products(
         keys_BKSE = keys_BKSE.repeat_interleave(group, 1)
         values_BKSE = values_BKSE.repeat_interleave(group, 1)
     queries_BHTE = queries_BHTE * queries_BHTE.shape[-1] ** -0.5
+    causal = causal and mask is None
     blocks = []
     for start in range(0, num_tokens, BLOCK):
         end = min(start + BLOCK, num_tokens)
-        num_seen = end if mask is None else num_keys
+        num_seen = end if causal else num_keys
         scores = torch.matmul(queries_BHTE[:, :, start:end], keys_BKSE[:, :, :num_seen].transpose(2, 3))
-        block_mask = _causal_rows(start, end, scores) if mask is None else _rows_of(mask, start, end)
-        shares = torch.softmax(scores + block_mask, dim=-1)
+        if causal:
+            scores = scores + _causal_rows(start, end, scores)
+        elif mask is not None:
+            scores = scores + _rows_of(mask, start, end)
+        shares = torch.softmax(scores, dim=-1)
         blocks.append(torch.matmul(shares, values_BKSE[:, :, :num_seen]))
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 

@@ -1,20 +1,25 @@
 """A model as a folder: config.json and model.safetensors, in the layout Hugging Face tools know.
 
-Weights of the text tower are stored under "text.", so that later towers have their own names.
+`model_type` in config.json says which network it is; KINDS lists those known. Weights are stored under
+the network's name ("text.", "image."), so that towers keep their own names when they are joined.
 Optimizer state, tokenizers and model cards are other people's files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from vermeil_errors import InvalidInput
 
 from vermeil_model.config import ModelConfig
+from vermeil_model.image_config import ImageConfig
+from vermeil_model.image_model import ImageModel
+from vermeil_model.rotary import Rotary
 from vermeil_model.tensor_files import (
     WEIGHTS_FILE,
     TensorFiles,
@@ -28,51 +33,164 @@ from vermeil_model.text_model import TextModel
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "vermeil"
 FORMAT_VERSION = 1
-TEXT_PREFIX = "text."
+
+AnyModel = TextModel | ImageModel
+AnyConfig = ModelConfig | ImageConfig
+Model = TypeVar("Model", TextModel, ImageModel)
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def save_checkpoint(folder: Path, model: TextModel, *, extra: Mapping[str, Any] | None = None) -> None:
+@dataclass(frozen=True)
+class Kind:
+    """A network that checkpoints may hold."""
+
+    model_type: str
+    """Of config.json."""
+    architecture: str
+    """Of config.json: the class that other tools would load."""
+    name: str
+    """Section of config.json and prefix of the weights."""
+    model: type[AnyModel]
+    config: type[AnyConfig]
+
+
+KINDS = (
+    Kind(MODEL_TYPE, "VermeilForConditionalGeneration", "text", TextModel, ModelConfig),
+    Kind("vermeil-image", "VermeilImageModel", "image", ImageModel, ImageConfig),
+)
+
+
+def save_checkpoint(folder: Path, model: AnyModel, *, extra: Mapping[str, Any] | None = None) -> None:
     """Write the model; each file is there whole or not at all.
 
-    `extra` joins config.json at the top level: bos_token_id, eos_token_id and the like.
+    `extra` joins config.json at the top level: bos_token_id, class_names and the like.
     """
-    dtype = str(model.embedding.weight.dtype).removeprefix("torch.")
+    kind = _kind_of(type(model))
     values: dict[str, Any] = {
-        "model_type": MODEL_TYPE,
-        "architectures": ["VermeilForConditionalGeneration"],
+        "model_type": kind.model_type,
+        "architectures": [kind.architecture],
         "format_version": FORMAT_VERSION,
-        "dtype": dtype,
-        "text": model.config.to_dict(),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        kind.name: model.config.to_dict(),
     }
     clash = sorted(values.keys() & (extra or {}).keys())
     if clash:
         raise InvalidInput.for_field(
             "extra", clash[0], "is written by the checkpoint itself", "Leave it out."
         )
-    tensors = {TEXT_PREFIX + name: tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"{kind.name}.{name}": tensor for name, tensor in model.state_dict().items()}
     write_tensors(folder / WEIGHTS_FILE, tensors)
     write_json(folder / CONFIG_FILE, values | dict(extra or {}))
 
 
+@overload
 def load_checkpoint(
     folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> TextModel:
-    """The model that `save_checkpoint` wrote, ready to evaluate, in its own dtype unless told otherwise."""
-    config = read_config(folder)
+) -> TextModel: ...
+
+
+@overload
+def load_checkpoint(
+    folder: Path,
+    expected: type[Model],
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> Model: ...
+
+
+def load_checkpoint(
+    folder: Path,
+    expected: Any = TextModel,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> AnyModel:
+    """The model that `save_checkpoint` wrote, ready to evaluate, in its own dtype unless told otherwise.
+
+    A checkpoint of another network than `expected` is refused.
+    """
+    read_config(folder, expected)
+    return load_any_checkpoint(folder, dtype=dtype, device=device)
+
+
+def load_any_checkpoint(
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> AnyModel:
+    """Whatever network the folder holds."""
+    kind, config = _read(folder)
     files = TensorFiles(folder)
     tensors = {name: files.read(name) for name in files.names}
-    return build_model(config, tensors, TEXT_PREFIX, source=folder, dtype=dtype, device=device)
+    with torch.device("meta"):
+        model = kind.model(config)  # type: ignore[arg-type]
+    return fill_model(model, tensors, f"{kind.name}.", source=folder, dtype=dtype, device=device)
 
 
-def read_config(folder: Path) -> ModelConfig:
-    """The text tower's config of a checkpoint folder."""
+@overload
+def read_config(folder: Path) -> ModelConfig: ...
+
+
+@overload
+def read_config(folder: Path, expected: type[TextModel]) -> ModelConfig: ...
+
+
+@overload
+def read_config(folder: Path, expected: type[ImageModel]) -> ImageConfig: ...
+
+
+def read_config(folder: Path, expected: type[AnyModel] = TextModel) -> AnyConfig:
+    """The config of a checkpoint folder; one of another network than `expected` is refused."""
+    kind, config = _read(folder)
+    if kind.model is not expected:
+        wanted = _kind_of(expected)
+        raise InvalidInput.for_field(
+            "model_type",
+            kind.model_type,
+            f"is another architecture than {wanted.model_type!r} (in {folder / CONFIG_FILE})",
+            f"Give a folder that holds {wanted.name} weights.",
+        )
+    return config
+
+
+def read_any_config(folder: Path) -> AnyConfig:
+    """The config of whatever network the folder holds."""
+    return _read(folder)[1]
+
+
+def fill_model(
+    model: Network,
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    *,
+    source: Path,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+) -> Network:
+    """Give a model without memory (of device "meta") these tensors as its weights; ready to evaluate."""
+    expected = {prefix + name: tensor.shape for name, tensor in model.state_dict().items()}
+    check_tensors({name: tensor.shape for name, tensor in tensors.items()}, expected, source)
+    first = prefix + next(iter(model.state_dict()))
+    dtype = dtype or tensors[first].dtype
+    weights = {
+        name.removeprefix(prefix): tensor.to(device=device, dtype=dtype) for name, tensor in tensors.items()
+    }
+    model.load_state_dict(weights, assign=True)
+    for module in model.modules():
+        if isinstance(module, Rotary):
+            module.reset(torch.device(device))
+    return model.eval()
+
+
+def _read(folder: Path) -> tuple[Kind, AnyConfig]:
     values = read_json(folder / CONFIG_FILE)
     model_type = values.get("model_type")
-    if model_type != MODEL_TYPE:
+    kind = next((kind for kind in KINDS if kind.model_type == model_type), None)
+    if kind is None:
+        known = ", ".join(repr(kind.model_type) for kind in KINDS)
         raise InvalidInput.for_field(
             "model_type",
             model_type,
-            f"is another architecture than {MODEL_TYPE!r} (in {folder / CONFIG_FILE})",
+            f"is another architecture than {known} (in {folder / CONFIG_FILE})",
             "Read Llama and Qwen3 checkpoints with import_llama.",
         )
     version = values.get("format_version", FORMAT_VERSION)
@@ -80,27 +198,8 @@ def read_config(folder: Path) -> ModelConfig:
         raise InvalidInput.for_field(
             "format_version", version, "is not known to this version of Vermeil", "Update Vermeil."
         )
-    return ModelConfig.from_dict(values.get("text", {}))
+    return kind, kind.config.from_dict(values.get(kind.name, {}))
 
 
-def build_model(
-    config: ModelConfig,
-    tensors: Mapping[str, Tensor],
-    prefix: str,
-    *,
-    source: Path,
-    dtype: torch.dtype | None,
-    device: torch.device | str,
-) -> TextModel:
-    """A model that takes the given tensors as its weights, without initialising any."""
-    with torch.device("meta"):
-        model = TextModel(config)
-    expected = {prefix + name: tensor.shape for name, tensor in model.state_dict().items()}
-    check_tensors({name: tensor.shape for name, tensor in tensors.items()}, expected, source)
-    dtype = dtype or tensors[f"{prefix}embedding.weight"].dtype
-    weights = {
-        name.removeprefix(prefix): tensor.to(device=device, dtype=dtype) for name, tensor in tensors.items()
-    }
-    model.load_state_dict(weights, assign=True)
-    model.rotary.reset(torch.device(device))
-    return model.eval()
+def _kind_of(model: type[nn.Module]) -> Kind:
+    return next(kind for kind in KINDS if issubclass(model, kind.model))

@@ -43,15 +43,15 @@ class RopeScaling:
     """Tokens of context the checkpoint was pretrained with."""
 
     def __post_init__(self) -> None:
-        _require(self.factor >= 1, "rope_scaling.factor", self.factor, "is below 1", "Use 1 or more.")
-        _require(
+        require(self.factor >= 1, "rope_scaling.factor", self.factor, "is below 1", "Use 1 or more.")
+        require(
             self.high_frequency_factor > self.low_frequency_factor > 0,
             "rope_scaling.high_frequency_factor",
             self.high_frequency_factor,
             f"must exceed low_frequency_factor ({self.low_frequency_factor}), and both must be positive",
             "Llama 3 uses 1 and 4.",
         )
-        _require_positive_integer(
+        require_positive_integer(
             "rope_scaling.original_context_length", self.original_context_length, "Llama 3 uses 8192."
         )
 
@@ -89,23 +89,23 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in _INTEGER_FIELDS:
-            _require_positive_integer(name, getattr(self, name), "Use a whole number of at least 1.")
+            require_positive_integer(name, getattr(self, name), "Use a whole number of at least 1.")
         for name in ("qk_norm", "tie_embeddings"):
             value = getattr(self, name)
-            _require(isinstance(value, bool), name, value, "is not true or false", "Use true or false.")
+            require(isinstance(value, bool), name, value, "is not true or false", "Use true or false.")
         for name in ("rope_theta", "norm_epsilon"):
             value = getattr(self, name)
-            _require(
+            require(
                 _is_positive_number(value), name, value, "is not a positive number", "See the preset sizes."
             )
-        _require(
+        require(
             self.num_heads % self.num_key_value_heads == 0,
             "num_key_value_heads",
             self.num_key_value_heads,
             f"does not divide num_heads ({self.num_heads})",
             f"Use one of {_divisors(self.num_heads)}.",
         )
-        _require(self.head_width % 2 == 0, "head_width", self.head_width, "is odd", "Use an even head width.")
+        require(self.head_width % 2 == 0, "head_width", self.head_width, "is odd", "Use an even head width.")
 
     @classmethod
     def from_depth(
@@ -125,14 +125,14 @@ class ModelConfig:
         Width is 64 per layer, heads are 64 wide (128 from depth 20), the feed-forward is 8/3 of the
         width rounded up to a multiple of 64.
         """
-        _require_positive_integer("depth", depth, "Use a whole number of at least 1.")
+        require_positive_integer("depth", depth, "Use a whole number of at least 1.")
         width = depth * WIDTH_PER_LAYER if width is None else width
-        _require_positive_integer("width", width, "Use a whole number of at least 1.")
+        require_positive_integer("width", width, "Use a whole number of at least 1.")
         large = depth >= LARGE_DEPTH
         if num_heads is None:
             num_heads = max(1, width // (128 if large else 64))
-        _require_positive_integer("num_heads", num_heads, "Use a whole number of at least 1.")
-        _require(
+        require_positive_integer("num_heads", num_heads, "Use a whole number of at least 1.")
+        require(
             width % num_heads == 0,
             "num_heads",
             num_heads,
@@ -173,21 +173,22 @@ class ModelConfig:
             raise InvalidInput.for_field(
                 "text", values, "is not a table of sizes", "See ModelConfig.to_dict."
             )
-        given = dict(_known(cls, values, prefix=""))
+        given = dict(known_fields(cls, values))
         scaling = given.get("rope_scaling")
         if scaling is not None:
             if not isinstance(scaling, Mapping):
                 raise InvalidInput.for_field(
                     "rope_scaling", scaling, "is not a table", "See RopeScaling for its fields."
                 )
-            given["rope_scaling"] = RopeScaling(**_known(RopeScaling, scaling, prefix="rope_scaling."))
+            given["rope_scaling"] = RopeScaling(**known_fields(RopeScaling, scaling, prefix="rope_scaling."))
         return cls(**given)
 
 
 _INTEGER_FIELDS = tuple(f.name for f in fields(ModelConfig) if f.type == "int")
 
 
-def _known(cls: type, values: Mapping[str, Any], *, prefix: str) -> Mapping[str, Any]:
+def known_fields(cls: type, values: Mapping[str, Any], *, prefix: str = "") -> Mapping[str, Any]:
+    """`values`, if they name every required field of a dataclass and nothing else."""
     names = {f.name for f in fields(cls)}
     for name in values:
         if name not in names:
@@ -200,14 +201,16 @@ def _known(cls: type, values: Mapping[str, Any], *, prefix: str) -> Mapping[str,
     return values
 
 
-def _require(holds: bool, field: str, value: object, problem: str, fix: str) -> None:
+def require(holds: bool, field: str, value: object, problem: str, fix: str) -> None:
+    """Refuse a field's value unless the condition holds."""
     if not holds:
         raise InvalidInput.for_field(field, value, problem, fix)
 
 
-def _require_positive_integer(field: str, value: object, fix: str) -> None:
+def require_positive_integer(field: str, value: object, fix: str) -> None:
+    """Refuse what is not a whole number of at least 1."""
     whole = isinstance(value, int) and not isinstance(value, bool)
-    _require(whole and value > 0, field, value, "is not a positive whole number", fix)  # type: ignore[operator]
+    require(whole and value > 0, field, value, "is not a positive whole number", fix)  # type: ignore[operator]
 
 
 def _is_positive_number(value: object) -> bool:

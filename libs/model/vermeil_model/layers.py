@@ -9,6 +9,8 @@ Letters: B batch, T tokens, D width, H query heads, K key/value heads, E head wi
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -82,6 +84,17 @@ class FeedForward(nn.Module):
         return down
 
 
+class Modulation(NamedTuple):
+    """What shifts, scales and gates one layer (AdaLN), each (B, 1, D)."""
+
+    attention_shift: Tensor
+    attention_scale: Tensor
+    attention_gate: Tensor
+    feed_forward_shift: Tensor
+    feed_forward_scale: Tensor
+    feed_forward_gate: Tensor
+
+
 class Block(nn.Module):
     """One pre-norm layer: attention, then feed-forward, each added to the residual stream."""
 
@@ -92,10 +105,32 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(config.width, config.norm_epsilon)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend, layer: int) -> Tensor:
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        attend: Attend,
+        layer: int,
+        modulation: Modulation | None = None,
+    ) -> Tensor:
         """Same shape out; `attend` decides which tokens see which."""
-        queries, keys, values = self.attention.project(self.attention_norm(x_BTD), rotation)
-        mixed_BTHE = attend(queries, keys, values, layer)
-        x_BTD = x_BTD + self.attention.output(mixed_BTHE.flatten(-2))
-        out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
-        return out_BTD
+        normalised_BTD = self.attention_norm(x_BTD)
+        if modulation is not None:
+            normalised_BTD = modulate(normalised_BTD, modulation.attention_shift, modulation.attention_scale)
+        queries, keys, values = self.attention.project(normalised_BTD, rotation)
+        mixed_BTD = self.attention.output(attend(queries, keys, values, layer).flatten(-2))
+        if modulation is None:
+            x_BTD = x_BTD + mixed_BTD
+            out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+            return out_BTD
+        x_BTD = x_BTD + modulation.attention_gate * mixed_BTD
+        normalised_BTD = modulate(
+            self.feed_forward_norm(x_BTD), modulation.feed_forward_shift, modulation.feed_forward_scale
+        )
+        modulated_BTD: Tensor = x_BTD + modulation.feed_forward_gate * self.feed_forward(normalised_BTD)
+        return modulated_BTD
+
+
+def modulate(x_BTD: Tensor, shift_B1D: Tensor, scale_B1D: Tensor) -> Tensor:
+    """scale · x + shift."""
+    return torch.addcmul(shift_B1D, scale_B1D, x_BTD)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from vermeil_errors import InvalidInput
 
-from vermeil_model.checkpoint import CONFIG_FILE, build_model
+from vermeil_model.checkpoint import CONFIG_FILE, fill_model
 from vermeil_model.config import ModelConfig, RopeScaling
 from vermeil_model.tensor_files import WEIGHTS_FILE, TensorFiles, read_json, write_json, write_tensors
 from vermeil_model.text_model import TextModel
@@ -56,7 +56,9 @@ def import_llama(
                 "tie_word_embeddings", True, f"contradicts {_HEAD}, which differs", "Set it to false."
             )
     config = _config_from(values, tied=tied)
-    return build_model(config, _joined(theirs, config), "", source=folder, dtype=dtype, device=device)
+    with torch.device("meta"):
+        model = TextModel(config)
+    return fill_model(model, _joined(theirs, config), "", source=folder, dtype=dtype, device=device)
 
 
 def export_llama(folder: Path, model: TextModel, *, extra: Mapping[str, Any] | None = None) -> None:

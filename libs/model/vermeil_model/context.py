@@ -1,0 +1,81 @@
+"""What patches see of their condition: its keys and values in every layer.
+
+Condition tokens see only one another, so these depend neither on the picture nor on the time: they are
+computed once for all steps of sampling. Padding and absent conditions are hidden from everybody else.
+
+Letters: B batch, L condition tokens, T patches, S = L + T keys, K key/value heads, E head width, D width.
+"""
+# ruff: noqa: N815
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vermeil_model.attention import additive_mask, scaled_dot_product
+
+
+class Context(NamedTuple):
+    """A condition, read."""
+
+    keys: list[Tensor]
+    """One a layer, (B, L, K, E)."""
+    values: list[Tensor]
+    """One a layer, (B, L, K, E)."""
+    visible_BL: Tensor | None
+    """False where a token is padding or its condition absent; None where all are visible."""
+    pooled_BD: Tensor | None
+    """The condition in one vector, 0 where absent, for the time embedding."""
+
+    def rows(self, index_B: Tensor) -> Context:
+        """The contexts at these places."""
+        return Context(
+            keys=[keys[index_B] for keys in self.keys],
+            values=[values[index_B] for values in self.values],
+            visible_BL=None if self.visible_BL is None else self.visible_BL[index_B],
+            pooled_BD=None if self.pooled_BD is None else self.pooled_BD[index_B],
+        )
+
+    def hidden_where(self, absent_B: Tensor) -> Context:
+        """The same with all of a row out of sight where `absent_B` is true."""
+        present_B1 = ~absent_B[:, None]
+        visible_BL = present_B1.expand(-1, self.keys[0].shape[1])
+        if self.visible_BL is not None:
+            visible_BL = visible_BL & self.visible_BL
+        pooled_BD = None if self.pooled_BD is None else self.pooled_BD * present_B1
+        return Context(self.keys, self.values, visible_BL, pooled_BD)
+
+
+class Reading:
+    """Attention of condition tokens among themselves, which keeps their keys and values."""
+
+    def __init__(self, visible_BL: Tensor | None, dtype: torch.dtype) -> None:
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self._mask_B11L = None if visible_BL is None else additive_mask(visible_BL[:, None, None], dtype)
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:  # noqa: ARG002
+        self.keys.append(keys)
+        self.values.append(values)
+        return scaled_dot_product(queries, keys, values, self._mask_B11L, causal=False)
+
+
+class PatchAttention:
+    """Every patch sees all patches of its picture and, where there is one, its context."""
+
+    def __init__(self, context: Context | None, num_patches: int, dtype: torch.dtype) -> None:
+        self._context = context
+        self._mask_B11S = None
+        if context is not None and context.visible_BL is not None:
+            visible_BL = context.visible_BL
+            visible_BT = visible_BL.new_ones(len(visible_BL), num_patches)
+            visible_BS = torch.cat((visible_BL, visible_BT), dim=1)
+            self._mask_B11S = additive_mask(visible_BS[:, None, None], dtype)
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
+        if self._context is not None:
+            keys = torch.cat((self._context.keys[layer].to(keys.dtype), keys), dim=1)
+            values = torch.cat((self._context.values[layer].to(values.dtype), values), dim=1)
+        return scaled_dot_product(queries, keys, values, self._mask_B11S, causal=False)

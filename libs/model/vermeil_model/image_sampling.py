@@ -1,0 +1,175 @@
+"""Pictures from noise: Euler and Heun along the flow, with classifier-free guidance.
+
+Conditions are read once for all steps; with guidance the pictures with and without their condition go
+through the network as one batch. The noise of a picture follows from its seed alone, so it comes out the
+same whatever else is drawn beside it.
+
+Letters: B pictures, C channels, H height, W width.
+"""
+# ruff: noqa: N815
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import torch
+from torch import Tensor
+from vermeil_errors import InvalidInput
+
+from vermeil_model.conditions import Conditions, check_conditions
+from vermeil_model.context import Context
+from vermeil_model.flow import velocity
+from vermeil_model.image_config import ImageConfig
+from vermeil_model.image_model import ImageModel
+
+Solver = Literal["euler", "heun"]
+Predict = Callable[[Tensor, float], Tensor]
+"""Noisy pictures and their time → the clean ones expected behind them."""
+
+
+class SamplingStep(NamedTuple):
+    """What is known after one step."""
+
+    number: int
+    """1 … num_steps."""
+    num_steps: int
+    predicted_BCHW: Tensor
+    """The pictures expected in the end, −1 … 1."""
+
+
+OnStep = Callable[[SamplingStep], None]
+
+
+class Denoiser(Protocol):
+    """What sampling needs of a network."""
+
+    config: ImageConfig
+
+    def read(self, conditions: Conditions) -> Context:
+        """Keys and values of conditions."""
+
+    def __call__(self, noisy_BCHW: Tensor, times_B: Tensor, *, context: Context | None = None) -> Tensor:
+        """The clean pictures expected behind noisy ones."""
+
+
+@torch.inference_mode()
+def sample_images(
+    model: ImageModel,
+    conditions: Conditions | None = None,
+    *,
+    seeds: Sequence[int],
+    steps: int = 50,
+    guidance: float = 1.0,
+    solver: Solver = "euler",
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """One picture a seed, float32 (B, C, H, W), about −1 … 1.
+
+    guidance 1 takes the condition as it is, more exaggerates it, 0 ignores it. `on_step` is called after
+    every step; what it raises ends the sampling.
+    """
+    check_request(model.config, conditions, seeds=seeds, steps=steps, guidance=guidance, solver=solver)
+    device = model.position.device
+    conditions = None if conditions is None or guidance == 0 else conditions.to(device)
+    noise_BCHW = draw_noise(model.config, seeds).to(device)
+    if not seeds:
+        return noise_BCHW
+    predict = guided(model, conditions, guidance)
+    return integrate(predict, noise_BCHW, steps=steps, solver=solver, on_step=on_step)
+
+
+def check_request(
+    config: ImageConfig,
+    conditions: Conditions | None,
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    solver: str,
+) -> None:
+    """Refuse what cannot be sampled, by name."""
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise InvalidInput.for_field("steps", steps, "is not a positive whole number", "25 to 50 are usual.")
+    if not math.isfinite(guidance) or guidance < 0:
+        raise InvalidInput.for_field("guidance", guidance, "is not a number of at least 0", "1 is off.")
+    if solver not in get_args(Solver):
+        raise InvalidInput.for_field(
+            "solver", solver, "is not known", f"Use one of {', '.join(get_args(Solver))}."
+        )
+    if guidance not in (0.0, 1.0) and conditions is None:
+        raise InvalidInput.for_field(
+            "guidance", guidance, "has nothing to be guided by", "Give conditions, or use 1."
+        )
+    check_conditions(conditions, config, len(seeds))
+
+
+def draw_noise(config: ImageConfig, seeds: Sequence[int]) -> Tensor:
+    """The noise each seed starts from, float32 (B, C, H, W), the same on every device."""
+    shape = (config.channels, config.image_height, config.image_width)
+    if not seeds:
+        return torch.empty(0, *shape)
+    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(_checked(seed))) for seed in seeds]
+    return torch.stack(drawn)
+
+
+def guided(model: Denoiser, conditions: Conditions | None, guidance: float) -> Predict:
+    """The network's prediction, x̂₀ + guidance · (x̂ − x̂₀), as a function of picture and time."""
+    context = None if conditions is None else _simplified(model.read(conditions))
+    if context is None or guidance == 1:
+        return lambda noisy_BCHW, time: _predict(model, noisy_BCHW, time, context)
+    absent_B = torch.arange(2 * len(context.keys[0]), device=context.keys[0].device) >= len(context.keys[0])
+    both = context.rows(torch.arange(len(context.keys[0]), device=absent_B.device).repeat(2))
+    both = both.hidden_where(absent_B)
+
+    def predict(noisy_BCHW: Tensor, time: float) -> Tensor:
+        twice = torch.cat((noisy_BCHW, noisy_BCHW))
+        with_BCHW, without_BCHW = _predict(model, twice, time, both).chunk(2)
+        return torch.lerp(without_BCHW, with_BCHW, guidance)
+
+    return predict
+
+
+def integrate(
+    predict: Predict, noise_BCHW: Tensor, *, steps: int, solver: Solver, on_step: OnStep | None = None
+) -> Tensor:
+    """Follow the flow from noise at time 0 to pictures at time 1 in equal steps.
+
+    The last step goes straight to the prediction, where Heun's second look would divide by zero.
+    """
+    x_BCHW = noise_BCHW
+    for step in range(steps):
+        start, end = step / steps, (step + 1) / steps
+        predicted_BCHW = predict(x_BCHW, start)
+        slope_BCHW = velocity(predicted_BCHW, x_BCHW, start)
+        if step == steps - 1:
+            x_BCHW = predicted_BCHW
+        else:
+            moved_BCHW = x_BCHW + slope_BCHW * (end - start)
+            if solver == "heun":
+                predicted_BCHW = predict(moved_BCHW, end)
+                second_BCHW = velocity(predicted_BCHW, moved_BCHW, end)
+                moved_BCHW = x_BCHW + (slope_BCHW + second_BCHW) * ((end - start) / 2)
+            x_BCHW = moved_BCHW
+        if on_step is not None:
+            on_step(SamplingStep(step + 1, steps, predicted_BCHW))
+    return x_BCHW
+
+
+def _predict(model: Denoiser, noisy_BCHW: Tensor, time: float, context: Context | None) -> Tensor:
+    times_B = torch.full((len(noisy_BCHW),), time, device=noisy_BCHW.device)
+    return model(noisy_BCHW, times_B, context=context).float()
+
+
+def _simplified(context: Context) -> Context:
+    """Without a mask where it hides nothing."""
+    if context.visible_BL is None or not bool(context.visible_BL.all()):
+        return context
+    return context._replace(visible_BL=None)
+
+
+def _checked(seed: int) -> int:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise InvalidInput.for_field("seeds", seed, "is not a whole number of 0 to 2⁶³ − 1", "Use another.")
+    return seed
