@@ -66,7 +66,7 @@ def test_a_run_that_is_asked_to_stop_goes_on_bit_for_bit(
     assert [part.finished for part in parts] == [False, True]
     assert same_weights(model, weights)
     assert parts[1].validation_loss == reference.validation_loss
-    assert parts[1].tokens == reference.tokens
+    assert parts[1].items == reference.items
     assert steady_lines(tmp_path) == steady_lines(folder)
 
 

@@ -46,7 +46,7 @@ if position[0] == 0:
             {
                 "losses": [line["loss"] for line in lines if "loss" in line],
                 "validation": [line["validation_loss"] for line in lines if "validation_loss" in line],
-                "tokens": result.tokens,
+                "tokens": result.items,
             }
         )
     )

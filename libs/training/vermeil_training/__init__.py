@@ -1,14 +1,16 @@
 """The training loop as functions over a small state: one library for every run of any model."""
 
 from vermeil_training.adamw import AdamW, Optimizer
+from vermeil_training.batches import Batches, TrainingBatch
 from vermeil_training.checkpoint import restore_state, save_state
 from vermeil_training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from vermeil_training.fit import CHECKPOINTS, TrainResult, fit
 from vermeil_training.muon import Muon
+from vermeil_training.objectives import Objective, next_token_loss
 from vermeil_training.pace import Progress
 from vermeil_training.run_log import METRICS, PLOT, draw_losses, read_metrics
 from vermeil_training.state import TrainState, make_state
-from vermeil_training.step import Batches, Objective, evaluate_loss, next_token_loss, train_step
+from vermeil_training.step import evaluate_loss, train_step
 from vermeil_training.world import World, best_device, join_world
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ScheduleConfig",
     "TrainResult",
     "TrainState",
+    "TrainingBatch",
     "TrainingConfig",
     "World",
     "best_device",

@@ -16,21 +16,20 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from vermeil_data.loader import LoaderState
 from vermeil_errors import Conflict, DataCorrupted, InvalidInput, OutOfSpace
 from vermeil_telemetry import get_logger
 
+from vermeil_training.batches import Batches
 from vermeil_training.state import TrainState
-from vermeil_training.step import Batches
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEPT = 2
 """Complete checkpoints that stay: the newest, and one to fall back on."""
 
 _TENSORS, _VALUES = "state.safetensors", "state.json"
 _PLAIN = (
     "step",
-    "tokens",
+    "items",
     "seconds",
     "cpu_seconds",
     "losses",
@@ -47,7 +46,7 @@ _FREE_TO_CHANGE = frozenset(
 _log = get_logger(__name__)
 
 
-def save_state(state: TrainState, loader: Batches, folder: Path) -> None:
+def save_state(state: TrainState, loader: Batches[Any], folder: Path) -> None:
     """Write the checkpoint of this step, then let go of all but the newest two."""
     generators = state.world.gather(state.generator.get_state().to(state.world.device))
     if state.world.leads:
@@ -68,7 +67,7 @@ def save_state(state: TrainState, loader: Batches, folder: Path) -> None:
     state.world.wait()
 
 
-def restore_state(state: TrainState, loader: Batches, folder: Path) -> bool:
+def restore_state(state: TrainState, loader: Batches[Any], folder: Path) -> bool:
     """Go on from the newest sound checkpoint; False where there is none."""
     for path in reversed(_checkpoints(folder)):
         try:
@@ -80,13 +79,13 @@ def restore_state(state: TrainState, loader: Batches, folder: Path) -> bool:
         _load(state, tensors)
         for name in _PLAIN:
             setattr(state, name, values[name])
-        loader.restore(LoaderState.from_dict(values["loader"]))
+        loader.restore(type(loader.state()).from_dict(values["loader"]))
         _log.info("resumed", checkpoint=str(path), step=state.step)
         return True
     return False
 
 
-def _values(state: TrainState, loader: Batches) -> dict[str, Any]:
+def _values(state: TrainState, loader: Batches[Any]) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         **{name: getattr(state, name) for name in _PLAIN},

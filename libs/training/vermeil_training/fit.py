@@ -8,23 +8,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from vermeil_training.batches import Batches
 from vermeil_training.checkpoint import restore_state, save_state
 from vermeil_training.config import TrainingConfig
+from vermeil_training.objectives import Objective, next_token_loss
 from vermeil_training.pace import Pace, Progress
 from vermeil_training.run_log import PLOT, RunLog, draw_losses
-from vermeil_training.state import TrainState, adopt_average, make_state
-from vermeil_training.step import (
-    Batches,
-    Objective,
-    Stopped,
-    evaluate_loss,
-    never,
-    next_token_loss,
-    train_step,
-)
+from vermeil_training.state import TrainState, adopt_average, averaged_weights, make_state
+from vermeil_training.step import Stopped, compute_precision, evaluate_loss, never, train_step
 from vermeil_training.world import World
 
 CHECKPOINTS = "checkpoints"
@@ -38,12 +33,12 @@ class TrainResult:
     """False if it was asked to stop; a checkpoint then holds the state."""
     step: int
     """Finished optimizer steps."""
-    tokens: int
-    """Tokens read by all processes."""
+    items: int
+    """Tokens or pictures read by all processes."""
     train_loss: float | None
-    """Mean of the last line of the log, in nats."""
+    """Mean of the last line of the log."""
     validation_loss: float | None
-    """As last measured, in nats."""
+    """As last measured."""
     seconds: float
     """Wall time in steps, over all parts of the run."""
     cpu_seconds: float
@@ -53,24 +48,28 @@ class TrainResult:
 def fit(
     config: TrainingConfig,
     model: nn.Module,
-    loader: Batches,
-    validation: Batches,
+    loader: Batches[Any],
+    validation: Batches[Any],
     folder: Path,
     *,
     world: World | None = None,
-    objective: Objective = next_token_loss,
+    objective: Objective[Any] = next_token_loss,
+    unit: str = "tokens",
+    on_validation: Callable[[int], object] = lambda _: None,
     on_progress: Callable[[Progress], object] = lambda _: None,
     should_stop: Callable[[], bool] = never,
 ) -> TrainResult:
     """Train `model`, keeping checkpoints, log and plot in `folder`; go on there if they exist.
 
-    When `should_stop` answers true, the run writes a checkpoint and returns; when it raises, the run
-    is abandoned as it stands.
+    `unit` names what batches count, in the log and in progress. After each validation the first process
+    calls `on_validation` with the step, while the model carries the averaged weights. When `should_stop`
+    answers true, the run writes a checkpoint and returns; when it raises, the run is abandoned as it
+    stands.
     """
     state = make_state(config, model, world)
     restore_state(state, loader, folder / CHECKPOINTS)
     run, leads = config.run, state.world.leads
-    pace = Pace(state)
+    pace = Pace(state, unit)
     with _open_log(folder, state) as log:
         try:
             while True:
@@ -78,6 +77,7 @@ def fit(
                     loss = evaluate_loss(state, validation, run.evaluate_batches, objective, should_stop)
                     state.validation_step, state.validation_loss = state.step, loss
                     _write(log, state, {"validation_loss": loss})
+                    _show(state, on_validation)
                 if _due(state, run.checkpoint_every):
                     save_state(state, loader, folder / CHECKPOINTS)
                 if leads:
@@ -94,7 +94,8 @@ def fit(
             return _result(state, finished=False)
     adopt_average(state)
     if leads:
-        draw_losses({folder.name: folder}, folder / PLOT)
+        label = "loss (nats per token)" if unit == "tokens" else "loss"
+        draw_losses({folder.name: folder}, folder / PLOT, label)
     return _result(state, finished=True)
 
 
@@ -117,11 +118,22 @@ def _write(log: RunLog | None, state: TrainState, values: dict[str, float]) -> N
         log.write(state.step, values)
 
 
+def _show(state: TrainState, on_validation: Callable[[int], object]) -> None:
+    if not state.world.leads:
+        return
+    state.model.eval()
+    try:
+        with averaged_weights(state), compute_precision(state):
+            on_validation(state.step)
+    finally:
+        state.model.train()
+
+
 def _result(state: TrainState, *, finished: bool) -> TrainResult:
     return TrainResult(
         finished=finished,
         step=state.step,
-        tokens=state.tokens,
+        items=state.items,
         train_loss=state.train_loss,
         validation_loss=state.validation_loss,
         seconds=state.seconds,

@@ -28,24 +28,27 @@ class Progress(NamedTuple):
     """Finished steps."""
     steps: int
     """Steps in all."""
-    tokens: int
-    """Tokens read so far by all processes."""
+    unit: str
+    """What is read: tokens or images."""
+    items: int
+    """So many of them so far, by all processes."""
     loss: float | None
-    """Of the latest step that was read from the device, in nats."""
-    tokens_per_second: float
+    """Of the latest step that was read from the device."""
+    items_per_second: float
     """Over the steps since the last line of the log."""
     validation_loss: float | None
-    """As last measured, in nats."""
+    """As last measured."""
 
 
 class Pace:
     """One part of a run, from its start or its resumption."""
 
-    def __init__(self, state: TrainState) -> None:
+    def __init__(self, state: TrainState, unit: str) -> None:
         self._state = state
+        self._unit = unit
         self._unread: list[tuple[int, Tensor]] = []
         self._loss: float | None = None
-        self._mark = (state.tokens, state.seconds)
+        self._mark = (state.items, state.seconds)
         self._rate = 0.0
 
     @contextmanager
@@ -56,8 +59,8 @@ class Pace:
         state = self._state
         state.seconds += time.perf_counter() - start
         state.cpu_seconds += time.process_time() - cpu_start
-        tokens, seconds = self._mark
-        self._rate = (state.tokens - tokens) / max(state.seconds - seconds, 1e-9)
+        items, seconds = self._mark
+        self._rate = (state.items - items) / max(state.seconds - seconds, 1e-9)
 
     def read(self, result: StepResult, *, now: bool) -> None:
         """Take note of a step's loss; read it from the device where it costs nothing, or `now`."""
@@ -78,34 +81,40 @@ class Pace:
         state = self._state
         state.train_loss = math.fsum(state.losses) / len(state.losses)
         state.losses.clear()
-        self._mark = (state.tokens, state.seconds)
+        self._mark = (state.items, state.seconds)
         figures = {
             "loss": state.train_loss,
             "gradient_norm": float(result.gradient_norm),
-            "tokens": float(state.tokens),
+            self._unit: float(state.items),
             "seconds": state.seconds,
             "cpu_seconds": state.cpu_seconds,
-            "tokens_per_second": self._rate,
+            f"{self._unit}_per_second": self._rate,
         }
         for optimizer in state.optimizers:
             name = type(optimizer).__name__.lower()
             figures[f"learning_rate_{name}"] = optimizer.learning_rate * result.learning_rate_factor
-        utilisation = self._utilisation(result.context_length)
+        utilisation = self._utilisation()
         return figures if utilisation is None else figures | {"mfu": utilisation}
 
     def progress(self) -> Progress:
         """For people who wait."""
         state = self._state
         return Progress(
-            state.step, state.config.run.steps, state.tokens, self._loss, self._rate, state.validation_loss
+            step=state.step,
+            steps=state.config.run.steps,
+            unit=self._unit,
+            items=state.items,
+            loss=self._loss,
+            items_per_second=self._rate,
+            validation_loss=state.validation_loss,
         )
 
-    def _utilisation(self, context_length: int) -> float | None:
+    def _utilisation(self) -> float | None:
         """Part of the devices' peak that went into the model's matrix products."""
-        state = self._state
-        if not isinstance(state.model, TextModel):
+        state, model = self._state, self._state.model
+        if not isinstance(model, TextModel):
             return None
         device = state.world.device
         in_bf16 = computes_in_bf16(state.config.run.precision, device)
         peak = peak_flops(device, torch.bfloat16 if in_bf16 else torch.float32) * state.world.size
-        return self._rate * flops_per_token(state.model.config, context_length) / peak
+        return self._rate * flops_per_token(model.config, model.config.context_length) / peak

@@ -60,23 +60,23 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def draw_losses(runs: dict[str, Path], path: Path) -> None:
-    """The loss curves of one run or several (name → folder) as a PNG."""
+def draw_losses(runs: dict[str, Path], path: Path, label: str = "loss (nats per token)") -> None:
+    """The loss curves of one run or several (name → folder) as a PNG; `label` says what a loss is."""
     # A second and a half of imports that only those who look at pictures pay for.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot(xlabel="step", ylabel="loss (nats per token)")
+    axes = figure.add_subplot(xlabel="step", ylabel=label)
     for number, (name, folder) in enumerate(runs.items()):
         lines = read_metrics(folder)
-        for key, style, label in (
+        for key, style, what in (
             ("loss", {"alpha": 0.45, "linewidth": 1}, "training"),
             ("validation_loss", {"marker": "o", "markersize": 3}, "validation"),
         ):
             points = [(line["step"], line[key]) for line in lines if key in line]
             if points:
-                axes.plot(*zip(*points, strict=True), color=f"C{number}", label=f"{name} {label}", **style)
+                axes.plot(*zip(*points, strict=True), color=f"C{number}", label=f"{name} {what}", **style)
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()

@@ -35,18 +35,18 @@ class TrainState:
     """For objectives that draw; its own on every process."""
     step: int = 0
     """Finished optimizer steps."""
-    tokens: int = 0
-    """Tokens read so far by all processes."""
+    items: int = 0
+    """Tokens or pictures read so far by all processes."""
     seconds: float = 0.0
     """Wall time spent in steps."""
     cpu_seconds: float = 0.0
     """Processor time spent in steps, over all threads of this process."""
     losses: list[float] = field(default_factory=list)
-    """Losses of the steps since the last line of the log, in nats."""
+    """Losses of the steps since the last line of the log."""
     train_loss: float | None = None
-    """Mean loss of the last line of the log, in nats."""
+    """Mean loss of the last line of the log."""
     validation_loss: float | None = None
-    """As last measured, in nats."""
+    """As last measured."""
     validation_step: int = 0
     """When that was."""
 

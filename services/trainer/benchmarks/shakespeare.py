@@ -74,7 +74,7 @@ def vermeil(name: str, encoded: EncodedDataset, folder: Path) -> dict[str, Any]:
     return {
         "parameters": trained.parameters,
         "steps": trained.steps,
-        "tokens": trained.tokens,
+        "tokens": trained.items,
         "cpu_seconds": times[trained.steps],
         "seconds": trained.seconds,
         "validation_loss": whole_validation_loss(model, encoded, CONTEXT),

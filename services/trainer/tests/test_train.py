@@ -88,9 +88,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(small: Small, raw: Path,
     assert 0 < part.steps < 12
     rest = _run(small(), raw, tmp_path / "parts")
     assert rest.finished
-    assert (rest.steps, rest.tokens, rest.validation_loss) == (
+    assert (rest.steps, rest.items, rest.validation_loss) == (
         whole.steps,
-        whole.tokens,
+        whole.items,
         whole.validation_loss,
     )
     assert digests(rest.model) == digests(whole.model)

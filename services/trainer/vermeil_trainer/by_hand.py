@@ -90,8 +90,8 @@ def _train(recipe: Recipe, dataset: Path, output: Path) -> None:
         raise Cancelled(f"stopped after step {trained.steps}", fix="the same command goes on from there")
     if leads:
         sys.stdout.write(
-            f"{trained.parameters:,} parameters, {trained.tokens:,} tokens in {trained.seconds:.1f} s "
-            f"({trained.tokens_per_second:,.0f} a second)\n"
+            f"{trained.parameters:,} parameters, {trained.items:,} {trained.unit} "
+            f"in {trained.seconds:.1f} s ({trained.items_per_second:,.0f} a second)\n"
             f"validation loss {trained.validation_loss:.4f}, lowest {trained.best_validation_loss:.4f}\n"
             f"model: {trained.model}\n"
         )
@@ -145,7 +145,8 @@ class _Printer:
         if now < self._next and not done:
             return
         self._next = now + (1 if self._live else 10)
-        line = f"step {progress.step:,}/{progress.steps:,}  {progress.tokens_per_second:,.0f} tokens/s"
+        line = f"step {progress.step:,}/{progress.steps:,}"
+        line += f"  {progress.items_per_second:,.0f} {progress.unit}/s"
         for name, loss in (("loss", progress.loss), ("validation", progress.validation_loss)):
             line += "" if loss is None else f"  {name} {loss:.4f}"
         sys.stderr.write(f"\r{line}\033[K" + ("\n" if done else "") if self._live else f"{line}\n")

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,7 +96,7 @@ def _reporter(context: JobContext) -> "Callable[[Progress], None]":
     said: list[float | None] = [None]
 
     def report(progress: "Progress") -> None:
-        metrics = {"tokens_per_second": progress.tokens_per_second}
+        metrics = {f"{progress.unit}_per_second": progress.items_per_second}
         if progress.loss is not None:
             metrics["loss"] = progress.loss
         if progress.validation_loss is not None:
@@ -126,9 +125,7 @@ def _outcome(spec: TrainingSpec, trained: "Trained", outputs: dict[str, Artifact
     from vermeil_trainer.model_folder import recipe_as_dict  # noqa: PLC0415
 
     recipe = recipe_from_message(spec.recipe)
-    figures = {
-        name: value for name, value in asdict(trained).items() if name not in {"finished", "model"}
-    } | {"tokens_per_second": trained.tokens_per_second}
+    figures = trained.figures()
     return JobOutcome(
         outputs=outputs,
         result=figures,

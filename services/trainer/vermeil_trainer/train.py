@@ -40,8 +40,10 @@ class Trained:
     """The model's folder, whole if finished."""
     steps: int
     """Optimizer steps done."""
-    tokens: int
-    """Tokens read by all processes."""
+    unit: str
+    """What was read: tokens or images."""
+    items: int
+    """So many of them, by all processes."""
     parameters: int
     """Weights of the model."""
     train_loss: float | None
@@ -54,9 +56,24 @@ class Trained:
     """Wall time in steps, over all parts of the run."""
 
     @property
-    def tokens_per_second(self) -> float:
+    def items_per_second(self) -> float:
         """While learning, over all parts of the run."""
-        return self.tokens / self.seconds if self.seconds else 0.0
+        return self.items / self.seconds if self.seconds else 0.0
+
+    def results(self) -> dict[str, float | None]:
+        """What equal runs have in common, by the names that people read."""
+        return {
+            "steps": self.steps,
+            self.unit: self.items,
+            "train_loss": self.train_loss,
+            "validation_loss": self.validation_loss,
+            "best_validation_loss": self.best_validation_loss,
+        }
+
+    def figures(self) -> dict[str, float | None]:
+        """The results, with sizes and speeds."""
+        speed = {"seconds": self.seconds, f"{self.unit}_per_second": self.items_per_second}
+        return {**self.results(), "parameters": self.parameters, **speed}
 
 
 def train(
@@ -92,7 +109,8 @@ def train(
         finished=result.finished,
         model=folder / MODEL,
         steps=result.step,
-        tokens=result.tokens,
+        unit="tokens",
+        items=result.items,
         parameters=count_parameters(model.config).total,
         train_loss=result.train_loss,
         validation_loss=result.validation_loss,
@@ -100,9 +118,7 @@ def train(
         seconds=result.seconds,
     )
     if result.finished and world.leads:
-        reproducible = ("steps", "tokens", "train_loss", "validation_loss", "best_validation_loss")
-        results = {name: value for name, value in asdict(trained).items() if name in reproducible}
-        write_model(trained.model, model, recipe, encoded, results)
+        write_model(trained.model, model, recipe, encoded, trained.results())
     world.wait()
     return trained
 
