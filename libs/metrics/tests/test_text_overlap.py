@@ -83,6 +83,8 @@ def test_cider_d_is_that_of_pycocoevalcap() -> None:
 @given(st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=3)), min_size=2, max_size=6))
 def test_cider_d_is_that_of_pycocoevalcap_on_any_corpus(corpus: list[tuple[str, list[str]]]) -> None:
     hypotheses, references = [each for each, _ in corpus], [each for _, each in corpus]
+    if not any(any(of_item) for of_item in references):
+        return  # pycocoevalcap refuses references without a word
     assert cider_d(hypotheses, references) == pytest.approx(cider_of_coco(hypotheses, references))
 
 

@@ -61,7 +61,7 @@ def bleu(counts_RK: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         logs_R = np.log(smoothed_R4 / totals_R4).mean(axis=1)
         brevity_R = np.minimum(0.0, 1.0 - reference_R / length_R)
-    return np.where(usable_R, 100.0 * np.exp(np.where(usable_R, logs_R + brevity_R, 0.0)), 0.0)
+        return np.where(usable_R, 100.0 * np.exp(np.where(usable_R, logs_R + brevity_R, 0.0)), 0.0)
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
