@@ -26,10 +26,6 @@ class Bare:
     memory_bytes: int = SIZE
     closed: list[str] = field(default_factory=list)
 
-    @property
-    def engine(self) -> "Bare":
-        return self
-
     is_alive = True
 
     def close(self) -> None:

@@ -7,13 +7,19 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from vermeil.content.v1.content_pb2 import Part
 from vermeil.generation.v1 import generation_service_pb2 as wire
 from vermeil.generation.v1.generation_pb2 import Usage
 from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
 from vermeil_errors import InvalidInput
+from vermeil_media import Pixels
 
+from vermeil_generator.image_messages import Telling, image_ask_from_message
+from vermeil_generator.keep import Keep, as_part
+from vermeil_generator.loaded import drawing, writing
 from vermeil_generator.messages import ask_from_message, loaded_to_message, piece_to_messages
 from vermeil_generator.models import Models
+from vermeil_generator.painter import Progress
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -22,15 +28,17 @@ MAX_PAGE_SIZE = 1000
 class GenerationServicer(GenerationServiceServicer):
     """Answers for GenerationService."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, keep: Keep) -> None:
         self._models = models
+        self._keep = keep
 
     async def Generate(
         self, request: wire.GenerateRequest, context: Any
     ) -> AsyncGenerator[wire.GenerateResponse, None]:
         """Stream the answers; a caller that goes away frees their places."""
         ask = ask_from_message(request)
-        async with self._models.using(ask.model) as model:
+        async with self._models.using(ask.model) as found:
+            model = writing(found)
             question = await asyncio.to_thread(model.prepare, ask)
             num_open, num_tokens, is_first = question.num_choices, 0, True
             async with aclosing(model.answer(question)) as pieces:
@@ -46,6 +54,26 @@ class GenerationServicer(GenerationServiceServicer):
                             )
                             message.usage.CopyFrom(usage)
                         yield message
+
+    async def GenerateImages(
+        self, request: wire.GenerateImagesRequest, context: Any
+    ) -> AsyncGenerator[wire.GenerateImagesResponse, None]:
+        """Stream progress and pictures; a caller that goes away frees their places within a step."""
+        ask = image_ask_from_message(request)
+
+        def part_of(pixels_HWC: Pixels, is_preview: bool) -> Part:
+            return as_part(pixels_HWC, self._keep, as_artifact=ask.as_artifacts and not is_preview)
+
+        async with self._models.using(ask.model) as found:
+            model = drawing(found)
+            order = await asyncio.to_thread(model.prepare, ask)
+            telling = Telling(model, order, part_of)
+            async with aclosing(model.draw(order)) as events:
+                async for event in events:
+                    if isinstance(event, Progress):
+                        yield telling.tell(event)
+                    else:
+                        yield await asyncio.to_thread(telling.tell, event)
 
     async def LoadModel(self, request: wire.LoadModelRequest, context: Any) -> wire.LoadModelResponse:
         """Bring a model version into memory."""

@@ -1,20 +1,38 @@
-"""For tests and for trying things: names from memory, a decoder that knows its answers, tiny models."""
+"""For tests and for trying things: names from memory, networks that know their answers, tiny models."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from vermeil_artifacts import ArtifactRef, ArtifactStore
 from vermeil_data import TextTokenizer, TokenizerSpec, train_tokenizer
 from vermeil_errors import NotFound, VermeilError
-from vermeil_model import ModelConfig, Request, TextModel, TokenEvent, TokenLogprob, save_checkpoint
+from vermeil_media import Pixels
+from vermeil_model import (
+    ImageConfig,
+    ImageModel,
+    ModelConfig,
+    Request,
+    TextModel,
+    TokenEvent,
+    TokenLogprob,
+    save_checkpoint,
+)
+from vermeil_model.image_config import Condition
 
 from vermeil_generator.clients import ModelSource
+from vermeil_generator.image_order import Style, Wish
+from vermeil_generator.loaded_image import CLASS_NAMES
+from vermeil_generator.sampler import NobodyWaitsError, OnStep, Step
 
 TEXTS = ("to be, or not to be: that is the question", "whether 'tis nobler in the mind to suffer", "héllo ✓")
+CLASSES = ("ring", "cross", "dot")
+IMAGE_SIZE = 8
+"""Height and width of tiny pictures, in pixels."""
 _STEP_SECONDS = 0.001
 
 
@@ -114,6 +132,43 @@ class FakeDecoder:
         return TokenEvent(number, token, logprob, top, "stop" if is_last else "length" if is_long else None)
 
 
+class FakeDrawing:
+    """Draws squares of one brightness that follows from the seed; a step takes a millisecond."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        """Sizes of the batches it was given."""
+        self.num_looks = 0
+        """Pictures it looked at, summed over all steps."""
+        self.error: Exception | None = None
+        """Raised by the next step, once."""
+        self.gate = threading.Event()
+        """Steps wait here while it is cleared."""
+        self.gate.set()
+
+    def draw(
+        self, wishes: Sequence[Wish], style: Style, *, is_wanted: Callable[[int], bool], on_step: OnStep
+    ) -> Sequence[Pixels]:
+        """The squares."""
+        self.batches.append(len(wishes))
+        for number in range(style.steps):
+            wanted = [place for place in range(len(wishes)) if is_wanted(place)]
+            if not wanted:
+                raise NobodyWaitsError
+            self.num_looks += len(wanted)
+            self.gate.wait()
+            time.sleep(_STEP_SECONDS)
+            if self.error is not None:
+                error, self.error = self.error, None
+                raise error
+            on_step(Step(number + 1, lambda place: _square(wishes[place])))
+        return [_square(wish) for wish in wishes]
+
+
+def _square(wish: Wish) -> Pixels:
+    return np.full((IMAGE_SIZE, IMAGE_SIZE, 3), wish.seed % 256, np.uint8)
+
+
 def tiny_tokenizer(kind: str = "bpe") -> TextTokenizer:
     """A byte-level tokenizer of 300 entries."""
     spec = TokenizerSpec("bpe", 300) if kind == "bpe" else TokenizerSpec("byte")
@@ -133,8 +188,50 @@ def write_tiny_model(folder: Path, *, seed: int = 0, context_length: int = 64) -
     return tokenizer
 
 
+def write_tiny_image_model(folder: Path, *, condition: Condition = "class", seed: int = 0) -> None:
+    """A folder with a model of random weights that draws small noise in no time."""
+    model = tiny_image_model(condition, seed)
+    extra = {CLASS_NAMES: list(CLASSES)} if condition == "class" else {}
+    save_checkpoint(folder, model, extra=extra)
+    if condition == "text":
+        tiny_tokenizer().save(folder)
+
+
+def tiny_image_model(condition: Condition = "class", seed: int = 0) -> ImageModel:
+    """A model of random weights that draws something else for every condition."""
+    config = ImageConfig.from_depth(
+        2,
+        image_height=IMAGE_SIZE,
+        image_width=IMAGE_SIZE,
+        channels=3,
+        patch_size=4,
+        condition=condition,
+        num_classes=len(CLASSES) if condition == "class" else 0,
+        vocab_size=tiny_tokenizer().vocab_size if condition == "text" else 0,
+        context_length={"class": 2, "text": 16}.get(condition, 0),
+        width=32,
+        num_heads=2,
+    )
+    model = ImageModel(config)
+    generator = torch.Generator().manual_seed(seed)
+    model.init_weights(generator)
+    with torch.no_grad():
+        # Fresh heads are zero: every picture would be grey.
+        model.head.weight.normal_(0.0, 0.5, generator=generator)
+    return model.eval()
+
+
 def publish_tiny_model(store: ArtifactStore, folder: Path, **options: int) -> ArtifactRef:
-    """The same as an artifact; `folder` is for its files meanwhile."""
+    """A tiny text model as an artifact; `folder` is for its files meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tiny_model(folder, **options)
+    return store.publish(folder, kind="model")
+
+
+def publish_tiny_image_model(
+    store: ArtifactStore, folder: Path, condition: Condition = "class"
+) -> ArtifactRef:
+    """A tiny model of images as an artifact."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tiny_image_model(folder, condition=condition)
     return store.publish(folder, kind="model")

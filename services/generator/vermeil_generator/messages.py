@@ -52,9 +52,10 @@ def loaded_to_message(model: LoadedModel, num_active: int) -> wire.LoadedModel:
     """A model in memory on the wire."""
     return wire.LoadedModel(
         name=model.name,
-        context_length=model.config.context_length,
+        context_length=model.context_length,
         num_bytes=model.num_bytes,
         num_active=num_active,
+        output_modalities=[model.output_modality],
     )
 
 

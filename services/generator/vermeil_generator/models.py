@@ -85,8 +85,8 @@ class Models:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether every engine runs."""
-        return all(place.model.engine.is_alive for place in self._places.values())
+        """Whether every model can take requests."""
+        return all(place.model.is_alive for place in self._places.values())
 
     async def drain(self) -> None:
         """Take no new requests."""

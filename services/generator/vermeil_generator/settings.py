@@ -15,6 +15,10 @@ class GeneratorSettings(ArtifactSettings):
     """Answers that one model writes at the same time."""
     generator_queue: int = Field(default=256, ge=0)
     """Answers that may wait for a slot of one model; more are told to come again."""
+    generator_image_batch: int = Field(default=32, ge=1, le=1024)
+    """Pictures that one model draws together."""
+    generator_image_queue: int = Field(default=256, ge=64)
+    """Pictures that may wait for one model; more are told to come again."""
     generator_memory_bytes: int = Field(default=8 * 2**30, ge=2**20)
     """Memory for loaded models with their caches, in bytes; the least recently used make room."""
     generator_device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -1,4 +1,4 @@
-"""For tests: a generator on a free port that answers with a tiny model of random weights."""
+"""For tests: a generator on a free port that answers with tiny models of random weights."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vermeil.generation.v1.generation_service_pb2 import (
+    GenerateImagesRequest,
+    GenerateImagesResponse,
     GenerateRequest,
     GenerateResponse,
     ListLoadedModelsRequest,
@@ -17,30 +19,35 @@ from vermeil_artifacts import ArtifactRef, LocalStore
 from vermeil_rpc import RunningServer, connect_async, serve
 from vermeil_rpc.testing import local_settings
 
-from vermeil_generator.fakes import FakeNames, publish_tiny_model
+from vermeil_generator.fakes import FakeNames, publish_tiny_image_model, publish_tiny_model
 from vermeil_generator.settings import GeneratorSettings
 from vermeil_generator.wiring import build
 
 MODEL = "models/tiny"
 VERSION = "models/tiny/versions/1"
+IMAGE_MODEL = "models/pictures"
+IMAGE_VERSION = "models/pictures/versions/1"
 CONTEXT = 1024
 """Longest sequence of the tiny model, in tokens."""
 
 
 @dataclass
 class House:
-    """A published tiny model and where its files are."""
+    """Published tiny models and where the files of the one that writes are."""
 
     store: LocalStore
     ref: ArtifactRef
     folder: Path
+    image_ref: ArtifactRef | None = None
+    """The model that draws."""
 
     @classmethod
     def built_in(cls, folder: Path) -> "House":
-        """A tiny model published below `folder`."""
+        """Tiny models published below `folder`."""
         store = LocalStore(folder / "artifacts")
         ref = publish_tiny_model(store, folder / "tiny", context_length=CONTEXT)
-        return cls(store, ref, folder / "tiny")
+        image_ref = publish_tiny_image_model(store, folder / "pictures")
+        return cls(store, ref, folder / "tiny", image_ref)
 
 
 @dataclass
@@ -56,6 +63,11 @@ class Running:
         request = GenerateRequest(**{"model": MODEL, **fields})
         return [piece async for piece in self.stub.Generate(request, timeout=20)]
 
+    async def draw(self, **fields: Any) -> list[GenerateImagesResponse]:
+        """All that is told while pictures are drawn, and the pictures."""
+        request = GenerateImagesRequest(**{"model": IMAGE_MODEL, **fields})
+        return [message async for message in self.stub.GenerateImages(request, timeout=20)]
+
     async def num_active(self) -> int:
         """Requests under way."""
         answer = await self.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=5)
@@ -67,6 +79,8 @@ async def running(house: House, **changes: Any) -> AsyncIterator[Running]:
     """A server while the block lasts; `changes` are to its settings."""
     names = FakeNames()
     names.add(VERSION, house.ref)
+    if house.image_ref is not None:
+        names.add(IMAGE_VERSION, house.image_ref)
     settings = GeneratorSettings.model_construct(**changes)
     services = build(settings, names=names, store=house.store)
     server = await serve(services, "127.0.0.1:0", local_settings(), probe_every=0.02)

@@ -6,6 +6,7 @@ from vermeil_rpc import Service
 
 from vermeil_generator.api import GenerationServicer
 from vermeil_generator.clients import ModelSource, Names, RegistryNames
+from vermeil_generator.keep import keeper
 from vermeil_generator.loaded import LoadedModel, load
 from vermeil_generator.models import Models
 from vermeil_generator.settings import GeneratorSettings
@@ -33,7 +34,7 @@ def build(
         Service(
             "vermeil.generation.v1.GenerationService",
             add_GenerationServiceServicer_to_server,
-            GenerationServicer(models),
+            GenerationServicer(models, keeper(artifacts)),
             ready=ready,
             drain=models.drain,
             stop=models.close,

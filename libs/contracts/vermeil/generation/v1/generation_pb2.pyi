@@ -305,6 +305,7 @@ class LoadedModel(_message.Message):
     CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
     NUM_BYTES_FIELD_NUMBER: _builtins.int
     NUM_ACTIVE_FIELD_NUMBER: _builtins.int
+    OUTPUT_MODALITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}/versions/{version}"."""
     context_length: _builtins.int
@@ -313,6 +314,10 @@ class LoadedModel(_message.Message):
     """Size of its weights in memory, in bytes."""
     num_active: _builtins.int
     """Requests it is working on."""
+    @_builtins.property
+    def output_modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it answers with: "text" (Generate) or "image" (GenerateImages). A model of images has no context_length."""
+
     def __init__(
         self,
         *,
@@ -320,11 +325,177 @@ class LoadedModel(_message.Message):
         context_length: _builtins.int = ...,
         num_bytes: _builtins.int = ...,
         num_active: _builtins.int = ...,
+        output_modalities: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "name", b"name", "num_active", b"num_active", "num_bytes", b"num_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "name", b"name", "num_active", b"num_active", "num_bytes", b"num_bytes", "output_modalities", b"output_modalities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoadedModel: _TypeAlias = LoadedModel  # noqa: Y015
+
+@_typing.final
+class ImageSampling(_message.Message):
+    """ImageSampling says how pictures are drawn from noise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    GUIDANCE_FIELD_NUMBER: _builtins.int
+    SOLVER_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    steps: _builtins.int
+    """Steps from noise to picture, 1 to 1000; default 50."""
+    guidance: _builtins.float
+    """How strongly the prompt is followed: 0 ignores it, 1 takes it as it is, up to 30; default 2 with a prompt, 1 without."""
+    solver: _builtins.str
+    """"euler", or "heun", which looks twice a step; default "euler"."""
+    seed: _builtins.int
+    """Picture i is drawn from seed + i, 0 to 2^63 - 1; unset draws one."""
+    def __init__(
+        self,
+        *,
+        steps: _builtins.int | None = ...,
+        guidance: _builtins.float | None = ...,
+        solver: _builtins.str = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_seed", b"_seed", "_steps", b"_steps", "guidance", b"guidance", "seed", b"seed", "steps", b"steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_seed", b"_seed", "_steps", b"_steps", "guidance", b"guidance", "seed", b"seed", "solver", b"solver", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__guidance: _TypeAlias = _typing.Literal["guidance"]  # noqa: Y015
+    _WhichOneofArgType__guidance: _TypeAlias = _typing.Literal["_guidance", b"_guidance"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance) -> _WhichOneofReturnType__guidance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+
+Global___ImageSampling: _TypeAlias = ImageSampling  # noqa: Y015
+
+@_typing.final
+class ImageProgress(_message.Message):
+    """ImageProgress is how far all pictures of a request have come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_DONE_FIELD_NUMBER: _builtins.int
+    STEPS_TOTAL_FIELD_NUMBER: _builtins.int
+    steps_done: _builtins.int
+    """Steps done, summed over the pictures."""
+    steps_total: _builtins.int
+    """Steps of all pictures: steps times pictures."""
+    def __init__(
+        self,
+        *,
+        steps_done: _builtins.int = ...,
+        steps_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps_done", b"steps_done", "steps_total", b"steps_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageProgress: _TypeAlias = ImageProgress  # noqa: Y015
+
+@_typing.final
+class GeneratedImage(_message.Message):
+    """GeneratedImage is a picture, or how one looks on its way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which of the request's pictures, from 0."""
+    seed: _builtins.int
+    """The seed that gives this picture again."""
+    width: _builtins.int
+    """Pixels from left to right."""
+    height: _builtins.int
+    """Pixels from top to bottom."""
+    @_builtins.property
+    def part(self) -> _content_pb2.Part:
+        """The picture as PNG: inline up to 1 MiB, else an artifact."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        part: _content_pb2.Part | None = ...,
+        seed: _builtins.int = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "index", b"index", "part", b"part", "seed", b"seed", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GeneratedImage: _TypeAlias = GeneratedImage  # noqa: Y015
+
+@_typing.final
+class ImagePreview(_message.Message):
+    """ImagePreview is what a picture is expected to become."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Which preview of its picture, from 0."""
+    @_builtins.property
+    def image(self) -> Global___GeneratedImage:
+        """How it looks by now."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        image: Global___GeneratedImage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImagePreview: _TypeAlias = ImagePreview  # noqa: Y015
+
+@_typing.final
+class ImageUsage(_message.Message):
+    """ImageUsage counts what was read and drawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    IMAGE_PATCHES_FIELD_NUMBER: _builtins.int
+    prompt_tokens: _builtins.int
+    """Tokens of the prompt; 1 for a class, 0 for none."""
+    image_patches: _builtins.int
+    """Patches of all pictures."""
+    def __init__(
+        self,
+        *,
+        prompt_tokens: _builtins.int = ...,
+        image_patches: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_patches", b"image_patches", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageUsage: _TypeAlias = ImageUsage  # noqa: Y015

@@ -136,6 +136,116 @@ class GenerateResponse(_message.Message):
 Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
 
 @_typing.final
+class GenerateImagesRequest(_message.Message):
+    """Asks for pictures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    CLASS_NUMBER_FIELD_NUMBER: _builtins.int
+    NUM_IMAGES_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    NUM_PREVIEWS_FIELD_NUMBER: _builtins.int
+    AS_ARTIFACTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """"models/{model}" for the newest version, or "models/{model}/versions/{version}"."""
+    prompt: _builtins.str
+    """A text, or the name of a class, whichever the model was taught by; empty lets the model choose."""
+    class_number: _builtins.int
+    """The number of a class, from 0."""
+    num_images: _builtins.int
+    """Pictures wanted, 1 to 64; 0 means 1."""
+    width: _builtins.int
+    """Pixels from left to right; 0 means the model's, and so far no other is drawn."""
+    height: _builtins.int
+    """Pixels from top to bottom; 0 means the model's, and so far no other is drawn."""
+    num_previews: _builtins.int
+    """Previews of each picture on its way, 0 to 8 and fewer than steps; default 0."""
+    as_artifacts: _builtins.bool
+    """Whether pictures come as artifacts even where they would fit inline."""
+    request_id: _builtins.str
+    """Names the request in logs."""
+    @_builtins.property
+    def sampling(self) -> _generation_pb2.ImageSampling:
+        """How they are drawn."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        class_number: _builtins.int = ...,
+        num_images: _builtins.int = ...,
+        sampling: _generation_pb2.ImageSampling | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        num_previews: _builtins.int = ...,
+        as_artifacts: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["class_number", b"class_number", "condition", b"condition", "prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_artifacts", b"as_artifacts", "class_number", b"class_number", "condition", b"condition", "height", b"height", "model", b"model", "num_images", b"num_images", "num_previews", b"num_previews", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["prompt", "class_number"]  # noqa: Y015
+    _WhichOneofArgType_condition: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_condition) -> _WhichOneofReturnType_condition | None: ...
+
+Global___GenerateImagesRequest: _TypeAlias = GenerateImagesRequest  # noqa: Y015
+
+@_typing.final
+class GenerateImagesResponse(_message.Message):
+    """How far the pictures have come, or one of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The version that draws; set in the first message, which comes before the first step."""
+    @_builtins.property
+    def progress(self) -> _generation_pb2.ImageProgress:
+        """Steps done; several times a second at most."""
+
+    @_builtins.property
+    def preview(self) -> _generation_pb2.ImagePreview:
+        """A picture on its way."""
+
+    @_builtins.property
+    def image(self) -> _generation_pb2.GeneratedImage:
+        """A picture."""
+
+    @_builtins.property
+    def usage(self) -> _generation_pb2.ImageUsage:
+        """Set in the last message of all."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        progress: _generation_pb2.ImageProgress | None = ...,
+        preview: _generation_pb2.ImagePreview | None = ...,
+        image: _generation_pb2.GeneratedImage | None = ...,
+        usage: _generation_pb2.ImageUsage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "image", b"image", "preview", b"preview", "progress", b"progress", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "image", b"image", "model", b"model", "preview", b"preview", "progress", b"progress", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["progress", "preview", "image"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___GenerateImagesResponse: _TypeAlias = GenerateImagesResponse  # noqa: Y015
+
+@_typing.final
 class LoadModelRequest(_message.Message):
     """Asks for a model to be loaded."""
 

@@ -40,6 +40,11 @@ class GenerationServiceStub:
                 request_serializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.GenerateImages = channel.unary_stream(
+                '/vermeil.generation.v1.GenerationService/GenerateImages',
+                request_serializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateImagesRequest.SerializeToString,
+                response_deserializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateImagesResponse.FromString,
+                _registered_method=True)
         self.LoadModel = channel.unary_unary(
                 '/vermeil.generation.v1.GenerationService/LoadModel',
                 request_serializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.LoadModelRequest.SerializeToString,
@@ -63,6 +68,13 @@ class GenerationServiceServicer:
 
     def Generate(self, request, context):
         """Generate streams the answer as it comes. A client that goes away frees its place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateImages(self, request, context):
+        """GenerateImages streams progress, then each picture. A client that goes away frees its place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +108,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateRequest.FromString,
                     response_serializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateResponse.SerializeToString,
+            ),
+            'GenerateImages': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateImages,
+                    request_deserializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateImagesRequest.FromString,
+                    response_serializer=vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateImagesResponse.SerializeToString,
             ),
             'LoadModel': grpc.unary_unary_rpc_method_handler(
                     servicer.LoadModel,
@@ -141,6 +158,33 @@ class GenerationService:
             '/vermeil.generation.v1.GenerationService/Generate',
             vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateRequest.SerializeToString,
             vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vermeil.generation.v1.GenerationService/GenerateImages',
+            vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateImagesRequest.SerializeToString,
+            vermeil_dot_generation_dot_v1_dot_generation__service__pb2.GenerateImagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class GenerationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GenerationServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.GenerateRequest, _generation_service_pb2.GenerateResponse]
     """Generate streams the answer as it comes. A client that goes away frees its place."""
+    GenerateImages: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.GenerateImagesRequest, _generation_service_pb2.GenerateImagesResponse]
+    """GenerateImages streams progress, then each picture. A client that goes away frees its place."""
     LoadModel: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.LoadModelRequest, _generation_service_pb2.LoadModelResponse]
     """LoadModel brings a model version into memory, as the first Generate does by itself."""
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.UnloadModelRequest, _generation_service_pb2.UnloadModelResponse]
@@ -49,6 +51,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_generation_service_pb2.GenerateRequest, _generation_service_pb2.GenerateResponse]  # type: ignore[assignment]
     """Generate streams the answer as it comes. A client that goes away frees its place."""
+    GenerateImages: _aio.UnaryStreamMultiCallable[_generation_service_pb2.GenerateImagesRequest, _generation_service_pb2.GenerateImagesResponse]  # type: ignore[assignment]
+    """GenerateImages streams progress, then each picture. A client that goes away frees its place."""
     LoadModel: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.LoadModelRequest, _generation_service_pb2.LoadModelResponse]  # type: ignore[assignment]
     """LoadModel brings a model version into memory, as the first Generate does by itself."""
     UnloadModel: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.UnloadModelRequest, _generation_service_pb2.UnloadModelResponse]  # type: ignore[assignment]
@@ -66,6 +70,14 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.GenerateResponse], _abc.AsyncIterator[_generation_service_pb2.GenerateResponse]]:
         """Generate streams the answer as it comes. A client that goes away frees its place."""
+
+    @_abc_1.abstractmethod
+    def GenerateImages(
+        self,
+        request: _generation_service_pb2.GenerateImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.GenerateImagesResponse], _abc.AsyncIterator[_generation_service_pb2.GenerateImagesResponse]]:
+        """GenerateImages streams progress, then each picture. A client that goes away frees its place."""
 
     @_abc_1.abstractmethod
     def LoadModel(

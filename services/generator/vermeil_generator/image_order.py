@@ -1,0 +1,150 @@
+"""An ask for pictures made ready for one model: its class or caption, its size, seeds."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vermeil_data import TextTokenizer
+from vermeil_errors import InvalidInput
+from vermeil_model import ImageConfig
+
+from vermeil_generator.image_ask import DEFAULT_GUIDANCE, MAX_SEED, ImageAsk
+
+SHOWN_CLASSES = 100
+"""So many class names fit into an error."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """What pictures share that are drawn together."""
+
+    steps: int
+    guidance: float
+    solver: str
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One picture: what it shows and the seed of its noise."""
+
+    condition: int | tuple[int, ...] | None
+    """A class, the tokens of a caption, or nothing."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class ImageOrder:
+    """What a painter works on: pictures of one request."""
+
+    wishes: tuple[Wish, ...]
+    style: Style
+    num_previews: int
+    """Of each picture on its way."""
+    num_prompt_tokens: int
+    """Of the caption; 1 for a class."""
+
+    @property
+    def steps_total(self) -> int:
+        """Steps of all pictures."""
+        return self.style.steps * len(self.wishes)
+
+
+@dataclass(frozen=True)
+class Drawable:
+    """What a model of images can be asked for."""
+
+    config: ImageConfig
+    class_names: tuple[str, ...] = ()
+    """By class number; empty where classes have no names."""
+    tokenizer: TextTokenizer | None = None
+    """Of captions."""
+
+    def prepare(self, ask: ImageAsk) -> ImageOrder:
+        """The order that an ask puts to this model.
+
+        Raises:
+            InvalidInput: It does not fit the model: another size, an unknown class, a text too long.
+        """
+        self._check_size(ask)
+        condition = self._condition(ask)
+        guidance = ask.sampling.guidance
+        if guidance is None:
+            guidance = 1.0 if condition is None else DEFAULT_GUIDANCE
+        if condition is None and guidance not in (0.0, 1.0):
+            raise InvalidInput.for_field(
+                "sampling.guidance", guidance, "has no prompt to follow", "send a prompt, or leave it out"
+            )
+        style = Style(ask.sampling.steps, guidance, ask.sampling.solver)
+        first = secrets.randbelow(2**31) if ask.sampling.seed is None else ask.sampling.seed
+        seeds = [(first + index) % (MAX_SEED + 1) for index in range(ask.num_images)]
+        num_tokens = len(condition) if isinstance(condition, tuple) else int(condition is not None)
+        wishes = tuple(Wish(condition, seed) for seed in seeds)
+        return ImageOrder(wishes, style, ask.num_previews, num_tokens)
+
+    def _check_size(self, ask: ImageAsk) -> None:
+        for name, wanted, possible in (
+            ("width", ask.width, self.config.image_width),
+            ("height", ask.height, self.config.image_height),
+        ):
+            if wanted not in (0, possible):
+                size = f"{self.config.image_width}x{self.config.image_height}"
+                raise InvalidInput.for_field(
+                    name, wanted, f"this model draws {size} only", f"send {possible}, or leave it out"
+                )
+
+    def _condition(self, ask: ImageAsk) -> int | tuple[int, ...] | None:
+        if ask.class_number is not None:
+            return self._class(ask.class_number)
+        if not ask.prompt:
+            return None
+        match self.config.condition:
+            case "class":
+                return self._named_class(ask.prompt)
+            case "text":
+                return self._caption(ask.prompt)
+        raise InvalidInput.for_field(
+            "prompt", ask.prompt, "this model draws what it likes", "send an empty prompt"
+        )
+
+    def _class(self, number: int) -> int:
+        if self.config.condition != "class":
+            raise InvalidInput.for_field(
+                "class_number", number, "this model knows no classes", "send a prompt"
+            )
+        if not 0 <= number < self.config.num_classes:
+            raise InvalidInput.for_field(
+                "class_number", number, "is out of range", f"send 0 to {self.config.num_classes - 1}"
+            )
+        return number
+
+    def _named_class(self, name: str) -> int:
+        """By its name, upper or lower case; classes without names go by their numbers."""
+        names = self.class_names or [str(number) for number in range(self.config.num_classes)]
+        wanted = name.strip()
+        if wanted in names:
+            return names.index(wanted)
+        alike = [place for place, each in enumerate(names) if each.casefold() == wanted.casefold()]
+        if len(alike) == 1:
+            return alike[0]
+        raise InvalidInput.for_field(
+            "prompt", name, "is no class of this model", f"send one of: {_listed(names)}"
+        )
+
+    def _caption(self, text: str) -> tuple[int, ...]:
+        assert self.tokenizer is not None
+        ids = tuple(self.tokenizer.encode(text))
+        longest = self.config.context_length
+        if len(ids) > longest:
+            raise InvalidInput.for_field(
+                "prompt",
+                f"{len(ids)} tokens",
+                f"are more than the {longest} that this model reads",
+                f"shorten it to {longest} tokens",
+            )
+        return ids
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_CLASSES])
+    more = len(names) - SHOWN_CLASSES
+    return f"{shown} and {more} more" if more > 0 else shown
