@@ -38,6 +38,24 @@ class ImageBatch(NamedTuple):
     caption_lengths_B: torch.Tensor | None
     """int64, 0 to L; 0 for a picture without caption."""
 
+    @property
+    def num_items(self) -> int:
+        """Pictures."""
+        return len(self.pixels_BCHW)
+
+    @property
+    def num_targets(self) -> int:
+        """Pictures again: something is learned from each."""
+        return len(self.pixels_BCHW)
+
+    def to(self, device: torch.device) -> "ImageBatch":
+        """The same on another device, copied while the CPU goes on."""
+        if device.type == "cpu":
+            return self
+        return ImageBatch(
+            *(None if part is None else part.pin_memory().to(device, non_blocking=True) for part in self)  # type: ignore[arg-type]
+        )
+
 
 @dataclass(frozen=True)
 class ImageLoaderState:
