@@ -60,6 +60,8 @@ class CommonSettings(Settings):
     """Where the evaluator answers (gRPC)."""
     generator_address: Address = "127.0.0.1:7606"
     """Where the generator answers (gRPC)."""
+    encoder_image_address: Address = "127.0.0.1:7607"
+    """Where the image encoder answers (gRPC)."""
     service_token: SecretStr | None = None
     """Token shared by the services; when set, every call between them must carry it."""
 

@@ -1,6 +1,7 @@
 """What is made small: functions that turn a batch into a loss, by the model's own loss.
 
 Random numbers come from the generator alone, so that a resumed run and every validation draw the same.
+Where gradients are off a loss is measured: nothing is dropped, shifted or smoothed then.
 """
 
 from collections.abc import Callable
@@ -8,9 +9,14 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from vermeil_data.image_loader import ImageBatch
 from vermeil_data.loader import Batch
+from vermeil_model import Conditions, flow_loss, from_pixels
 
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
+
+DROP = 0.1
+"""Share of conditions left out while learning, so that pictures can be guided."""
 
 
 class Objective(Protocol[BatchT_contra]):
@@ -25,3 +31,19 @@ def next_token_loss(model: Callable[..., Any], batch: Batch, generator: torch.Ge
     output = model(batch.tokens_BT, targets_BT=batch.targets_BT, documents_BT=batch.documents_BT)
     loss: Tensor = output.loss
     return loss
+
+
+def image_flow_loss(model: Callable[..., Any], batch: ImageBatch, generator: torch.Generator) -> Tensor:
+    """Mean squared error of the flow's velocity, over all pixels."""
+    images_BCHW = from_pixels(batch.pixels_BCHW)
+    drop = DROP if torch.is_grad_enabled() else 0.0
+    return flow_loss(model, images_BCHW, conditions_of(batch), generator, drop=drop)
+
+
+def conditions_of(batch: ImageBatch) -> Conditions | None:
+    """What the pictures of a batch show, as the loader was told to say it."""
+    if batch.classes_B is not None:
+        return Conditions(classes_B=batch.classes_B)
+    if batch.captions_BL is not None:
+        return Conditions(tokens_BL=batch.captions_BL, lengths_B=batch.caption_lengths_B)
+    return None

@@ -183,7 +183,8 @@ def test_every_shipped_recipe_is_sound_and_named_like_its_file() -> None:
     for recipe in shipped_recipes():
         assert recipe.description
         assert not recipe.data.dataset
-        model_config(recipe.model, 4096)
+        if recipe.task == "text":
+            model_config(recipe.model, 4096)
 
 
 def test_the_nanogpt_recipe_has_as_many_weights_as_nanogpt() -> None:

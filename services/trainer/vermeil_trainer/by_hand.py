@@ -5,7 +5,6 @@ libraries that learn are loaded once there is something to do.
 """
 
 import argparse
-import hashlib
 import signal
 import sys
 import threading
@@ -16,16 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from vermeil_data import (
-    EncodedDataset,
-    TextTokenizer,
-    TokenizerSpec,
-    encode_dataset,
-    fit_tokenizer,
-    open_dataset,
-    open_encoded,
-)
-from vermeil_data.card import CARD_FILE
 from vermeil_errors import Cancelled, InvalidInput
 
 from vermeil_trainer.reading import read_recipe, recipe_from_dict
@@ -33,7 +22,7 @@ from vermeil_trainer.recipe import Recipe
 from vermeil_trainer.shipped import FOLDER
 
 if TYPE_CHECKING:
-    from vermeil_training import Progress, World
+    from vermeil_training import Progress
 
 
 def by_hand(arguments: Sequence[str]) -> None:
@@ -71,6 +60,7 @@ def with_changes(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, An
 def _train(recipe: Recipe, dataset: Path, output: Path) -> None:
     from vermeil_training import join_world  # noqa: PLC0415
 
+    from vermeil_trainer.prepare import prepare  # noqa: PLC0415
     from vermeil_trainer.train import train  # noqa: PLC0415
 
     initial = Path(recipe.model.initial).expanduser() if recipe.model.initial else None
@@ -95,25 +85,6 @@ def _train(recipe: Recipe, dataset: Path, output: Path) -> None:
             f"validation loss {trained.validation_loss:.4f}, lowest {trained.best_validation_loss:.4f}\n"
             f"model: {trained.model}\n"
         )
-
-
-def prepare(
-    recipe: Recipe, folder: Path, output: Path, initial: Path | None, world: "World"
-) -> EncodedDataset:
-    """Open an encoded dataset, or encode a raw one under `output` unless that has been done."""
-    try:
-        return open_encoded(folder)
-    except InvalidInput:
-        raw = open_dataset(folder)
-    spec = TokenizerSpec(recipe.data.tokenizer.kind, recipe.data.tokenizer.vocab_size)  # type: ignore[arg-type]
-    made_of = (folder / CARD_FILE).read_bytes() + (str(initial) if initial else repr(spec)).encode()
-    encoded = output / f"encoded-{hashlib.sha256(made_of).hexdigest()[:12]}"
-    if world.leads and not (encoded / CARD_FILE).is_file():
-        # The card is written last: what has none is not whole.
-        tokenizer = TextTokenizer.load(initial) if initial else fit_tokenizer(raw, spec)
-        encode_dataset(raw, tokenizer, encoded)
-    world.wait()
-    return open_encoded(encoded)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Calls to the registry and the text encoder; each has a deadline."""
+"""Calls to the registry and the encoders; each has a deadline."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,15 +16,15 @@ SECONDS = 10.0
 
 
 class Encoder(Protocol):
-    """What the trainer asks of the text encoder."""
+    """What the trainer asks of a modality's encoder."""
 
     def start(self, spec: encoder_pb2.EncodingSpec) -> str:
         """Name of the job that encodes this, or has done so already."""
         ...
 
 
-class TextEncoder:
-    """The text encoder over the wire."""
+class RemoteEncoder:
+    """An encoder over the wire."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = EncoderServiceStub(channel)
@@ -40,13 +40,23 @@ class Peers:
 
     jobs: JobClient
     names: Names
-    encoder: Encoder
+    text_encoder: Encoder
+    image_encoder: Encoder
 
 
 def peers(settings: TrainerSettings) -> Peers:
     """The services at their addresses; connects when first used."""
-    registry = connect(settings.registry_address, token=settings.token)
-    encoder = connect(settings.encoder_text_address, token=settings.token)
+    registry, text, image = (
+        connect(address, token=settings.token)
+        for address in (
+            settings.registry_address,
+            settings.encoder_text_address,
+            settings.encoder_image_address,
+        )
+    )
     return Peers(
-        GrpcJobs(registry, timeout=SECONDS), RegistryNames(registry, timeout=SECONDS), TextEncoder(encoder)
+        GrpcJobs(registry, timeout=SECONDS),
+        RegistryNames(registry, timeout=SECONDS),
+        RemoteEncoder(text),
+        RemoteEncoder(image),
     )

@@ -1,35 +1,42 @@
 """A model as others take it: config, weights, tokenizer and a card that says where it comes from.
 
+config.json also has what asking the model takes: ids of special tokens, names of classes, how to sample.
 Nothing here depends on when, where or how fast it was trained: equal runs give equal bytes.
 """
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
-from vermeil_data import EncodedDataset
-from vermeil_model import TextModel, count_parameters, save_checkpoint
+from vermeil_data import EncodedDataset, EncodedImages, TextTokenizer
+from vermeil_model import ImageModel, TextModel, save_checkpoint
 
 from vermeil_trainer.code_version import VERSION
 from vermeil_trainer.reading import recipe_to_message
 from vermeil_trainer.recipe import Recipe
 
-CARD_FILE = "model_card.json"
+CARD_FILE, CONFIG_FILE = "model_card.json", "config.json"
 FORMAT_VERSION = 1
+CLASS_NAMES = "class_names"
+"""Key of config.json: names by class id."""
+
+Data = EncodedDataset | EncodedImages
+AnyModel = TextModel | ImageModel
 
 
 def write_model(
-    folder: Path, model: TextModel, recipe: Recipe, encoded: EncodedDataset, results: dict[str, Any]
+    folder: Path, model: AnyModel, recipe: Recipe, data: Data, results: Mapping[str, float | None]
 ) -> None:
     """Fill `folder` anew."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    tokenizer = encoded.tokenizer
-    roles = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "pad": tokenizer.pad_id}
-    save_checkpoint(folder, model.cpu(), extra={f"{role}_token_id": id_ for role, id_ in roles.items()})
-    tokenizer.save(folder)
+    tokenizer = data.tokenizer
+    save_checkpoint(folder, model.cpu(), extra=_token_roles(tokenizer) | _picture_values(recipe, data))
+    if tokenizer is not None:
+        tokenizer.save(folder)
     card = {
         "format_version": FORMAT_VERSION,
         "name": recipe.name,
@@ -37,18 +44,25 @@ def write_model(
         "recipe": recipe_as_dict(recipe),
         "seed": recipe.run.seed,
         "code_version": VERSION,
-        "data": {
-            "name": encoded.card.name,
-            "source": encoded.card.source,
-            "licence": encoded.card.licence,
-            "num_tokens": {name: split.num_tokens for name, split in encoded.card.splits.items()},
-        },
-        "tokenizer": {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size},
-        "parameters": count_parameters(model.config).total,
+        "data": _data_card(data),
+        "parameters": num_parameters(model),
         "results": results,
     }
+    if tokenizer is not None:
+        card["tokenizer"] = {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size}
     text = json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def class_names_in(folder: Path) -> tuple[str, ...]:
+    """Names by class id, as the model in a folder knows them."""
+    values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    return tuple(values.get(CLASS_NAMES, ()))
+
+
+def num_parameters(model: AnyModel) -> int:
+    """Weights, a shared one counted once."""
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def recipe_as_dict(recipe: Recipe) -> dict[str, Any]:
@@ -59,3 +73,31 @@ def recipe_as_dict(recipe: Recipe) -> dict[str, Any]:
     # JSON of protobuf writes 64-bit numbers as text.
     values["run"]["seed"] = recipe.run.seed
     return values
+
+
+def _token_roles(tokenizer: TextTokenizer | None) -> dict[str, Any]:
+    if tokenizer is None:
+        return {}
+    roles = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "pad": tokenizer.pad_id}
+    return {f"{role}_token_id": id_ for role, id_ in roles.items()}
+
+
+def _picture_values(recipe: Recipe, data: Data) -> dict[str, Any]:
+    if isinstance(data, EncodedDataset):
+        return {}
+    values: dict[str, Any] = {"image_fit": data.images.fit, CLASS_NAMES: list(data.class_names)}
+    if recipe.task == "image":
+        guidance = 1.0 if recipe.image.condition == "none" else recipe.image.guidance
+        values["sampling"] = {"steps": recipe.image.sampling_steps, "guidance": guidance}
+    return values
+
+
+def _data_card(data: Data) -> dict[str, Any]:
+    card, splits = data.card, data.card.splits
+    about: dict[str, Any] = {"name": card.name, "source": card.source, "licence": card.licence}
+    if isinstance(data, EncodedImages):
+        return about | {
+            "num_images": {name: split.num_samples for name, split in splits.items()},
+            "classes": list(data.class_names),
+        }
+    return about | {"num_tokens": {name: split.num_tokens for name, split in splits.items()}}

@@ -1,48 +1,48 @@
 """The network a recipe asks for: drawn by its seed, or continued from a model that is there."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from vermeil_errors import InvalidInput
-from vermeil_model import ModelConfig, TextModel, load_checkpoint
+from vermeil_data import EncodedDataset, EncodedImages
+from vermeil_errors import InvalidInput, Violation
+from vermeil_model import ImageConfig, ImageModel, ModelConfig, TextModel, load_checkpoint
 
-from vermeil_trainer.recipe import ModelSpec
+from vermeil_trainer.model_folder import AnyModel, Data, class_names_in
+from vermeil_trainer.recipe import ImageSpec, ModelSpec, Recipe
 from vermeil_trainer.rules import violation
 from vermeil_trainer.sizes import SIZES, sizes_of
 
-_SIZES_OF_BOTH = (
-    *("depth", "width", "num_heads", "num_key_value_heads", "feed_forward_width", "context_length"),
-    *("rope_theta", "qk_norm", "tie_embeddings"),
-)
-"""Fields that ModelSpec and ModelConfig both have."""
+_CHOSEN = ("feed_forward_width", "rope_theta", "qk_norm")
+"""Fields of ModelSpec that no dial derives."""
 
 
-def make_model(spec: ModelSpec, vocab_size: int, seed: int) -> TextModel:
-    """A network with random weights, the same for the same sizes and seed."""
-    model = TextModel(model_config(spec, vocab_size))
-    model.init_weights(torch.Generator().manual_seed(seed))
+def make_model(recipe: Recipe, data: Data) -> AnyModel:
+    """A network with random weights, the same for the same recipe and data."""
+    network = NETWORKS[recipe.task]
+    model: AnyModel = network.model(network.config(recipe, data))
+    model.init_weights(torch.Generator().manual_seed(recipe.run.seed))
     return model
 
 
-def continue_model(spec: ModelSpec, folder: Path, vocab_size: int) -> TextModel:
+def continue_model(recipe: Recipe, folder: Path, data: Data) -> AnyModel:
     """A network with the weights in `folder`, whose sizes win; a recipe that wants others is refused."""
-    model = load_checkpoint(folder, dtype=torch.float32)
-    _check_agreement(spec, model.config)
-    if model.config.vocab_size != vocab_size:
-        raise InvalidInput.for_field(
-            "data.dataset",
-            vocab_size,
-            f"tokens of the dataset do not fit the {model.config.vocab_size} of model.initial",
-            "encode it with that model's tokenizer",
+    model: AnyModel = load_checkpoint(folder, NETWORKS[recipe.task].model, dtype=torch.float32)
+    violations = _disagreements("model", recipe.model, model.config)
+    if recipe.task != "text":
+        violations += _disagreements("image", recipe.image, model.config)
+    if violations:
+        raise InvalidInput(
+            "; ".join(f"{each.field} = {each.description}" for each in violations), violations=violations
         )
+    _check_data(folder, model.config, data)
     return model
 
 
 def model_config(spec: ModelSpec, vocab_size: int) -> ModelConfig:
-    """All sizes of a recipe's network."""
+    """All sizes of a language model."""
     sizes = sizes_of(spec)
     config = ModelConfig.from_depth(
         sizes.depth,
@@ -53,25 +53,109 @@ def model_config(spec: ModelSpec, vocab_size: int) -> ModelConfig:
         num_key_value_heads=spec.num_key_value_heads,
         tie_embeddings=spec.tie_embeddings,
     )
-    chosen: Mapping[str, Any] = {
-        name: getattr(spec, name)
-        for name in ("feed_forward_width", "rope_theta", "qk_norm")
-        if getattr(spec, name) is not None
-    }
-    return replace(config, **chosen)
+    return replace(config, **_chosen(spec))
 
 
-def _check_agreement(spec: ModelSpec, config: ModelConfig) -> None:
-    wanted = {name: getattr(spec, name) for name in _SIZES_OF_BOTH}
-    violations = [
-        violation(f"model.{name}", value, f"model.initial has {getattr(config, name)}", "leave it out")
-        for name, value in wanted.items()
-        if value is not None and value != getattr(config, name)
-    ]
-    if spec.size and spec.depth is None and SIZES[spec.size][0] != config.depth:
-        problem = f"model.initial has {config.depth} layers"
-        violations.append(violation("model.size", spec.size, problem, "leave it out"))
-    if violations:
-        raise InvalidInput(
-            "; ".join(f"{each.field} = {each.description}" for each in violations), violations=violations
+def image_config(spec: ModelSpec, image: ImageSpec, num_classes: int, vocab_size: int) -> ImageConfig:
+    """All sizes of an image model; what its condition has no use for is left out."""
+    sizes = sizes_of(spec)
+    config = ImageConfig.from_depth(
+        sizes.depth,
+        image_height=image.image_height,
+        image_width=image.image_width,
+        channels=image.channels,
+        patch_size=image.patch_size,
+        condition=image.condition,  # type: ignore[arg-type]  # the recipe's rules allow no other words
+        num_classes=num_classes if image.condition == "class" else 0,
+        vocab_size=vocab_size if image.condition == "text" else 0,
+        context_length=image.context_length,
+        pool_condition=image.pool_condition is not False,
+        adaln=image.adaln,
+        width=sizes.width,
+        num_heads=sizes.num_heads,
+        num_key_value_heads=spec.num_key_value_heads,
+    )
+    return replace(config, **_chosen(spec))
+
+
+def _text_config_of(recipe: Recipe, data: EncodedDataset) -> ModelConfig:
+    return model_config(recipe.model, data.vocab_size)
+
+
+def _image_config_of(recipe: Recipe, data: EncodedImages) -> ImageConfig:
+    _check_pictures(recipe.image, data)
+    vocab_size = data.tokenizer.vocab_size if data.tokenizer else 0
+    return image_config(recipe.model, recipe.image, len(data.class_names), vocab_size)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What a task trains."""
+
+    model: Any
+    """Its class."""
+    config: Callable[[Recipe, Any], Any]
+    """Its sizes, by a recipe and its data."""
+
+
+NETWORKS = {
+    "text": _Network(TextModel, _text_config_of),
+    "image": _Network(ImageModel, _image_config_of),
+}
+
+
+def _chosen(spec: ModelSpec) -> Mapping[str, Any]:
+    return {name: getattr(spec, name) for name in _CHOSEN if getattr(spec, name) is not None}
+
+
+def _check_pictures(image: ImageSpec, data: EncodedImages) -> None:
+    """By hand, a folder of other pictures than the recipe's may have been named."""
+    about = data.images
+    for name, found in (
+        ("image_height", about.height),
+        ("image_width", about.width),
+        ("channels", about.channels),
+    ):
+        wanted = getattr(image, name)
+        if wanted != found:
+            raise InvalidInput.for_field(
+                f"image.{name}", wanted, f"does not fit the encoded pictures ({found})", "encode them anew"
+            )
+
+
+def _disagreements(section: str, spec: ModelSpec | ImageSpec, config: Any) -> list[Violation]:
+    """Fields that a recipe sets and a config has otherwise."""
+    violations = []
+    for field in fields(spec):
+        name, value = field.name, getattr(spec, field.name)
+        if hasattr(config, name) and value not in (None, "") and value != getattr(config, name):
+            problem = f"model.initial has {getattr(config, name)}"
+            violations.append(violation(f"{section}.{name}", value, problem, "leave it out"))
+    if isinstance(spec, ModelSpec) and spec.size and spec.depth is None:
+        depth = SIZES[spec.size][0]
+        if depth != config.depth:
+            problem = f"model.initial has {config.depth} layers"
+            violations.append(violation("model.size", spec.size, problem, "leave it out"))
+    return violations
+
+
+def _check_data(folder: Path, config: Any, data: Data) -> None:
+    """A model that is continued must know the data's tokens and classes by the same numbers."""
+    tokenizer = data.tokenizer
+    known = getattr(config, "vocab_size", 0)
+    if known and (tokenizer is None or tokenizer.vocab_size != known):
+        raise InvalidInput.for_field(
+            "data.dataset",
+            tokenizer.vocab_size if tokenizer else 0,
+            f"tokens of the dataset do not fit the {known} of model.initial",
+            "encode it with that model's tokenizer",
         )
+    if getattr(config, "num_classes", 0) and isinstance(data, EncodedImages):
+        names = class_names_in(folder)
+        if names != data.class_names:
+            raise InvalidInput.for_field(
+                "data.dataset",
+                ", ".join(data.class_names),
+                f"are not the classes of model.initial ({', '.join(names)})",
+                "train on pictures of the same classes",
+            )

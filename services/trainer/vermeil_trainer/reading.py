@@ -19,7 +19,7 @@ from vermeil_errors import InvalidInput, NotFound, Violation
 
 from vermeil_trainer.recipe import Recipe
 from vermeil_trainer.rules import RULE, violation
-from vermeil_trainer.sizes import size_violations
+from vermeil_trainer.task_rules import task_violations
 
 SectionT = TypeVar("SectionT")
 
@@ -70,6 +70,8 @@ def recipe_to_message(recipe: Recipe) -> recipe_pb2.Recipe:
     """The message with every default written out."""
     message = recipe_pb2.Recipe()
     _write(recipe, message)
+    if recipe.task == "text":
+        message.ClearField("image")
     return message
 
 
@@ -117,7 +119,7 @@ def _violations_across(recipe: Recipe) -> list[Violation]:
         violations.append(
             violation("data.tokenizer.vocab_size", tokenizer.vocab_size, problem, "leave it out")
         )
-    return violations + size_violations(recipe.model)
+    return violations + task_violations(recipe)
 
 
 def _fill(message: Message, values: Mapping[Any, Any], path: str, violations: list[Violation]) -> None:

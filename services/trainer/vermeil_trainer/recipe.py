@@ -100,7 +100,7 @@ class RunSpec:
     steps: int = whole(1000, 1)
     """Optimizer steps."""
     batch_size: int = whole(16, 1)
-    """Sequences in a micro-batch on one process."""
+    """Sequences or pictures in a micro-batch on one process."""
     accumulation: int = whole(1, 1)
     """Micro-batches summed up before a step."""
     seed: int = whole(0, 0, 2**32 - 1)
@@ -124,6 +124,36 @@ class RunSpec:
 
 
 @dataclass(frozen=True)
+class ImageSpec:
+    """What pictures look like and are asked for by; task "text" has none."""
+
+    image_height: int = whole(32, 1, 4096)
+    """Pixels; a multiple of patch_size."""
+    image_width: int = whole(32, 1, 4096)
+    """Pixels; a multiple of patch_size."""
+    channels: int = choice(3, 1, 4)
+    """1 grey, 3 RGB, 4 RGBA."""
+    fit: str = choice("crop", "pad", "stretch")
+    """What happens to pictures of another shape."""
+    patch_size: int = whole(4, 1, 256)
+    """Pixels along an edge of a patch, for tasks image and dual."""
+    condition: str = choice("class", "text", "none")
+    """What pictures are asked for by, for task image."""
+    context_length: int | None = whole(None, 1, 4096)
+    """Most tokens of a caption, or tokens of each class; none means 64, or 4 for classes."""
+    pool_condition: bool | None = free(None)
+    """Whether the mean of the condition is also added to the time; none means yes."""
+    adaln: bool | None = free(None)
+    """Whether time also modulates every layer; none means from 12 layers up."""
+    flip: bool = free(False)
+    """Whether every other picture is mirrored left to right while learning."""
+    sampling_steps: int = whole(25, 1, 1000)
+    """Steps of the sampler in the run's grids, and where the model is asked for nothing else."""
+    guidance: float = number(2.0, 0, 100)
+    """How much the condition is exaggerated there; 1 takes it as it is."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One run from first to last."""
 
@@ -141,3 +171,7 @@ class Recipe:
     """The schedule."""
     run: RunSpec = field(default_factory=RunSpec)
     """The run."""
+    task: str = choice("text", "image", "dual", "classifier")
+    """What is learned: the next token, pictures from noise, which caption belongs, or the class."""
+    image: ImageSpec = field(default_factory=ImageSpec)
+    """The pictures."""

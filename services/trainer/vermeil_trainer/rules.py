@@ -55,12 +55,13 @@ def number(
     return field(default=default, metadata={RULE: rule})
 
 
-def choice(default: str, *others: str) -> Any:
-    """One of a few words; the first is the default."""
-    choices = [word for word in (default, *others) if word]
+def choice(default: str | int, *others: str | int) -> Any:
+    """One of a few words or numbers; the first is the default."""
+    choices = [each for each in (default, *others) if each]
+    words = " or ".join(map(str, choices))
 
-    def rule(value: str) -> Problem | None:
-        return None if value in choices else Problem("is not a choice", f"choose {' or '.join(choices)}")
+    def rule(value: str | int) -> Problem | None:
+        return None if value in choices else Problem("is not a choice", f"choose {words}")
 
     return field(default=default, metadata={RULE: rule})
 

@@ -16,7 +16,8 @@ from vermeil_telemetry import current_traceparent
 
 from vermeil_trainer.clients import Peers
 from vermeil_trainer.reading import recipe_from_message, recipe_to_message
-from vermeil_trainer.recipe import Recipe, Tokenizer
+from vermeil_trainer.recipe import Recipe
+from vermeil_trainer.task_rules import uses_captions
 
 KIND = "vermeil.trainer.v1.train"
 QUEUE = "trainer"
@@ -27,6 +28,11 @@ _TOKENIZERS = {
     "bpe": encoder_pb2.TOKENIZER_KIND_BPE,
     "byte": encoder_pb2.TOKENIZER_KIND_BYTE,
     "character": encoder_pb2.TOKENIZER_KIND_CHARACTER,
+}
+_FITS = {
+    "crop": encoder_pb2.IMAGE_FIT_CROP,
+    "pad": encoder_pb2.IMAGE_FIT_PAD,
+    "stretch": encoder_pb2.IMAGE_FIT_STRETCH,
 }
 _PAGE_SIZE = 1000
 
@@ -39,13 +45,12 @@ def submit(request: StartTrainingRequest, peers: Peers) -> Job:
     dataset = peers.names.dataset_version(recipe.data.dataset)
     inputs = {"dataset": dataset.artifact}
     settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
-    tokenizer = _to_make(recipe.data.tokenizer)
     if recipe.model.initial:
         initial = peers.names.model_version(recipe.model.initial)
         inputs["initial"] = initial.artifact
         settled = replace(settled, model=replace(recipe.model, initial=initial.name))
-        tokenizer = encoder_pb2.TokenizerSpec(model=initial.name)
-    encoding_job = peers.encoder.start(encoder_pb2.EncodingSpec(dataset=dataset.name, tokenizer=tokenizer))
+    encoder = peers.text_encoder if recipe.task == "text" else peers.image_encoder
+    encoding_job = encoder.start(_encoding(settled))
     new = NewJob(
         kind=KIND,
         queue=QUEUE,
@@ -74,7 +79,29 @@ def _check_names(recipe: Recipe) -> None:
         split_version("models", recipe.model.initial, "model.initial")
 
 
-def _to_make(tokenizer: Tokenizer) -> encoder_pb2.TokenizerSpec:
+def _encoding(recipe: Recipe) -> encoder_pb2.EncodingSpec:
+    """What the recipe's data must become."""
+    spec = encoder_pb2.EncodingSpec(dataset=recipe.data.dataset)
+    if recipe.task == "text" or uses_captions(recipe):
+        spec.tokenizer.CopyFrom(_tokenizer(recipe))
+    if recipe.task != "text":
+        image = recipe.image
+        spec.image.CopyFrom(
+            encoder_pb2.ImageEncoding(
+                height=image.image_height,
+                width=image.image_width,
+                channels=image.channels,
+                fit=_FITS[image.fit],
+            )
+        )
+    return spec
+
+
+def _tokenizer(recipe: Recipe) -> encoder_pb2.TokenizerSpec:
+    """A model to continue from brings its own."""
+    if recipe.model.initial:
+        return encoder_pb2.TokenizerSpec(model=recipe.model.initial)
+    tokenizer = recipe.data.tokenizer
     return encoder_pb2.TokenizerSpec(kind=_TOKENIZERS[tokenizer.kind], vocab_size=tokenizer.vocab_size or 0)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from vermeil.training.v1.recipe_pb2 import TrainingSpec
 from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
 from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
-from vermeil_data import open_encoded
 from vermeil_errors import Conflict
 from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, NewModelVersion
 from vermeil_jobs import register as register_kind
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
     from vermeil_trainer.train import Trained
 
-_LOG_FILES = ("metrics.jsonl", "loss.png")
+_LOG = ("metrics.jsonl", "loss.png", "tensorboard", "samples.png", "samples")
+"""Of a run's folder; grids of samples are there where the task draws any."""
 
 
 def register(app: JobsApp, settings: TrainerSettings | None = None) -> list[str]:
@@ -52,13 +52,15 @@ def job_kind(known: Peers, store: ArtifactStore) -> JobKind[StartTrainingRequest
 def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: JobClient) -> JobOutcome:
     context.progress(0, spec.recipe.run.steps, "getting ready", unit="steps")
     # Seconds of imports, for those who train: a worker is ready before.
+    from vermeil_trainer.learning import LEARNING  # noqa: PLC0415
     from vermeil_trainer.train import train  # noqa: PLC0415
 
+    recipe = recipe_from_message(spec.recipe)
     initial = context.job.inputs.get("initial")
     run_folder = context.workdir / "run"
     trained = train(
-        recipe_from_message(spec.recipe),
-        open_encoded(store.fetch(_encoded(spec, jobs))),
+        recipe,
+        LEARNING[recipe.task].open(store.fetch(_encoded(spec, jobs))),
         run_folder,
         initial=store.fetch(initial) if initial else None,
         on_progress=_reporter(context),
@@ -114,9 +116,11 @@ def _log_of(run_folder: Path, folder: Path) -> Path:
     """What tells of times and speeds: apart from the model, whose bytes are the same for equal runs."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for name in _LOG_FILES:
-        shutil.copyfile(run_folder / name, folder / name)
-    shutil.copytree(run_folder / "tensorboard", folder / "tensorboard")
+    for path in (run_folder / name for name in _LOG):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        elif path.exists():
+            shutil.copyfile(path, folder / path.name)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The trainer's peers in memory, for tests: names of finished jobs, and an encoder that really encodes."""
+"""The trainer's peers in memory, for tests: names of finished jobs, and encoders that really encode."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,15 +10,18 @@ from vermeil.encoder.v1 import encoder_pb2
 from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
 from vermeil_artifacts import ArtifactStore, LocalStore
 from vermeil_data import (
+    Dataset,
+    ImageEncoding,
     Sample,
     TextTokenizer,
     TokenizerSpec,
     encode_dataset,
+    encode_images,
     fit_tokenizer,
     open_dataset,
     write_dataset,
 )
-from vermeil_data.testing import documents
+from vermeil_data.testing import documents, picture_samples
 from vermeil_jobs import (
     Drain,
     Job,
@@ -44,6 +47,11 @@ _KINDS = {
     encoder_pb2.TOKENIZER_KIND_BYTE: "byte",
     encoder_pb2.TOKENIZER_KIND_CHARACTER: "character",
 }
+_FITS = {
+    encoder_pb2.IMAGE_FIT_CROP: "crop",
+    encoder_pb2.IMAGE_FIT_PAD: "pad",
+    encoder_pb2.IMAGE_FIT_STRETCH: "stretch",
+}
 
 
 class MemoryEncoder:
@@ -56,7 +64,7 @@ class MemoryEncoder:
         """Name of the job that encodes this, or has done so already."""
         packed = Spec.pack(spec)
         request_id = f"encode-{hashlib.sha256(packed.value).hexdigest()[:32]}"
-        return self._jobs.create(NewJob("vermeil.encoder.v1.encode", "encoder-text", packed, request_id)).name
+        return self._jobs.create(NewJob("vermeil.encoder.v1.encode", "encoder", packed, request_id)).name
 
     def work(self, name: str) -> None:
         """Do a job that was started."""
@@ -66,22 +74,37 @@ class MemoryEncoder:
         assert claimed.lease is not None
         spec = encoder_pb2.EncodingSpec.FromString(claimed.job.spec.value)
         raw = open_dataset(self._store.fetch(self._names.dataset_version(spec.dataset).artifact))
-        if spec.tokenizer.model:
-            model = self._names.model_version(spec.tokenizer.model).artifact
-            tokenizer = TextTokenizer.load(self._store.fetch(model))
-        else:
-            kind, vocab_size = _KINDS[spec.tokenizer.kind], spec.tokenizer.vocab_size or None
-            tokenizer = fit_tokenizer(raw, TokenizerSpec(kind, vocab_size))  # type: ignore[arg-type]
+        tokenizer = self._tokenizer(spec.tokenizer, raw) if spec.HasField("tokenizer") else None
         folder = self._folder / name.replace("/", "-")
-        encode_dataset(raw, tokenizer, folder)
+        if spec.HasField("image"):
+            image = spec.image
+            fit = _FITS[image.fit]
+            encoding = ImageEncoding(image.height, image.width, image.channels, fit)  # type: ignore[arg-type]
+            encode_images(raw, encoding, folder, tokenizer=tokenizer)
+        else:
+            assert tokenizer is not None
+            encode_dataset(raw, tokenizer, folder)
         outcome = JobOutcome(outputs={ENCODED: self._store.publish(folder, kind="encoded-dataset")})
         self._jobs.finish(name, fence=claimed.lease.fence, outcome=outcome)
+
+    def _tokenizer(self, wanted: encoder_pb2.TokenizerSpec, raw: Dataset) -> TextTokenizer:
+        if wanted.model:
+            return TextTokenizer.load(self._store.fetch(self._names.model_version(wanted.model).artifact))
+        kind, vocab_size = _KINDS[wanted.kind], wanted.vocab_size or None
+        return fit_tokenizer(raw, TokenizerSpec(kind, vocab_size))  # type: ignore[arg-type]
 
 
 def write_words(folder: Path, num_documents: int = 60) -> Path:
     """A raw dataset of generated words."""
     texts = [Sample.of_text(text) for text in documents(num_documents)]
     write_dataset(folder, {"train": texts[10:], "validation": texts[:10]}, "words")
+    return folder
+
+
+def write_pictures(folder: Path, num_pictures: int = 60) -> Path:
+    """A raw dataset of generated pictures with classes and captions."""
+    pictures = picture_samples(num_pictures)
+    write_dataset(folder, {"train": pictures[12:], "validation": pictures[:12]}, "pictures")
     return folder
 
 
@@ -101,7 +124,7 @@ class World:
         jobs, store = MemoryJobs(), LocalStore(folder / "artifacts")
         names = MemoryNames(jobs)
         encoder = MemoryEncoder(jobs, names, store, folder / "encoder")
-        return cls(jobs, store, folder / "home", Peers(jobs, names, encoder), encoder)
+        return cls(jobs, store, folder / "home", Peers(jobs, names, encoder, encoder), encoder)
 
     def register(self, version: NewDatasetVersion | NewModelVersion) -> None:
         """As a finished job does."""

@@ -1,15 +1,15 @@
-"""One run: a recipe and an encoded dataset in, a model's folder out; plain Python without any server.
+"""One run of any task: a recipe and encoded data in, a model's folder out; plain Python, no server.
 
 It goes on where an earlier part of the same run in the same folder stopped. Under torchrun every
 process calls it, and the first one writes.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from vermeil_data import EncodedDataset, Loader
-from vermeil_model import TextModel, count_parameters
 from vermeil_training import (
     OptimizerConfig,
     Progress,
@@ -22,12 +22,15 @@ from vermeil_training import (
     read_metrics,
 )
 
-from vermeil_trainer.model_folder import write_model
+from vermeil_trainer.learning import LEARNING, TRAIN, VALIDATION, Learning
+from vermeil_trainer.model_folder import AnyModel, Data, num_parameters, write_model
 from vermeil_trainer.network import continue_model, make_model
 from vermeil_trainer.recipe import Recipe
 
 MODEL = "model"
 """Subfolder of a run that holds the finished model."""
+SAMPLES, NEWEST_SAMPLES = "samples", "samples.png"
+"""Subfolder of what was drawn at each validation, and the last of them."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class Trained:
     parameters: int
     """Weights of the model."""
     train_loss: float | None
-    """Mean over the last lines of the log, in nats a token."""
+    """Mean over the last lines of the log."""
     validation_loss: float | None
-    """At the end, in nats a token."""
+    """At the end."""
     best_validation_loss: float | None
     """The lowest that was measured."""
     seconds: float
@@ -78,7 +81,7 @@ class Trained:
 
 def train(
     recipe: Recipe,
-    encoded: EncodedDataset,
+    data: Data,
     folder: Path,
     *,
     initial: Path | None = None,
@@ -88,19 +91,18 @@ def train(
 ) -> Trained:
     """Train in `folder`, from the weights in `initial` if given; the model is then in `folder`/model."""
     world = world or World(device=best_device())
-    run = recipe.run
-    model = (
-        continue_model(recipe.model, initial, encoded.vocab_size)
-        if initial
-        else make_model(recipe.model, encoded.vocab_size, run.seed)
-    )
+    task = LEARNING[recipe.task]
+    model = continue_model(recipe, initial, data) if initial else make_model(recipe, data)
     result = fit(
         training_config(recipe),
         model,
-        _loader(recipe, encoded, "train", model, world),
-        _loader(recipe, encoded, "validation", model, world),
+        task.loader(recipe, data, model, TRAIN, world),
+        task.loader(recipe, data, model, VALIDATION, world),
         folder,
         world=world,
+        objective=task.objective,
+        unit=task.unit,
+        on_validation=partial(_draw, task, recipe, data, model, folder),
         on_progress=on_progress,
         should_stop=should_stop,
     )
@@ -109,16 +111,16 @@ def train(
         finished=result.finished,
         model=folder / MODEL,
         steps=result.step,
-        unit="tokens",
+        unit=task.unit,
         items=result.items,
-        parameters=count_parameters(model.config).total,
+        parameters=num_parameters(model),
         train_loss=result.train_loss,
         validation_loss=result.validation_loss,
         best_validation_loss=min(measured, default=None),
         seconds=result.seconds,
     )
     if result.finished and world.leads:
-        write_model(trained.model, model, recipe, encoded, trained.results())
+        write_model(trained.model, model, recipe, data, trained.results())
     world.wait()
     return trained
 
@@ -134,14 +136,9 @@ def training_config(recipe: Recipe) -> TrainingConfig:
     )
 
 
-def _loader(recipe: Recipe, encoded: EncodedDataset, split: str, model: TextModel, world: World) -> Loader:
-    return Loader(
-        encoded,
-        split,
-        model.config.context_length,
-        recipe.run.batch_size,
-        recipe.run.seed,
-        world.rank,
-        world.size,
-        recipe.data.sampling,  # type: ignore[arg-type]  # the recipe's rules allow no other words
-    )
+def _draw(task: Learning, recipe: Recipe, data: Data, model: AnyModel, folder: Path, step: int) -> None:
+    """The picture of this step, kept, and the newest one beside the loss curve."""
+    if task.draw is not None:
+        path = folder / SAMPLES / f"step-{step:08d}.png"
+        task.draw(recipe, data, model, path)
+        shutil.copyfile(path, folder / NEWEST_SAMPLES)

@@ -47,6 +47,58 @@ TOKENIZER_KIND_CHARACTER: TokenizerKind.ValueType  # 3
 """One token a character that occurs in the dataset."""
 Global___TokenizerKind: _TypeAlias = TokenizerKind  # noqa: Y015
 
+class _ImageFit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImageFitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageFit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMAGE_FIT_UNSPECIFIED: _ImageFit.ValueType  # 0
+    """As crop."""
+    IMAGE_FIT_CROP: _ImageFit.ValueType  # 1
+    """Scaled until the picture covers all, then cut off evenly."""
+    IMAGE_FIT_PAD: _ImageFit.ValueType  # 2
+    """Scaled until all of the picture is in, then filled up evenly."""
+    IMAGE_FIT_STRETCH: _ImageFit.ValueType  # 3
+    """Scaled in each direction by what it takes."""
+
+class ImageFit(_ImageFit, metaclass=_ImageFitEnumTypeWrapper):
+    """ImageFit is what happens to pictures of another shape."""
+
+IMAGE_FIT_UNSPECIFIED: ImageFit.ValueType  # 0
+"""As crop."""
+IMAGE_FIT_CROP: ImageFit.ValueType  # 1
+"""Scaled until the picture covers all, then cut off evenly."""
+IMAGE_FIT_PAD: ImageFit.ValueType  # 2
+"""Scaled until all of the picture is in, then filled up evenly."""
+IMAGE_FIT_STRETCH: ImageFit.ValueType  # 3
+"""Scaled in each direction by what it takes."""
+Global___ImageFit: _TypeAlias = ImageFit  # noqa: Y015
+
+class _EncodingOutput:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EncodingOutputEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EncodingOutput.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENCODING_OUTPUT_UNSPECIFIED: _EncodingOutput.ValueType  # 0
+    """Token ids from the text encoder, embeddings from the image encoder."""
+    ENCODING_OUTPUT_TOKENS: _EncodingOutput.ValueType  # 1
+    """Token ids, of texts alone."""
+    ENCODING_OUTPUT_EMBEDDINGS: _EncodingOutput.ValueType  # 2
+    """Embeddings, by a dual model."""
+
+class EncodingOutput(_EncodingOutput, metaclass=_EncodingOutputEnumTypeWrapper):
+    """EncodingOutput is what a few texts or pictures become."""
+
+ENCODING_OUTPUT_UNSPECIFIED: EncodingOutput.ValueType  # 0
+"""Token ids from the text encoder, embeddings from the image encoder."""
+ENCODING_OUTPUT_TOKENS: EncodingOutput.ValueType  # 1
+"""Token ids, of texts alone."""
+ENCODING_OUTPUT_EMBEDDINGS: EncodingOutput.ValueType  # 2
+"""Embeddings, by a dual model."""
+Global___EncodingOutput: _TypeAlias = EncodingOutput  # noqa: Y015
+
 @_typing.final
 class TokenizerSpec(_message.Message):
     """TokenizerSpec says which tokenizer to use or train."""
@@ -78,6 +130,40 @@ class TokenizerSpec(_message.Message):
 Global___TokenizerSpec: _TypeAlias = TokenizerSpec  # noqa: Y015
 
 @_typing.final
+class ImageEncoding(_message.Message):
+    """ImageEncoding is the form in which pictures are laid down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    FIT_FIELD_NUMBER: _builtins.int
+    height: _builtins.int
+    """Pixels, 1 to 4096; required."""
+    width: _builtins.int
+    """Pixels, 1 to 4096; required."""
+    channels: _builtins.int
+    """1 (grey), 3 (RGB) or 4 (RGBA); 0 means 3."""
+    fit: Global___ImageFit.ValueType
+    """For pictures of another shape."""
+    def __init__(
+        self,
+        *,
+        height: _builtins.int = ...,
+        width: _builtins.int = ...,
+        channels: _builtins.int = ...,
+        fit: Global___ImageFit.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "fit", b"fit", "height", b"height", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageEncoding: _TypeAlias = ImageEncoding  # noqa: Y015
+
+@_typing.final
 class EncodingSpec(_message.Message):
     """EncodingSpec describes the encoding of a dataset."""
 
@@ -85,25 +171,107 @@ class EncodingSpec(_message.Message):
 
     DATASET_FIELD_NUMBER: _builtins.int
     TOKENIZER_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """"datasets/{dataset}" for the newest version, or "datasets/{dataset}/versions/{version}"."""
+    embedding_model: _builtins.str
+    """An embedding of every picture by this dual model, "models/{model}" or one of its versions, and
+    nothing else; the image encoder's.
+    """
     @_builtins.property
     def tokenizer(self) -> Global___TokenizerSpec:
-        """The tokenizer."""
+        """The tokenizer; for pictures that of their captions, which are left out where it is not set."""
+
+    @_builtins.property
+    def image(self) -> Global___ImageEncoding:
+        """Pictures of this form instead of token ids; the image encoder's."""
 
     def __init__(
         self,
         *,
         dataset: _builtins.str = ...,
         tokenizer: Global___TokenizerSpec | None = ...,
+        image: Global___ImageEncoding | None = ...,
+        embedding_model: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tokenizer", b"tokenizer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "tokenizer", b"tokenizer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "embedding_model", b"embedding_model", "image", b"image", "tokenizer", b"tokenizer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EncodingSpec: _TypeAlias = EncodingSpec  # noqa: Y015
+
+@_typing.final
+class Embedding(_message.Message):
+    """Embedding is a text or a picture as a point on the unit sphere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    values: _builtins.bytes
+    """float32, little-endian; the sum of their squares is 1."""
+    def __init__(
+        self,
+        *,
+        values: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class SearchHit(_message.Message):
+    """SearchHit is a sample that was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    CLASS_NAME_FIELD_NUMBER: _builtins.int
+    CAPTIONS_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    sample: _builtins.str
+    """The sample's id."""
+    split: _builtins.str
+    """Its split, such as "train"."""
+    index: _builtins.int
+    """Its place in the split, from 0."""
+    score: _builtins.float
+    """Cosine of the angle between query and sample, -1 to 1."""
+    class_name: _builtins.str
+    """Its class, if it has one."""
+    preview: _builtins.bytes
+    """The picture, at most 128 pixels along an edge, as PNG; only if asked for."""
+    @_builtins.property
+    def captions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its captions."""
+
+    def __init__(
+        self,
+        *,
+        sample: _builtins.str = ...,
+        split: _builtins.str = ...,
+        index: _builtins.int = ...,
+        score: _builtins.float = ...,
+        class_name: _builtins.str = ...,
+        captions: _abc.Iterable[_builtins.str] | None = ...,
+        preview: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions", b"captions", "class_name", b"class_name", "index", b"index", "preview", b"preview", "sample", b"sample", "score", b"score", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchHit: _TypeAlias = SearchHit  # noqa: Y015
 
 @_typing.final
 class Tokens(_message.Message):

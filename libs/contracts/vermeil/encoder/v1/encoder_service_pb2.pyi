@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from vermeil.content.v1 import content_pb2 as _content_pb2
 from vermeil.encoder.v1 import encoder_pb2 as _encoder_pb2
 from vermeil.job.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
@@ -30,7 +31,7 @@ class StartEncodingRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The same id gives the same job; 1 to 128 characters; empty derives it from the dataset version
-    and the tokenizer.
+    and the rest of the specification.
     """
     @_builtins.property
     def spec(self) -> _encoder_pb2.EncodingSpec:
@@ -59,7 +60,7 @@ class StartEncodingResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """The job; its output "encoded" is the encoded dataset."""
+        """The job; its output "encoded" is the encoded dataset, or "embeddings" the embeddings."""
 
     def __init__(
         self,
@@ -76,27 +77,37 @@ Global___StartEncodingResponse: _TypeAlias = StartEncodingResponse  # noqa: Y015
 
 @_typing.final
 class EncodeRequest(_message.Message):
-    """Asks for token ids."""
+    """Asks for token ids or embeddings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Whose tokenizer: "models/{model}" or "models/{model}/versions/{version}"."""
+    """Whose tokenizer or embeddings: "models/{model}" or "models/{model}/versions/{version}"."""
+    output: _encoder_pb2.EncodingOutput.ValueType
+    """What they become."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 256 texts."""
+        """Texts; 1 to 256 texts and pictures together."""
+
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Media]:
+        """Pictures, for the image encoder."""
 
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         texts: _abc.Iterable[_builtins.str] | None = ...,
+        images: _abc.Iterable[_content_pb2.Media] | None = ...,
+        output: _encoder_pb2.EncodingOutput.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "model", b"model", "output", b"output", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -104,24 +115,108 @@ Global___EncodeRequest: _TypeAlias = EncodeRequest  # noqa: Y015
 
 @_typing.final
 class EncodeResponse(_message.Message):
-    """Token ids."""
+    """Token ids or embeddings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TOKENS_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_encoder_pb2.Tokens]:
         """One for each text, in order."""
+
+    @_builtins.property
+    def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[_encoder_pb2.Embedding]:
+        """One for each text, then one for each picture, in order."""
 
     def __init__(
         self,
         *,
         tokens: _abc.Iterable[_encoder_pb2.Tokens] | None = ...,
+        embeddings: _abc.Iterable[_encoder_pb2.Embedding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EncodeResponse: _TypeAlias = EncodeResponse  # noqa: Y015
+
+@_typing.final
+class SearchRequest(_message.Message):
+    """Asks for the samples nearest to a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    NUM_HITS_FIELD_NUMBER: _builtins.int
+    PREVIEWS_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """"datasets/{dataset}" for the newest version, or "datasets/{dataset}/versions/{version}"."""
+    model: _builtins.str
+    """The dual model: "models/{model}" or "models/{model}/versions/{version}"."""
+    text: _builtins.str
+    """A text."""
+    num_hits: _builtins.int
+    """How many to find, 1 to 100; 0 means 10."""
+    previews: _builtins.bool
+    """Whether hits carry a preview."""
+    @_builtins.property
+    def image(self) -> _content_pb2.Media:
+        """A picture."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        model: _builtins.str = ...,
+        text: _builtins.str = ...,
+        image: _content_pb2.Media | None = ...,
+        num_hits: _builtins.int = ...,
+        previews: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "query", b"query", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "image", b"image", "model", b"model", "num_hits", b"num_hits", "previews", b"previews", "query", b"query", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_query: _TypeAlias = _typing.Literal["text", "image"]  # noqa: Y015
+    _WhichOneofArgType_query: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_query) -> _WhichOneofReturnType_query | None: ...
+
+Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
+
+@_typing.final
+class SearchResponse(_message.Message):
+    """What was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HITS_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """The dataset's version."""
+    model: _builtins.str
+    """The model's version."""
+    @_builtins.property
+    def hits(self) -> _containers.RepeatedCompositeFieldContainer[_encoder_pb2.SearchHit]:
+        """The nearest samples, nearest first."""
+
+    def __init__(
+        self,
+        *,
+        hits: _abc.Iterable[_encoder_pb2.SearchHit] | None = ...,
+        dataset: _builtins.str = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "hits", b"hits", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class EncoderServiceStub:
                 request_serializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeRequest.SerializeToString,
                 response_deserializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeResponse.FromString,
                 _registered_method=True)
+        self.Search = channel.unary_unary(
+                '/vermeil.encoder.v1.EncoderService/Search',
+                request_serializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.SearchRequest.SerializeToString,
+                response_deserializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.SearchResponse.FromString,
+                _registered_method=True)
 
 
 class EncoderServiceServicer:
@@ -52,15 +57,24 @@ class EncoderServiceServicer:
     """
 
     def StartEncoding(self, request, context):
-        """StartEncoding submits the job "vermeil.encoder.v1.encode". The same dataset version and
-        tokenizer are encoded once: the job that did it is returned.
+        """StartEncoding submits the job "vermeil.encoder.v1.encode" (text), "vermeil.encoder.v1.encode_images"
+        or "vermeil.encoder.v1.embed_images". The same dataset version is encoded in the same way once: the
+        job that did it is returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Encode(self, request, context):
-        """Encode turns a few texts into token ids at once.
+        """Encode turns a few texts or pictures into token ids or embeddings at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Search(self, request, context):
+        """Search finds the samples of a dataset that are nearest to a text or a picture; the image encoder's.
+        The dataset must have been encoded by the same embedding_model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +92,11 @@ def add_EncoderServiceServicer_to_server(servicer, server):
                     servicer.Encode,
                     request_deserializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeRequest.FromString,
                     response_serializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeResponse.SerializeToString,
+            ),
+            'Search': grpc.unary_unary_rpc_method_handler(
+                    servicer.Search,
+                    request_deserializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.SearchRequest.FromString,
+                    response_serializer=vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.SearchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +154,33 @@ class EncoderService:
             '/vermeil.encoder.v1.EncoderService/Encode',
             vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeRequest.SerializeToString,
             vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.EncodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Search(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vermeil.encoder.v1.EncoderService/Search',
+            vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.SearchRequest.SerializeToString,
+            vermeil_dot_encoder_dot_v1_dot_encoder__service__pb2.SearchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,11 +34,16 @@ class EncoderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EncoderServiceAsyncStub: ...
     StartEncoding: _grpc.UnaryUnaryMultiCallable[_encoder_service_pb2.StartEncodingRequest, _encoder_service_pb2.StartEncodingResponse]
-    """StartEncoding submits the job "vermeil.encoder.v1.encode". The same dataset version and
-    tokenizer are encoded once: the job that did it is returned.
+    """StartEncoding submits the job "vermeil.encoder.v1.encode" (text), "vermeil.encoder.v1.encode_images"
+    or "vermeil.encoder.v1.embed_images". The same dataset version is encoded in the same way once: the
+    job that did it is returned.
     """
     Encode: _grpc.UnaryUnaryMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]
-    """Encode turns a few texts into token ids at once."""
+    """Encode turns a few texts or pictures into token ids or embeddings at once."""
+    Search: _grpc.UnaryUnaryMultiCallable[_encoder_service_pb2.SearchRequest, _encoder_service_pb2.SearchResponse]
+    """Search finds the samples of a dataset that are nearest to a text or a picture; the image encoder's.
+    The dataset must have been encoded by the same embedding_model.
+    """
 
 @_typing.type_check_only
 class EncoderServiceAsyncStub(EncoderServiceStub):
@@ -46,11 +51,16 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartEncoding: _aio.UnaryUnaryMultiCallable[_encoder_service_pb2.StartEncodingRequest, _encoder_service_pb2.StartEncodingResponse]  # type: ignore[assignment]
-    """StartEncoding submits the job "vermeil.encoder.v1.encode". The same dataset version and
-    tokenizer are encoded once: the job that did it is returned.
+    """StartEncoding submits the job "vermeil.encoder.v1.encode" (text), "vermeil.encoder.v1.encode_images"
+    or "vermeil.encoder.v1.embed_images". The same dataset version is encoded in the same way once: the
+    job that did it is returned.
     """
     Encode: _aio.UnaryUnaryMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]  # type: ignore[assignment]
-    """Encode turns a few texts into token ids at once."""
+    """Encode turns a few texts or pictures into token ids or embeddings at once."""
+    Search: _aio.UnaryUnaryMultiCallable[_encoder_service_pb2.SearchRequest, _encoder_service_pb2.SearchResponse]  # type: ignore[assignment]
+    """Search finds the samples of a dataset that are nearest to a text or a picture; the image encoder's.
+    The dataset must have been encoded by the same embedding_model.
+    """
 
 class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
     """EncoderService turns media into what the network reads. Every modality's encoder serves it."""
@@ -61,8 +71,9 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _encoder_service_pb2.StartEncodingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_encoder_service_pb2.StartEncodingResponse, _abc.Awaitable[_encoder_service_pb2.StartEncodingResponse]]:
-        """StartEncoding submits the job "vermeil.encoder.v1.encode". The same dataset version and
-        tokenizer are encoded once: the job that did it is returned.
+        """StartEncoding submits the job "vermeil.encoder.v1.encode" (text), "vermeil.encoder.v1.encode_images"
+        or "vermeil.encoder.v1.embed_images". The same dataset version is encoded in the same way once: the
+        job that did it is returned.
         """
 
     @_abc_1.abstractmethod
@@ -71,6 +82,16 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _encoder_service_pb2.EncodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_encoder_service_pb2.EncodeResponse, _abc.Awaitable[_encoder_service_pb2.EncodeResponse]]:
-        """Encode turns a few texts into token ids at once."""
+        """Encode turns a few texts or pictures into token ids or embeddings at once."""
+
+    @_abc_1.abstractmethod
+    def Search(
+        self,
+        request: _encoder_service_pb2.SearchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_encoder_service_pb2.SearchResponse, _abc.Awaitable[_encoder_service_pb2.SearchResponse]]:
+        """Search finds the samples of a dataset that are nearest to a text or a picture; the image encoder's.
+        The dataset must have been encoded by the same embedding_model.
+        """
 
 def add_EncoderServiceServicer_to_server(servicer: EncoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -174,6 +174,109 @@ class DataSpec(_message.Message):
 Global___DataSpec: _TypeAlias = DataSpec  # noqa: Y015
 
 @_typing.final
+class ImageSpec(_message.Message):
+    """ImageSpec is what pictures look like and are asked for by; it means nothing to task "text"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_HEIGHT_FIELD_NUMBER: _builtins.int
+    IMAGE_WIDTH_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    FIT_FIELD_NUMBER: _builtins.int
+    PATCH_SIZE_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    POOL_CONDITION_FIELD_NUMBER: _builtins.int
+    ADALN_FIELD_NUMBER: _builtins.int
+    FLIP_FIELD_NUMBER: _builtins.int
+    SAMPLING_STEPS_FIELD_NUMBER: _builtins.int
+    GUIDANCE_FIELD_NUMBER: _builtins.int
+    image_height: _builtins.int
+    """Height of every picture in pixels, 1 to 4096; a multiple of patch_size; default 32."""
+    image_width: _builtins.int
+    """Width of every picture in pixels, 1 to 4096; a multiple of patch_size; default 32."""
+    channels: _builtins.int
+    """1 (grey), 3 (RGB) or 4 (RGBA); default 3."""
+    fit: _builtins.str
+    """"crop", "pad" or "stretch": what happens to pictures of another shape; default "crop"."""
+    patch_size: _builtins.int
+    """Pixels along an edge of a patch, 1 to 256, for tasks "image" and "dual"; default 4."""
+    condition: _builtins.str
+    """"class", "text" or "none": what pictures are asked for by, for task "image"; default "class"."""
+    context_length: _builtins.int
+    """Most tokens of a caption, or tokens of each class, 1 to 4096; default 64, or 4 for classes."""
+    pool_condition: _builtins.bool
+    """Whether the mean of the condition is also added to the time; default true."""
+    adaln: _builtins.bool
+    """Whether time also modulates every layer; default from 12 layers up."""
+    flip: _builtins.bool
+    """Whether every other picture is mirrored left to right while learning; default false."""
+    sampling_steps: _builtins.int
+    """Steps of the sampler in the grids of a run, and where the model is asked for nothing else, 1 to
+    1000; default 25.
+    """
+    guidance: _builtins.float
+    """How much the condition is exaggerated there, 0 to 100; 1 takes it as it is; default 2."""
+    def __init__(
+        self,
+        *,
+        image_height: _builtins.int | None = ...,
+        image_width: _builtins.int | None = ...,
+        channels: _builtins.int | None = ...,
+        fit: _builtins.str = ...,
+        patch_size: _builtins.int | None = ...,
+        condition: _builtins.str = ...,
+        context_length: _builtins.int | None = ...,
+        pool_condition: _builtins.bool | None = ...,
+        adaln: _builtins.bool | None = ...,
+        flip: _builtins.bool = ...,
+        sampling_steps: _builtins.int | None = ...,
+        guidance: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adaln", b"_adaln", "_channels", b"_channels", "_context_length", b"_context_length", "_guidance", b"_guidance", "_image_height", b"_image_height", "_image_width", b"_image_width", "_patch_size", b"_patch_size", "_pool_condition", b"_pool_condition", "_sampling_steps", b"_sampling_steps", "adaln", b"adaln", "channels", b"channels", "context_length", b"context_length", "guidance", b"guidance", "image_height", b"image_height", "image_width", b"image_width", "patch_size", b"patch_size", "pool_condition", b"pool_condition", "sampling_steps", b"sampling_steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adaln", b"_adaln", "_channels", b"_channels", "_context_length", b"_context_length", "_guidance", b"_guidance", "_image_height", b"_image_height", "_image_width", b"_image_width", "_patch_size", b"_patch_size", "_pool_condition", b"_pool_condition", "_sampling_steps", b"_sampling_steps", "adaln", b"adaln", "channels", b"channels", "condition", b"condition", "context_length", b"context_length", "fit", b"fit", "flip", b"flip", "guidance", b"guidance", "image_height", b"image_height", "image_width", b"image_width", "patch_size", b"patch_size", "pool_condition", b"pool_condition", "sampling_steps", b"sampling_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__adaln: _TypeAlias = _typing.Literal["adaln"]  # noqa: Y015
+    _WhichOneofArgType__adaln: _TypeAlias = _typing.Literal["_adaln", b"_adaln"]  # noqa: Y015
+    _WhichOneofReturnType__channels: _TypeAlias = _typing.Literal["channels"]  # noqa: Y015
+    _WhichOneofArgType__channels: _TypeAlias = _typing.Literal["_channels", b"_channels"]  # noqa: Y015
+    _WhichOneofReturnType__context_length: _TypeAlias = _typing.Literal["context_length"]  # noqa: Y015
+    _WhichOneofArgType__context_length: _TypeAlias = _typing.Literal["_context_length", b"_context_length"]  # noqa: Y015
+    _WhichOneofReturnType__guidance: _TypeAlias = _typing.Literal["guidance"]  # noqa: Y015
+    _WhichOneofArgType__guidance: _TypeAlias = _typing.Literal["_guidance", b"_guidance"]  # noqa: Y015
+    _WhichOneofReturnType__image_height: _TypeAlias = _typing.Literal["image_height"]  # noqa: Y015
+    _WhichOneofArgType__image_height: _TypeAlias = _typing.Literal["_image_height", b"_image_height"]  # noqa: Y015
+    _WhichOneofReturnType__image_width: _TypeAlias = _typing.Literal["image_width"]  # noqa: Y015
+    _WhichOneofArgType__image_width: _TypeAlias = _typing.Literal["_image_width", b"_image_width"]  # noqa: Y015
+    _WhichOneofReturnType__patch_size: _TypeAlias = _typing.Literal["patch_size"]  # noqa: Y015
+    _WhichOneofArgType__patch_size: _TypeAlias = _typing.Literal["_patch_size", b"_patch_size"]  # noqa: Y015
+    _WhichOneofReturnType__pool_condition: _TypeAlias = _typing.Literal["pool_condition"]  # noqa: Y015
+    _WhichOneofArgType__pool_condition: _TypeAlias = _typing.Literal["_pool_condition", b"_pool_condition"]  # noqa: Y015
+    _WhichOneofReturnType__sampling_steps: _TypeAlias = _typing.Literal["sampling_steps"]  # noqa: Y015
+    _WhichOneofArgType__sampling_steps: _TypeAlias = _typing.Literal["_sampling_steps", b"_sampling_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adaln) -> _WhichOneofReturnType__adaln | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__channels) -> _WhichOneofReturnType__channels | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_length) -> _WhichOneofReturnType__context_length | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance) -> _WhichOneofReturnType__guidance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_height) -> _WhichOneofReturnType__image_height | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_width) -> _WhichOneofReturnType__image_width | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patch_size) -> _WhichOneofReturnType__patch_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pool_condition) -> _WhichOneofReturnType__pool_condition | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sampling_steps) -> _WhichOneofReturnType__sampling_steps | None: ...
+
+Global___ImageSpec: _TypeAlias = ImageSpec  # noqa: Y015
+
+@_typing.final
 class OptimizerSpec(_message.Message):
     """OptimizerSpec is how weights move."""
 
@@ -308,7 +411,7 @@ class RunSpec(_message.Message):
     steps: _builtins.int
     """Optimizer steps, 1 or more; default 1000."""
     batch_size: _builtins.int
-    """Sequences in a micro-batch on one process; default 16."""
+    """Sequences or pictures in a micro-batch on one process; default 16."""
     accumulation: _builtins.int
     """Micro-batches summed up before a step; default 1."""
     seed: _builtins.int
@@ -401,10 +504,16 @@ class Recipe(_message.Message):
     OPTIMIZER_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's id, 1 to 63 characters of a-z, 0-9 and "-", starting with a letter."""
     description: _builtins.str
     """A sentence for people."""
+    task: _builtins.str
+    """What is learned: "text" (the next token), "image" (pictures from noise), "dual" (which caption
+    belongs to which picture) or "classifier" (the class of a picture); default "text".
+    """
     @_builtins.property
     def model(self) -> Global___ModelSpec:
         """The network."""
@@ -425,6 +534,10 @@ class Recipe(_message.Message):
     def run(self) -> Global___RunSpec:
         """The run."""
 
+    @_builtins.property
+    def image(self) -> Global___ImageSpec:
+        """The pictures."""
+
     def __init__(
         self,
         *,
@@ -435,10 +548,12 @@ class Recipe(_message.Message):
         optimizer: Global___OptimizerSpec | None = ...,
         schedule: Global___ScheduleSpec | None = ...,
         run: Global___RunSpec | None = ...,
+        task: _builtins.str = ...,
+        image: Global___ImageSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "model", b"model", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "image", b"image", "model", b"model", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "description", b"description", "model", b"model", "name", b"name", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "description", b"description", "image", b"image", "model", b"model", "name", b"name", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,98 @@
+"""A grid of samples: a row for each class or caption, so that people see what a run has learned.
+
+The same seeds at every validation: the grids of a run show the same pictures getting better.
+"""
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from vermeil_data import EncodedImages
+from vermeil_model import Conditions, ImageModel, sample_images, to_pixels
+
+from vermeil_trainer.recipe import Recipe
+
+_MOST_ROWS, _MOST_PICTURES = 10, 40
+_LABEL_WIDTH = 28
+"""Letters in a line of a caption."""
+_INCHES = 0.9
+"""Width of a picture on paper."""
+_INCHES_A_LETTER = 0.07
+_GAP = 1
+"""Pixels between pictures."""
+
+
+def draw_grid(recipe: Recipe, encoded: EncodedImages, model: ImageModel, path: Path) -> None:
+    """Sample pictures of classes or captions of the validation split, and write them as one PNG."""
+    conditions, labels = _asked_for(encoded, model)
+    columns = _MOST_PICTURES // len(labels)
+    if conditions is not None:
+        rows = [row for row in range(len(labels)) for _ in range(columns)]
+        conditions = Conditions(*(None if part is None else part[rows] for part in conditions))
+    images_BCHW = sample_images(
+        model,
+        conditions,
+        seeds=range(len(labels) * columns),
+        steps=recipe.image.sampling_steps,
+        guidance=1.0 if conditions is None else recipe.image.guidance,
+    )
+    draw_rows(to_pixels(images_BCHW).numpy(force=True), labels, path)
+
+
+def draw_rows(pixels_BHWC: npt.NDArray[np.uint8], labels: list[str], path: Path) -> None:
+    """Pictures in as many rows as there are labels, which stand before them, as a PNG."""
+    # A second and a half of imports that only those who look at pictures pay for.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    columns = len(pixels_BHWC) // len(labels)
+    height, width = (edge + _GAP for edge in pixels_BHWC.shape[1:3])
+    tiled = np.full((len(labels) * height, columns * width, pixels_BHWC.shape[3]), 255, np.uint8)
+    for index, pixels_HWC in enumerate(pixels_BHWC):
+        row, column = divmod(index, columns)
+        place = np.s_[row * height : (row + 1) * height - _GAP, column * width : (column + 1) * width - _GAP]
+        tiled[place] = pixels_HWC
+    wrapped = [textwrap.wrap(label, _LABEL_WIDTH)[:3] for label in labels]
+    margin = 0.2 + _INCHES_A_LETTER * max(len(line) for lines in wrapped for line in (*lines, ""))
+    size = (columns * _INCHES + margin, len(labels) * _INCHES * height / width)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(tiled.squeeze(2) if tiled.shape[2] == 1 else tiled, cmap="gray", vmin=0, vmax=255)
+    axes.set_yticks(
+        [row * height + (height - _GAP) / 2 for row in range(len(labels))],
+        ["\n".join(lines) for lines in wrapped],
+        fontsize=8,
+    )
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The canvas of the figure itself: pyplot would keep global state and is not safe in threads.
+    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]
+
+
+def _asked_for(encoded: EncodedImages, model: ImageModel) -> tuple[Conditions | None, list[str]]:
+    """What the rows show, and how people call it."""
+    if model.config.condition == "class":
+        names = encoded.class_names
+        chosen = np.linspace(0, len(names) - 1, min(len(names), _MOST_ROWS)).round().astype(int).tolist()
+        return Conditions.of_classes(chosen), [names[index] for index in chosen]
+    if model.config.condition == "text":
+        return _captions(encoded, model.config.context_length)
+    return None, [""] * 5
+
+
+def _captions(encoded: EncodedImages, most_tokens: int) -> tuple[Conditions, list[str]]:
+    """The first captions of the validation split that differ."""
+    captions, tokenizer = encoded.captions("validation"), encoded.tokenizer
+    assert tokenizer is not None  # captions have been read by it
+    found: dict[str, list[int]] = {}
+    for sample in range(encoded.num_images("validation")):
+        for ids in captions.of(sample)[:1]:
+            kept = ids[:most_tokens].tolist()
+            found.setdefault(tokenizer.decode(kept), kept)
+        if len(found) == _MOST_ROWS:
+            break
+    return Conditions.of_captions(list(found.values())), list(found)

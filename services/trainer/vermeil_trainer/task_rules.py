@@ -1,0 +1,92 @@
+"""What a recipe must hold for its task, and what means nothing there; without loading the network.
+
+The rules on sizes are those of vermeil_model's ImageConfig and ClassifierConfig, and a test holds the
+two together.
+"""
+
+from dataclasses import fields
+
+from vermeil_errors import Violation
+
+from vermeil_trainer.recipe import ImageSpec, ModelSpec, Recipe
+from vermeil_trainer.rules import violation
+from vermeil_trainer.sizes import size_violations
+
+CLASSIFIER_WIDTH, CLASSIFIER_BLOCKS = 32, 1
+"""What a classifier has where its recipe leaves them open."""
+_NORM_GROUP, _SMALLEST_JUDGED = 8, 8
+_FOR_TEXT = ("context_length", "tie_embeddings")
+_FOR_CLASSIFIERS = ("depth", "width", "initial")
+
+
+def task_violations(recipe: Recipe) -> list[Violation]:
+    """Fields that are right alone and wrong for the task."""
+    if recipe.task == "text":
+        return _without_meaning(recipe, "image", _given(recipe.image)) + size_violations(recipe.model)
+    sampling = {"sampling"} if recipe.data.sampling != "packed" else set()
+    violations = _without_meaning(recipe, "data", sampling)
+    given = _given(recipe.model)
+    if recipe.task == "classifier":
+        return [
+            *violations,
+            *_without_meaning(recipe, "model", given - set(_FOR_CLASSIFIERS)),
+            *_classifier_violations(recipe),
+        ]
+    return [
+        *violations,
+        *_without_meaning(recipe, "model", given & set(_FOR_TEXT)),
+        *_patch_violations(recipe.image),
+        *_condition_violations(recipe),
+        *size_violations(recipe.model),
+    ]
+
+
+def uses_captions(recipe: Recipe) -> bool:
+    """Whether a run on pictures reads their captions."""
+    return recipe.task == "dual" or (recipe.task == "image" and recipe.image.condition == "text")
+
+
+def _patch_violations(image: ImageSpec) -> list[Violation]:
+    problem = f"is no multiple of image.patch_size ({image.patch_size})"
+    return [
+        violation(f"image.{name}", value, problem, "resize the pictures or change the patch size")
+        for name, value in (("image_height", image.image_height), ("image_width", image.image_width))
+        if value % image.patch_size
+    ]
+
+
+def _condition_violations(recipe: Recipe) -> list[Violation]:
+    image = recipe.image
+    if recipe.task == "image" and image.condition == "none":
+        return _without_meaning(
+            recipe, "image", _given(image) & {"context_length", "pool_condition"}, "without a condition"
+        )
+    return []
+
+
+def _classifier_violations(recipe: Recipe) -> list[Violation]:
+    model, image = recipe.model, recipe.image
+    violations = []
+    if model.width is not None and model.width % _NORM_GROUP:
+        fix = f"use a multiple of {_NORM_GROUP}"
+        violations.append(violation("model.width", model.width, f"is no multiple of {_NORM_GROUP}", fix))
+    for name in ("image_height", "image_width"):
+        size = getattr(image, name)
+        if size < _SMALLEST_JUDGED:
+            fix = f"use {_SMALLEST_JUDGED} pixels or more"
+            violations.append(violation(f"image.{name}", size, "is too small for a classifier", fix))
+    return violations
+
+
+def _given(section: ModelSpec | ImageSpec) -> set[str]:
+    """Names of the fields that are not at their defaults."""
+    return {field.name for field in fields(section) if getattr(section, field.name) != field.default}
+
+
+def _without_meaning(recipe: Recipe, section: str, names: set[str], where: str = "") -> list[Violation]:
+    where = where or f"for task {recipe.task}"
+    values = getattr(recipe, section)
+    return [
+        violation(f"{section}.{name}", getattr(values, name), f"has no meaning {where}", "leave it out")
+        for name in sorted(names)
+    ]
