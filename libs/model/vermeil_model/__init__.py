@@ -13,8 +13,11 @@ from vermeil_model.conditions import NO_CLASS, Conditions
 from vermeil_model.config import SIZES, ModelConfig, RopeScaling
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
+from vermeil_model.dual_config import DualConfig
+from vermeil_model.dual_encoder import DualEncoder, contrastive_loss
 from vermeil_model.flow import flow_loss
 from vermeil_model.generation import generate
+from vermeil_model.image_classifier import ClassifierConfig, ImageClassifier, classification_loss
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import SamplingStep, sample_images
@@ -29,8 +32,12 @@ __all__ = [
     "IGNORED_TARGET",
     "NO_CLASS",
     "SIZES",
+    "ClassifierConfig",
     "Conditions",
     "Decoder",
+    "DualConfig",
+    "DualEncoder",
+    "ImageClassifier",
     "ImageConfig",
     "ImageModel",
     "KeyValueCache",
@@ -46,6 +53,8 @@ __all__ = [
     "TokenEvent",
     "TokenLogprob",
     "TokenScore",
+    "classification_loss",
+    "contrastive_loss",
     "count_parameters",
     "export_llama",
     "flops_per_token",

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from vermeil_errors import InvalidInput
 
 from vermeil_model.config import ModelConfig
+from vermeil_model.dual_config import DualConfig
+from vermeil_model.dual_encoder import DualEncoder
+from vermeil_model.image_classifier import ClassifierConfig, ImageClassifier
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
 from vermeil_model.rotary import Rotary
@@ -34,9 +37,9 @@ CONFIG_FILE = "config.json"
 MODEL_TYPE = "vermeil"
 FORMAT_VERSION = 1
 
-AnyModel = TextModel | ImageModel
-AnyConfig = ModelConfig | ImageConfig
-Model = TypeVar("Model", TextModel, ImageModel)
+AnyModel = TextModel | ImageModel | DualEncoder | ImageClassifier
+AnyConfig = ModelConfig | ImageConfig | DualConfig | ClassifierConfig
+Model = TypeVar("Model", TextModel, ImageModel, DualEncoder, ImageClassifier)
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -57,6 +60,8 @@ class Kind:
 KINDS = (
     Kind(MODEL_TYPE, "VermeilForConditionalGeneration", "text", TextModel, ModelConfig),
     Kind("vermeil-image", "VermeilImageModel", "image", ImageModel, ImageConfig),
+    Kind("vermeil-dual", "VermeilDualEncoder", "dual", DualEncoder, DualConfig),
+    Kind("vermeil-classifier", "VermeilImageClassifier", "classifier", ImageClassifier, ClassifierConfig),
 )
 
 
@@ -136,6 +141,14 @@ def read_config(folder: Path, expected: type[TextModel]) -> ModelConfig: ...
 
 @overload
 def read_config(folder: Path, expected: type[ImageModel]) -> ImageConfig: ...
+
+
+@overload
+def read_config(folder: Path, expected: type[DualEncoder]) -> DualConfig: ...
+
+
+@overload
+def read_config(folder: Path, expected: type[ImageClassifier]) -> ClassifierConfig: ...
 
 
 def read_config(folder: Path, expected: type[AnyModel] = TextModel) -> AnyConfig:

@@ -74,20 +74,10 @@ class ImageConfig:
     """Normalise each query and key head before rotation."""
 
     def __post_init__(self) -> None:
-        for name in ("image_height", "image_width", "channels", "patch_size"):
-            require_positive_integer(name, getattr(self, name), "Use a whole number of at least 1.")
+        check_grid(self.image_height, self.image_width, self.channels, self.patch_size)
         for name in ("pool_condition", "adaln"):
             value = getattr(self, name)
             require(isinstance(value, bool), name, value, "is not true or false", "Use true or false.")
-        for name in ("image_height", "image_width"):
-            size = getattr(self, name)
-            require(
-                size % self.patch_size == 0,
-                name,
-                size,
-                f"is no multiple of patch_size ({self.patch_size})",
-                "Resize the pictures or change the patch size.",
-            )
         self._check_condition()
         _ = self.tower  # its checks are ours too
 
@@ -224,3 +214,18 @@ class ImageConfig:
                 "image", values, "is not a table of sizes", "See ImageConfig.to_dict."
             )
         return cls(**known_fields(cls, values))
+
+
+def check_grid(image_height: int, image_width: int, channels: int, patch_size: int) -> None:
+    """Refuse pictures that cannot be cut into whole patches."""
+    sizes = {"image_height": image_height, "image_width": image_width}
+    for name, value in (sizes | {"channels": channels, "patch_size": patch_size}).items():
+        require_positive_integer(name, value, "Use a whole number of at least 1.")
+    for name, size in sizes.items():
+        require(
+            size % patch_size == 0,
+            name,
+            size,
+            f"is no multiple of patch_size ({patch_size})",
+            "Resize the pictures or change the patch size.",
+        )

@@ -1,0 +1,184 @@
+"""A small residual CNN that judges pictures: their class, and features to compare sets of pictures in.
+
+It is no part of what generates; its accuracy belongs beside every number made with it. Unusual: group
+norms instead of batch norms, so a picture's features never depend on its batch and averaged weights
+need no second pass over the data; and the first convolution halves the size at once, a quarter of the work.
+
+Letters: B batch, C channels, H height, W width, F features, N classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from vermeil_errors import InvalidInput
+
+from vermeil_model.config import known_fields, require, require_positive_integer
+
+NORM_GROUP = 8
+"""Channels normalised together."""
+NUM_HALVINGS = 3
+"""How often height and width are halved, the first time at once."""
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Sizes of the judging CNN."""
+
+    image_height: int
+    """Pixels; at least 8."""
+    image_width: int
+    """Pixels; at least 8."""
+    channels: int
+    """1 grey, 3 RGB."""
+    num_classes: int
+    """Classes are 0 … num_classes − 1."""
+    width: int = 32
+    """Channels at half the size; they double twice. A multiple of 8."""
+    num_blocks: int = 1
+    """Residual blocks at each size."""
+
+    def __post_init__(self) -> None:
+        for name in ("image_height", "image_width", "channels", "num_classes", "width", "num_blocks"):
+            require_positive_integer(name, getattr(self, name), "Use a whole number of at least 1.")
+        for name in ("image_height", "image_width"):
+            size = getattr(self, name)
+            require(size >= 2**NUM_HALVINGS, name, size, "is too small to halve thrice", "Use 8 or more.")
+        require(
+            self.width % NORM_GROUP == 0,
+            "width",
+            self.width,
+            f"is no multiple of {NORM_GROUP}",
+            f"Use a multiple of {NORM_GROUP}.",
+        )
+
+    @property
+    def num_features(self) -> int:
+        """Width of the feature space."""
+        return self.width << (NUM_HALVINGS - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON; `from_dict` gives the same config back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config that `to_dict` described; unknown and missing keys are refused by name."""
+        if not isinstance(values, Mapping):
+            raise InvalidInput.for_field(
+                "classifier", values, "is not a table of sizes", "See ClassifierConfig.to_dict."
+            )
+        return cls(**known_fields(cls, values))
+
+
+class ResidualBlock(nn.Module):
+    """x + two 3×3 convolutions, each after a norm and a ReLU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first_norm = nn.GroupNorm(width // NORM_GROUP, width)
+        self.first = _convolution(width, width, 3)
+        self.second_norm = nn.GroupNorm(width // NORM_GROUP, width)
+        self.second = _convolution(width, width, 3)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Same shape out."""
+        inner = self.first(functional.relu(self.first_norm(x_BCHW)))
+        out: Tensor = x_BCHW + self.second(functional.relu(self.second_norm(inner)))
+        return out
+
+
+class ImageClassifier(nn.Module):
+    """Pictures of −1 … 1 in, features or logits out; fresh ones carry the weights of seed 0."""
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        width = config.channels
+        for stage in range(NUM_HALVINGS):
+            wider = config.width * 2**stage
+            layers.append(_convolution(width, wider, 4 if stage == 0 else 3, stride=2))
+            layers += [ResidualBlock(wider) for _ in range(config.num_blocks)]
+            width = wider
+        self.stages = nn.Sequential(*layers)
+        self.norm = nn.GroupNorm(width // NORM_GROUP, width)
+        self.head = nn.Linear(width, config.num_classes)
+        if not self.head.weight.is_meta:
+            self.init_weights(torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw all weights from `generator` (on the CPU, float32)."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+            else:
+                deviation = math.sqrt(2 / parameter[0].numel()) if parameter.ndim > 2 else 0.01
+                drawn = torch.empty(parameter.shape).normal_(0.0, deviation, generator=generator)
+                parameter.copy_(drawn)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits (B, N), float32."""
+        return self.logits(images_BCHW)
+
+    def features(self, images_BCHW: Tensor) -> Tensor:
+        """What the last layer sees of each picture, (B, F), float32."""
+        config = self.config
+        expected = (config.channels, config.image_height, config.image_width)
+        if tuple(images_BCHW.shape[1:]) != expected:
+            raise InvalidInput.for_field(
+                "images",
+                tuple(images_BCHW.shape),
+                f"are not of shape (batch, {', '.join(map(str, expected))})",
+                "Resize them or use a classifier of their size.",
+            )
+        weight = self.head.weight
+        x_BCHW = self.stages(images_BCHW.to(weight.dtype).contiguous(memory_format=torch.channels_last))
+        features: Tensor = functional.relu(self.norm(x_BCHW)).float().mean((2, 3))
+        return features
+
+    def logits(self, images_BCHW: Tensor) -> Tensor:
+        """Unnormalised log-probabilities of the classes, (B, N), float32."""
+        return self.logits_of(self.features(images_BCHW))
+
+    def logits_of(self, features_BF: Tensor) -> Tensor:
+        """Logits of features already at hand."""
+        return functional.linear(features_BF, self.head.weight.float(), self.head.bias.float())
+
+
+def classification_loss(
+    model: nn.Module,
+    images_BCHW: Tensor,
+    classes_B: Tensor,
+    generator: torch.Generator,
+    *,
+    most_shift: int = 2,
+    smoothing: float = 0.1,
+) -> Tensor:
+    """Mean cross entropy, in nats, of pictures shifted by up to `most_shift` pixels; smoothed labels."""
+    logits_BN = model(shifted(images_BCHW, generator, most=most_shift))
+    return functional.cross_entropy(logits_BN, classes_B, label_smoothing=smoothing)
+
+
+def shifted(images_BCHW: Tensor, generator: torch.Generator, *, most: int) -> Tensor:
+    """Every picture moved by up to `most` pixels each way, its edge drawn out."""
+    batch, _, height, width = images_BCHW.shape
+    if most == 0:
+        return images_BCHW
+    device = generator.device
+    offsets_2B = torch.randint(-most, most + 1, (2, batch), generator=generator, device=device)
+    rows_BH = (torch.arange(height, device=device) + offsets_2B[0, :, None]).clamp(0, height - 1)
+    columns_BW = (torch.arange(width, device=device) + offsets_2B[1, :, None]).clamp(0, width - 1)
+    rows_B11 = torch.arange(batch, device=device)[:, None, None]
+    return images_BCHW.movedim(1, -1)[rows_B11, rows_BH[:, :, None], columns_BW[:, None]].movedim(-1, 1)
+
+
+def _convolution(num_in: int, num_out: int, size: int, *, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(num_in, num_out, size, stride=stride, padding=(size - 1) // 2, bias=False)
