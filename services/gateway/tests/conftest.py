@@ -16,6 +16,7 @@ def _running() -> Iterator[Running]:
 def gateway(_running: Running) -> Running:
     """The session's gateway with its fakes as new."""
     _running.backends.generation.requests.clear()
+    _running.backends.generation.image_requests.clear()
     _running.backends.generation.headers.clear()
     _running.backends.generation.refusal = None
     _running.backends.jobs.jobs.clear()

@@ -108,9 +108,19 @@ def test_datasets_come_page_by_page_with_their_versions(gateway: Running) -> Non
 def test_models_are_listed_in_openai_s_shape_over_all_pages(gateway: Running) -> None:
     body = gateway.http.get("/v1/models").json()
     assert body["object"] == "list"
-    (model,) = body["data"]
+    model, _ = body["data"]
     assert (model["id"], model["object"], model["owned_by"]) == ("vermeil-nano", "model", "default")
     assert model["version"] == 3
+
+
+def test_models_say_what_they_take_and_what_they_give(gateway: Running) -> None:
+    said = [
+        (model["id"], model["input_modalities"], model["output_modalities"])
+        for model in gateway.http.get("/v1/models").json()["data"]
+    ]
+    assert said == [("vermeil-nano", ["text"], ["text"]), ("vermeil-pictures", ["text"], ["image"])]
+    model = gateway.http.get("/v1/models/vermeil-pictures").json()
+    assert model["output_modalities"] == ["image"]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,15 @@ def test_leaving_a_stream_cancels_the_call_at_once(
     eventually(lambda: gateway.backends.generation.num_active == 0)
 
 
+def test_leaving_before_a_picture_is_drawn_cancels_the_call_too(gateway: Running) -> None:
+    wanted: dict[str, object] = {"model": "vermeil-pictures", "prompt": "wait"}
+    request_and_leave(gateway.url, "/v1/images/generations", wanted, after=b"")
+    eventually(lambda: gateway.backends.generation.num_active == 0)
+    streamed = {**wanted, "stream": True, "progress": True}
+    request_and_leave(gateway.url, "/v1/images/generations", streamed, after=b"steps_done")
+    eventually(lambda: gateway.backends.generation.num_active == 0)
+
+
 def test_leaving_before_a_whole_answer_cancels_the_call_too(gateway: Running) -> None:
     request_and_leave(gateway.url, "/v1/chat/completions", CHAT, after=b"")
     eventually(lambda: gateway.backends.generation.num_active == 0)

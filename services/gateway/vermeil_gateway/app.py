@@ -3,6 +3,7 @@
 import asyncio
 
 from fastapi import Depends, FastAPI
+from vermeil_artifacts import ArtifactStore, store_from_settings
 
 from vermeil_gateway import problems
 from vermeil_gateway.api import ROUTERS
@@ -10,12 +11,17 @@ from vermeil_gateway.api.shared import refuse_unknown_parameters
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.docs import install_docs
 from vermeil_gateway.guard import Guarded
+from vermeil_gateway.modalities import Modalities
 from vermeil_gateway.observe import Observed
+from vermeil_gateway.pictures import Pictures
 from vermeil_gateway.settings import GatewaySettings
 
 
-def create_app(settings: GatewaySettings, clients: Clients) -> FastAPI:
-    """The gateway as an ASGI application; whoever made `clients` closes them."""
+def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactStore | None = None) -> FastAPI:
+    """The gateway as an ASGI application; whoever made `clients` closes them.
+
+    `store` is where pictures are kept, instead of the one that the settings name.
+    """
     settings.require_keys_outside()
     app = FastAPI(
         title="Vermeil",
@@ -27,6 +33,8 @@ def create_app(settings: GatewaySettings, clients: Clients) -> FastAPI:
     )
     app.state.settings = settings
     app.state.clients = clients
+    app.state.pictures = Pictures(lambda: store or store_from_settings(settings))
+    app.state.modalities = Modalities(clients)
     app.state.stopping = asyncio.Event()
     for router in ROUTERS:
         app.include_router(router)

@@ -9,7 +9,12 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
-from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
+from vermeil.generation.v1.generation_service_pb2 import (
+    GenerateImagesRequest,
+    GenerateImagesResponse,
+    GenerateRequest,
+    GenerateResponse,
+)
 from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
 from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from vermeil.job.v1.job_pb2 import Job
@@ -91,6 +96,17 @@ class Clients:
         try:
             async for piece in call:
                 yield piece
+        finally:
+            call.cancel()
+
+    async def generate_images(
+        self, request: GenerateImagesRequest
+    ) -> AsyncGenerator[GenerateImagesResponse, None]:
+        """Progress and pictures; closing the generator cancels the call."""
+        call = self._generation.GenerateImages(request, timeout=self._generation_timeout)
+        try:
+            async for message in call:
+                yield message
         finally:
             call.cancel()
 

@@ -63,9 +63,13 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def event(data: object) -> bytes:
+def event(data: object, name: str = "") -> bytes:
     """One server-sent event with JSON data."""
-    return b"data: %s\n\n" % json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    head = f"event: {name}\n".encode() if name else b""
+    return b"%sdata: %s\n\n" % (
+        head,
+        json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
+    )
 
 
 DONE = b"data: [DONE]\n\n"

@@ -5,10 +5,10 @@ from typing import Self
 
 from pydantic import Field
 from vermeil_errors import InvalidInput
-from vermeil_settings import Address, CommaSeparated, CommonSettings
+from vermeil_settings import Address, ArtifactSettings, CommaSeparated
 
 
-class GatewaySettings(CommonSettings):
+class GatewaySettings(ArtifactSettings):
     """Where the gateway listens, who may enter, and how long things may take."""
 
     http_bind: Address = "127.0.0.1:8080"

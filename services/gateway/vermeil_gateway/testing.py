@@ -71,7 +71,7 @@ def running_gateway(
         async with AsyncExitStack() as stack:
             server = await serve(services(backends), "127.0.0.1:0", local_settings())
             stack.push_async_callback(server.drain)
-            gateway = await start(settings_for(server.address, **changes))
+            gateway = await start(settings_for(server.address, **changes), store=backends.store)
             stack.push_async_callback(gateway.stop)
             ready.set_result((loop, gateway, server.address))
             await asyncio.to_thread(stop.wait)

@@ -9,6 +9,7 @@ from typing import Self
 
 import uvicorn
 from fastapi import FastAPI
+from vermeil_artifacts import ArtifactStore
 from vermeil_errors import Conflict, InvalidInput, VermeilError
 from vermeil_telemetry import get_logger
 
@@ -62,8 +63,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def start(settings: GatewaySettings) -> RunningGateway:
+async def start(settings: GatewaySettings, *, store: ArtifactStore | None = None) -> RunningGateway:
     """Answer on VERMEIL_HTTP_BIND in the running event loop, until `stop`.
+
+    `store` stands in for the one that the settings name, in tests.
 
     Raises:
         Conflict: Another process listens there.
@@ -72,7 +75,7 @@ async def start(settings: GatewaySettings) -> RunningGateway:
     settings.require_keys_outside()
     listening = _listen(settings.http_bind)
     clients = Clients.connect(settings)
-    app = create_app(settings, clients)
+    app = create_app(settings, clients, store=store)
     config = uvicorn.Config(
         app,
         http=BoundedHttp,

@@ -78,7 +78,7 @@ def test_each_picture_has_a_seed_of_its_own() -> None:
         (OF_CLASSES, {"class_number": -1}, "class_number", "send 0 to 2"),
         (OF_CAPTIONS, {"class_number": 1}, "class_number", "send a prompt"),
         (OF_CAPTIONS, {"prompt": "be " * 40}, "prompt", "shorten it to 16 tokens"),
-        (OF_CLASSES, {"width": 1024, "height": 1024}, "width", "draws 8x8 only; send 8"),
+        (OF_CLASSES, {"width": 1024, "height": 1024}, "width", "draws 8x8 only; ask for that"),
         (OF_CLASSES, {"height": 7}, "height", "draws 8x8 only"),
         (OF_CLASSES, {"num_images": 65}, "num_images", "send 1 to 64"),
         (OF_CLASSES, {"num_images": -1}, "num_images", "send 1 to 64"),

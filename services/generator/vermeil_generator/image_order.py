@@ -89,7 +89,7 @@ class Drawable:
             if wanted not in (0, possible):
                 size = f"{self.config.image_width}x{self.config.image_height}"
                 raise InvalidInput.for_field(
-                    name, wanted, f"this model draws {size} only", f"send {possible}, or leave it out"
+                    name, wanted, f"this model draws {size} only", "ask for that, or leave it out"
                 )
 
     def _condition(self, ask: ImageAsk) -> int | tuple[int, ...] | None:

@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
-from vermeil_gateway.api import chat, completions, datasets, health, jobs, models, work
+from vermeil_gateway.api import chat, completions, datasets, health, images, jobs, models, work
 
 ROUTERS: tuple[APIRouter, ...] = (
     chat.router,
     completions.router,
+    images.router,
     models.router,
     datasets.router,
     jobs.router,

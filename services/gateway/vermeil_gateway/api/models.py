@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from vermeil.registry.v1.model_pb2 import Model, ModelVersion
 from vermeil.registry.v1.registry_service_pb2 import (
@@ -17,6 +17,7 @@ from vermeil.registry.v1.registry_service_pb2 import (
 
 from vermeil_gateway.api.shared import PageSize, PageToken, WithClients, documented, shown
 from vermeil_gateway.clients import Clients
+from vermeil_gateway.modalities import Modalities, Modality, modalities_of
 from vermeil_gateway.names import resource_name, short_name, version_number
 
 router = APIRouter(tags=["Models"])
@@ -25,9 +26,14 @@ Json = dict[str, Any]
 
 
 @router.get("/v1/models")
-async def list_models(clients: WithClients) -> JSONResponse:
-    """All models, with the number of their newest version."""
-    data = [_openai(model, short_name(model.name)) async for model in _all_models(clients)]
+async def list_models(request: Request, clients: WithClients) -> JSONResponse:
+    """All models, with the number of their newest version, what they take and what they answer with."""
+    found = [model async for model in _all_models(clients)]
+    modalities: Modalities = request.app.state.modalities
+    kinds = await modalities.of_versions([model.latest_version for model in found])
+    data = [
+        _openai(model, short_name(model.name)) | _told(kind) for model, kind in zip(found, kinds, strict=True)
+    ]
     return JSONResponse({"object": "list", "data": data})
 
 
@@ -57,7 +63,7 @@ async def get_model(model: str, clients: WithClients) -> JSONResponse:
         clients.call(clients.registry.GetModelVersion, GetModelVersionRequest(name=name)),
     )
     body = _openai(found.model, short_name(name))
-    return JSONResponse(body | _of_version(version.version))
+    return JSONResponse(body | _of_version(version.version) | _told(modalities_of(version.version)))
 
 
 async def _all_models(clients: Clients) -> AsyncGenerator[Model, None]:
@@ -82,6 +88,10 @@ def _openai(model: Model, id_: str) -> Json:
         "description": model.description,
         "version": version_number(model.latest_version),
     }
+
+
+def _told(modalities: Modality) -> Json:
+    return {"input_modalities": list(modalities.takes), "output_modalities": list(modalities.gives)}
 
 
 def _of_version(version: ModelVersion) -> Json:

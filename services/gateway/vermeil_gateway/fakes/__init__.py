@@ -11,15 +11,18 @@ from vermeil.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil.training.v1.training_service_pb2_grpc import add_TrainingServiceServicer_to_server
+from vermeil_artifacts import MemoryStore
 from vermeil_rpc import Service
 
 from vermeil_gateway.fakes.generation import FakeGeneration
 from vermeil_gateway.fakes.jobs import FakeJobs
-from vermeil_gateway.fakes.registry import DIGEST, MODEL, VERSION, FakeRegistry
+from vermeil_gateway.fakes.registry import DIGEST, IMAGE_MODEL, IMAGE_VERSION, MODEL, VERSION, FakeRegistry
 from vermeil_gateway.fakes.work import FakeWork
 
 __all__ = [
     "DIGEST",
+    "IMAGE_MODEL",
+    "IMAGE_VERSION",
     "MODEL",
     "VERSION",
     "FakeBackends",
@@ -37,6 +40,11 @@ class FakeBackends:
     generation: FakeGeneration = field(default_factory=FakeGeneration)
     jobs: FakeJobs = field(default_factory=FakeJobs)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
+
+    @property
+    def store(self) -> MemoryStore:
+        """Where pictures are kept."""
+        return self.generation.store
 
     def services(self) -> list[Service]:
         """For `vermeil_rpc.serve`."""

@@ -10,9 +10,11 @@ from vermeil.content.v1.content_pb2 import Part
 from vermeil.generation.v1 import generation_service_pb2 as generation
 from vermeil.generation.v1.generation_pb2 import FinishReason, TokenLogprob, TopLogprob, Usage
 from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
+from vermeil_artifacts import MemoryStore
 from vermeil_errors import InvalidInput, NotFound, VermeilError
 
-from vermeil_gateway.fakes.registry import MODEL, VERSION
+from vermeil_gateway.fakes.pictures import draw
+from vermeil_gateway.fakes.registry import IMAGE_MODEL, IMAGE_VERSION, MODEL, VERSION
 
 PROMPT_TOKENS = 5
 """Counted for every prompt."""
@@ -24,6 +26,9 @@ class FakeGeneration(GenerationServiceServicer):
     def __init__(self, words: tuple[str, ...] = ("Hello", ",", " world")) -> None:
         self.words = words
         self.requests: list[generation.GenerateRequest] = []
+        self.image_requests: list[generation.GenerateImagesRequest] = []
+        self.store = MemoryStore()
+        """Where pictures are kept that were asked for as artifacts."""
         self.headers: list[dict[str, str]] = []
         self.num_active = 0
         self.refusal: VermeilError | None = None
@@ -36,6 +41,8 @@ class FakeGeneration(GenerationServiceServicer):
         self.headers.append(dict(context.invocation_metadata() or ()))
         if self.refusal is not None:
             raise self.refusal
+        if request.model in (IMAGE_MODEL, IMAGE_VERSION):
+            raise InvalidInput.for_field("model", request.model, "draws pictures and writes no text")
         if request.model not in (MODEL, VERSION):
             raise NotFound("no such model", field="model", value=request.model)
         num_choices = request.num_choices or 1
@@ -73,6 +80,24 @@ class FakeGeneration(GenerationServiceServicer):
                 await asyncio.Event().wait()
             if prompt == "fail":
                 raise InvalidInput("the fake was asked to fail")
+
+    async def GenerateImages(
+        self, request: generation.GenerateImagesRequest, context: Any
+    ) -> AsyncIterator[generation.GenerateImagesResponse]:
+        """Grey squares."""
+        self.image_requests.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        if request.model in (MODEL, VERSION):
+            raise InvalidInput.for_field("model", request.model, "writes text and draws no pictures")
+        if request.model not in (IMAGE_MODEL, IMAGE_VERSION):
+            raise NotFound("no such model", field="model", value=request.model)
+        self.num_active += 1
+        try:
+            async for message in draw(request, self.store):
+                yield message
+        finally:
+            self.num_active -= 1
 
     async def LoadModel(self, request: generation.LoadModelRequest, context: Any) -> Any:
         """Nothing to load."""

@@ -74,11 +74,14 @@ class FakeJobs(JobServiceServicer):
         job = self._job(request.name)
         self.num_watching += 1
         try:
-            yield jobs.WatchJobResponse(job=job)
-            while job.state not in _FINAL:
+            told = jobs.WatchJobResponse(job=job)
+            yield told
+            while told.job.state not in _FINAL:
                 async with self._changed:
-                    await self._changed.wait()
-                yield jobs.WatchJobResponse(job=job)
+                    while job == told.job:
+                        await self._changed.wait()
+                told = jobs.WatchJobResponse(job=job)
+                yield told
         finally:
             self.num_watching -= 1
 

@@ -1,4 +1,4 @@
-"""A registry with one model of three versions and two datasets."""
+"""A registry with a text model of three versions, a model of images, and two datasets."""
 
 # ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
 
@@ -14,6 +14,8 @@ from vermeil_errors import NotFound
 
 MODEL = "models/vermeil-nano"
 VERSION = f"{MODEL}/versions/3"
+IMAGE_MODEL = "models/vermeil-pictures"
+IMAGE_VERSION = f"{IMAGE_MODEL}/versions/1"
 DIGEST = "sha256:" + "5" * 64
 
 _THEN = Timestamp(seconds=1_800_000_000)
@@ -23,19 +25,23 @@ class FakeRegistry(RegistryServiceServicer):
     """Answers what the gateway asks of the registry."""
 
     async def ListModels(self, request: registry.ListModelsRequest, context: Any) -> Any:
-        """The one model, on the second of two pages."""
+        """A model on each of two pages."""
         if not request.page_token:
-            return registry.ListModelsResponse(next_page_token="2")  # noqa: S106 a page
-        return registry.ListModelsResponse(models=[_model()])
+            return registry.ListModelsResponse(models=[_model()], next_page_token="2")  # noqa: S106 a page
+        return registry.ListModelsResponse(models=[_model(IMAGE_MODEL, IMAGE_VERSION)])
 
     async def GetModel(self, request: registry.GetModelRequest, context: Any) -> Any:
-        """The one model."""
+        """One of the two."""
+        if request.name == IMAGE_MODEL:
+            return registry.GetModelResponse(model=_model(IMAGE_MODEL, IMAGE_VERSION))
         if request.name != MODEL:
             raise NotFound("no such model", field="model", value=request.name)
         return registry.GetModelResponse(model=_model())
 
     async def GetModelVersion(self, request: registry.GetModelVersionRequest, context: Any) -> Any:
-        """One of its three versions."""
+        """One of the three versions of the text model, or the one of the other."""
+        if request.name in (IMAGE_MODEL, IMAGE_VERSION):
+            return registry.GetModelVersionResponse(version=_image_version())
         line, _, version = request.name.partition("/versions/")
         if line != MODEL or int(version or "3") > 3:
             raise NotFound("no such model", field="model", value=request.name)
@@ -71,12 +77,12 @@ class FakeRegistry(RegistryServiceServicer):
         return registry.ListDatasetVersionsResponse(versions=[version])
 
 
-def _model() -> Model:
+def _model(name: str = MODEL, latest_version: str = VERSION) -> Model:
     return Model(
-        name=MODEL,
+        name=name,
         description="a small one",
         owner="owners/default",
-        latest_version=VERSION,
+        latest_version=latest_version,
         create_time=_THEN,
     )
 
@@ -88,6 +94,13 @@ def _version(number: int) -> ModelVersion:
         job="jobs/1",
         create_time=_THEN,
     )
+
+
+def _image_version() -> ModelVersion:
+    version = _version(1)
+    version.name = IMAGE_VERSION
+    version.recipe = '{"name": "vermeil-pictures", "task": "image"}'
+    return version
 
 
 def _dataset(name: str) -> Dataset:

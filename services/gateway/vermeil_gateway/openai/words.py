@@ -1,6 +1,7 @@
 """Errors of the generator in the words of OpenAI's requests: `sampling.stop` was written `stop`."""
 
 import re
+from collections.abc import Sequence
 
 from vermeil_errors import VermeilError, Violation, from_reason
 
@@ -14,15 +15,31 @@ _WORDS = (
 )
 
 
-def in_openai_words(error: VermeilError) -> VermeilError:
+_OF_PICTURES = (
+    (re.compile(r"\bsampling\."), ""),
+    (re.compile(r"\bnum_images\b"), "n"),
+    (re.compile(r"\bnum_previews\b"), "partial_images"),
+    (re.compile(r"^(width|height)\b"), "size"),
+)
+Words = Sequence[tuple[re.Pattern[str], str]]
+
+
+def in_openai_words(error: VermeilError, words: Words = _WORDS) -> VermeilError:
     """The same error, with the fields that the caller knows."""
     if not error.violations:
         return error
-    violations = [Violation(_renamed(each.field), _renamed(each.description)) for each in error.violations]
-    return from_reason(error.reason, _renamed(error.message), violations, error.metadata)
+    violations = [
+        Violation(_renamed(each.field, words), _renamed(each.description, words)) for each in error.violations
+    ]
+    return from_reason(error.reason, _renamed(error.message, words), violations, error.metadata)
 
 
-def _renamed(text: str) -> str:
-    for theirs, ours in _WORDS:
+def in_words_of_pictures(error: VermeilError) -> VermeilError:
+    """The same for a request of pictures."""
+    return in_openai_words(error, _OF_PICTURES)
+
+
+def _renamed(text: str, words: Words) -> str:
+    for theirs, ours in words:
         text = theirs.sub(ours, text)
     return text
