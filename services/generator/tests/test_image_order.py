@@ -1,12 +1,13 @@
 """Asks for pictures made ready for a model: classes, captions, sizes, seeds."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from vermeil_errors import InvalidInput
 from vermeil_generator.fakes import CLASSES, tiny_image_model, tiny_tokenizer
 from vermeil_generator.image_ask import MAX_SEED, ImageAsk, ImageSampling
-from vermeil_generator.image_order import Drawable, ImageOrder
+from vermeil_generator.image_order import Drawable, ImageOrder, Style, Suited
 
 TOKENIZER = tiny_tokenizer()
 OF_CLASSES = Drawable(tiny_image_model("class").config, CLASSES)
@@ -57,8 +58,12 @@ def test_without_a_prompt_the_model_draws_what_it_likes(model: Drawable) -> None
     assert (order.style.guidance, order.num_prompt_tokens) == (1.0, 0)
 
 
-def test_guidance_follows_the_prompt_unless_told() -> None:
-    assert asked(OF_CLASSES, "ring").style.guidance == 2.0
+def test_a_model_draws_as_suits_it_unless_told() -> None:
+    model = replace(OF_CLASSES, suited=Suited(steps=12, guidance=3.5))
+    assert asked(model, "ring").style == Style(12, 3.5, "euler")
+    assert asked(model).style == Style(12, 1.0, "euler")
+    assert asked(model, "ring", steps=7, guidance=1.5).style == Style(7, 1.5, "euler")
+    assert asked(OF_CLASSES, "ring").style == Style(50, 2.0, "euler")
     assert asked(OF_CLASSES, "ring", guidance=0.0).style.guidance == 0.0
 
 
@@ -90,7 +95,7 @@ def test_each_picture_has_a_seed_of_its_own() -> None:
         (OF_CLASSES, {"solver": "ddim"}, "sampling.solver", "send euler or heun"),
         (OF_CLASSES, {"seed": -1}, "sampling.seed", "send 0 to"),
         (OF_CLASSES, {"num_previews": 9}, "num_previews", "send 0 to 8"),
-        (OF_CLASSES, {"num_previews": 2, "steps": 2}, "num_previews", "send 0 to 1 with 2 steps"),
+        (OF_CLASSES, {"num_previews": 2, "steps": 2}, "num_previews", "2 steps; send 0 to 1"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name_with_what_to_send(

@@ -15,6 +15,7 @@ from vermeil_artifacts import LocalStore
 from vermeil_errors import InvalidInput
 from vermeil_generator import keep
 from vermeil_generator.fakes import publish_tiny_image_model
+from vermeil_generator.image_ask import ImageAsk
 from vermeil_generator.loaded_image import load_image
 from vermeil_generator.settings import GeneratorSettings
 from vermeil_generator.testing import IMAGE_MODEL, House, run, running, until
@@ -181,3 +182,13 @@ def test_class_names_that_are_not_as_many_as_classes_are_refused(house: House, t
     save_checkpoint(tmp_path, model, extra={"class_names": ["one"]})
     with pytest.raises(InvalidInput, match="do not match the 3 classes"):
         load_image("models/x/versions/1", tmp_path, GeneratorSettings.model_construct())
+
+
+def test_steps_and_guidance_are_those_that_suit_the_model(house: House, tmp_path: Path) -> None:
+    assert house.image_ref is not None
+    model = load_checkpoint(house.store.fetch(house.image_ref), ImageModel)
+    save_checkpoint(tmp_path, model, extra={"sampling": {"steps": 7, "guidance": 3.5}})
+    loaded = load_image("models/x/versions/1", tmp_path, GeneratorSettings.model_construct())
+    loaded.close()
+    style = loaded.prepare(ImageAsk("models/x", "0")).style
+    assert (style.steps, style.guidance) == (7, 3.5)

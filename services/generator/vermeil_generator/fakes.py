@@ -26,7 +26,7 @@ from vermeil_model.image_config import Condition
 
 from vermeil_generator.clients import ModelSource
 from vermeil_generator.image_order import Style, Wish
-from vermeil_generator.loaded_image import CLASS_NAMES
+from vermeil_generator.loaded_image import CLASS_NAMES, SAMPLING
 from vermeil_generator.sampler import NobodyWaitsError, OnStep, Step
 
 TEXTS = ("to be, or not to be: that is the question", "whether 'tis nobler in the mind to suffer", "héllo ✓")
@@ -191,7 +191,8 @@ def write_tiny_model(folder: Path, *, seed: int = 0, context_length: int = 64) -
 def write_tiny_image_model(folder: Path, *, condition: Condition = "class", seed: int = 0) -> None:
     """A folder with a model of random weights that draws small noise in no time."""
     model = tiny_image_model(condition, seed)
-    extra = {CLASS_NAMES: list(CLASSES)} if condition == "class" else {}
+    extra: dict[str, object] = {CLASS_NAMES: list(CLASSES)} if condition == "class" else {}
+    extra[SAMPLING] = {"steps": 20, "guidance": 2.0}
     save_checkpoint(folder, model, extra=extra)
     if condition == "text":
         tiny_tokenizer().save(folder)

@@ -6,10 +6,7 @@ from typing import Literal, get_args
 
 from vermeil_errors import InvalidInput
 
-DEFAULT_STEPS = 50
 MAX_STEPS = 1000
-DEFAULT_GUIDANCE = 2.0
-"""Where there is something to be guided by."""
 MAX_GUIDANCE = 30.0
 MAX_IMAGES = 64
 MAX_PREVIEWS = 8
@@ -22,17 +19,18 @@ Solver = Literal["euler", "heun"]
 class ImageSampling:
     """How pictures are drawn from noise."""
 
-    steps: int = DEFAULT_STEPS
-    """From noise to picture."""
+    steps: int | None = None
+    """From noise to picture; None takes what suits the model."""
     guidance: float | None = None
-    """1 takes the prompt as it is, 0 ignores it; None lets the model choose."""
+    """1 takes the prompt as it is, 0 ignores it; None takes what suits the model."""
     solver: str = "euler"
     """euler or heun."""
     seed: int | None = None
     """Picture i is drawn from seed + i; None draws one."""
 
     def __post_init__(self) -> None:
-        _check("sampling.steps", self.steps, 1 <= self.steps <= MAX_STEPS, f"1 to {MAX_STEPS}")
+        if self.steps is not None:
+            _check("sampling.steps", self.steps, 1 <= self.steps <= MAX_STEPS, f"1 to {MAX_STEPS}")
         if self.guidance is not None:
             holds = math.isfinite(self.guidance) and 0 <= self.guidance <= MAX_GUIDANCE
             _check("sampling.guidance", self.guidance, holds, f"0 to {MAX_GUIDANCE:g}")
@@ -70,9 +68,8 @@ class ImageAsk:
 
     def __post_init__(self) -> None:
         _check("num_images", self.num_images, 1 <= self.num_images <= MAX_IMAGES, f"1 to {MAX_IMAGES}")
-        most = min(MAX_PREVIEWS, self.sampling.steps - 1)
-        wanted = self.num_previews
-        _check("num_previews", wanted, 0 <= wanted <= most, f"0 to {most} with {self.sampling.steps} steps")
+        most = MAX_PREVIEWS
+        _check("num_previews", self.num_previews, 0 <= self.num_previews <= most, f"0 to {most}")
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:

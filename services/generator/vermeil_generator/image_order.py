@@ -8,7 +8,7 @@ from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
 from vermeil_model import ImageConfig
 
-from vermeil_generator.image_ask import DEFAULT_GUIDANCE, MAX_SEED, ImageAsk
+from vermeil_generator.image_ask import MAX_SEED, ImageAsk, ImageSampling
 
 SHOWN_CLASSES = 100
 """So many class names fit into an error."""
@@ -50,6 +50,15 @@ class ImageOrder:
 
 
 @dataclass(frozen=True)
+class Suited:
+    """How a model draws unless told otherwise."""
+
+    steps: int = 50
+    guidance: float = 2.0
+    """Where there is a prompt."""
+
+
+@dataclass(frozen=True)
 class Drawable:
     """What a model of images can be asked for."""
 
@@ -58,6 +67,8 @@ class Drawable:
     """By class number; empty where classes have no names."""
     tokenizer: TextTokenizer | None = None
     """Of captions."""
+    suited: Suited = Suited()
+    """What its recipe says of sampling."""
 
     def prepare(self, ask: ImageAsk) -> ImageOrder:
         """The order that an ask puts to this model.
@@ -67,19 +78,29 @@ class Drawable:
         """
         self._check_size(ask)
         condition = self._condition(ask)
-        guidance = ask.sampling.guidance
-        if guidance is None:
-            guidance = 1.0 if condition is None else DEFAULT_GUIDANCE
-        if condition is None and guidance not in (0.0, 1.0):
+        style = self._style(ask.sampling, has_prompt=condition is not None)
+        if ask.num_previews >= style.steps:
             raise InvalidInput.for_field(
-                "sampling.guidance", guidance, "has no prompt to follow", "send a prompt, or leave it out"
+                "num_previews",
+                ask.num_previews,
+                f"does not fit into {style.steps} steps",
+                f"send 0 to {style.steps - 1}",
             )
-        style = Style(ask.sampling.steps, guidance, ask.sampling.solver)
         first = secrets.randbelow(2**31) if ask.sampling.seed is None else ask.sampling.seed
         seeds = [(first + index) % (MAX_SEED + 1) for index in range(ask.num_images)]
         num_tokens = len(condition) if isinstance(condition, tuple) else int(condition is not None)
         wishes = tuple(Wish(condition, seed) for seed in seeds)
         return ImageOrder(wishes, style, ask.num_previews, num_tokens)
+
+    def _style(self, sampling: ImageSampling, *, has_prompt: bool) -> Style:
+        guidance = sampling.guidance
+        if guidance is None:
+            guidance = self.suited.guidance if has_prompt else 1.0
+        if not has_prompt and guidance not in (0.0, 1.0):
+            raise InvalidInput.for_field(
+                "sampling.guidance", guidance, "has no prompt to follow", "send a prompt, or leave it out"
+            )
+        return Style(sampling.steps or self.suited.steps, guidance, sampling.solver)
 
     def _check_size(self, ask: ImageAsk) -> None:
         for name, wanted, possible in (

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
@@ -13,14 +13,16 @@ from vermeil_model.checkpoint import CONFIG_FILE
 from vermeil_telemetry import get_logger
 
 from vermeil_generator.device import best_device, precision, weight_bytes
-from vermeil_generator.image_ask import ImageAsk
-from vermeil_generator.image_order import Drawable, ImageOrder
+from vermeil_generator.image_ask import ImageAsk, ImageSampling
+from vermeil_generator.image_order import Drawable, ImageOrder, Suited
 from vermeil_generator.painter import ImageEvent, Painter
 from vermeil_generator.sampler import Sampler
 from vermeil_generator.settings import GeneratorSettings
 
 CLASS_NAMES = "class_names"
 """Key of config.json: the names of the classes by their numbers."""
+SAMPLING = "sampling"
+"""Key of config.json: steps and guidance that suit the model."""
 _SHOWABLE = (1, 3, 4)
 _VALUE_BYTES = 4
 _WITH_AND_WITHOUT = 2
@@ -82,15 +84,23 @@ def load_image(name: str, folder: Path, settings: GeneratorSettings) -> LoadedIm
     weights = weight_bytes(model)
     memory = weights + _activation_bytes(config, batch)
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
-    return LoadedImageModel(
-        name, Drawable(config, _class_names(folder, config), tokenizer), painter, weights, memory
-    )
+    more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    names = _class_names(more.get(CLASS_NAMES), config, folder)
+    drawable = Drawable(config, names, tokenizer, _suited(more.get(SAMPLING)))
+    return LoadedImageModel(name, drawable, painter, weights, memory)
 
 
-def _class_names(folder: Path, config: ImageConfig) -> tuple[str, ...]:
+def _suited(sampling: dict[str, Any] | None) -> Suited:
+    wanted = ImageSampling(**{"steps": Suited.steps, "guidance": Suited.guidance, **(sampling or {})})
+    assert wanted.steps is not None
+    assert wanted.guidance is not None
+    return Suited(wanted.steps, wanted.guidance)
+
+
+def _class_names(names: list[str] | None, config: ImageConfig, folder: Path) -> tuple[str, ...]:
+    names = names or []
     if config.condition != "class":
         return ()
-    names = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get(CLASS_NAMES) or ()
     if len(names) not in (0, config.num_classes):
         raise InvalidInput.for_field(
             CLASS_NAMES,

@@ -50,9 +50,10 @@ class ImageRequest(BaseModel):
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """Picture i is drawn from seed + i. Not one of OpenAI's."""
     steps: int | None = Field(default=None, ge=1, le=1000)
-    """Steps from noise to picture; default 50. Not one of OpenAI's."""
+    """Steps from noise to picture; default what suits the model. Not one of OpenAI's."""
     guidance: float | None = Field(default=None, ge=0, le=30)
-    """How strongly the prompt is followed: 0 ignores it, 1 takes it as it is; default 2. Not of OpenAI's."""
+    """How strongly the prompt is followed: 0 not at all, 1 as it is; default what suits the model. Not of
+    OpenAI's."""
     solver: Literal["euler", "heun"] | None = None
     """How the flow is followed; default euler. Not one of OpenAI's."""
     stream: bool | None = False

@@ -346,9 +346,11 @@ class ImageSampling(_message.Message):
     SOLVER_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
-    """Steps from noise to picture, 1 to 1000; default 50."""
+    """Steps from noise to picture, 1 to 1000; default what the model's recipe says, else 50."""
     guidance: _builtins.float
-    """How strongly the prompt is followed: 0 ignores it, 1 takes it as it is, up to 30; default 2 with a prompt, 1 without."""
+    """How strongly the prompt is followed: 0 ignores it, 1 takes it as it is, up to 30; default with a prompt
+    what the model's recipe says, else 2; without one 1.
+    """
     solver: _builtins.str
     """"euler", or "heun", which looks twice a step; default "euler"."""
     seed: _builtins.int
