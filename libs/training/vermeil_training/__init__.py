@@ -6,7 +6,14 @@ from vermeil_training.checkpoint import restore_state, save_state
 from vermeil_training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from vermeil_training.fit import CHECKPOINTS, TrainResult, fit
 from vermeil_training.muon import Muon
-from vermeil_training.objectives import Objective, conditions_of, image_flow_loss, next_token_loss
+from vermeil_training.objectives import (
+    Objective,
+    classify,
+    conditions_of,
+    contrastive,
+    image_flow_loss,
+    next_token_loss,
+)
 from vermeil_training.pace import Progress
 from vermeil_training.run_log import METRICS, PLOT, draw_losses, read_metrics
 from vermeil_training.state import TrainState, make_state
@@ -32,7 +39,9 @@ __all__ = [
     "TrainingConfig",
     "World",
     "best_device",
+    "classify",
     "conditions_of",
+    "contrastive",
     "draw_losses",
     "evaluate_loss",
     "fit",

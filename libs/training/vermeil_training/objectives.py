@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 from vermeil_data.image_loader import ImageBatch
 from vermeil_data.loader import Batch
-from vermeil_model import Conditions, flow_loss, from_pixels
+from vermeil_model import Conditions, classification_loss, flow_loss, from_pixels
 
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
 DROP = 0.1
 """Share of conditions left out while learning, so that pictures can be guided."""
+SMOOTHING = 0.1
+"""Share of a class's weight that all classes have in common while learning."""
+PIXELS_A_SHIFT = 14
+"""Pictures are shifted by up to a pixel for each so many of theirs."""
 
 
 class Objective(Protocol[BatchT_contra]):
@@ -38,6 +42,29 @@ def image_flow_loss(model: Callable[..., Any], batch: ImageBatch, generator: tor
     images_BCHW = from_pixels(batch.pixels_BCHW)
     drop = DROP if torch.is_grad_enabled() else 0.0
     return flow_loss(model, images_BCHW, conditions_of(batch), generator, drop=drop)
+
+
+def contrastive(model: Callable[..., Any], batch: ImageBatch, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Mean cross entropy of finding a picture's caption in the batch and a caption's picture, in nats."""
+    loss: Tensor = model(from_pixels(batch.pixels_BCHW), batch.captions_BL, batch.caption_lengths_B)
+    return loss
+
+
+def classify(model: Callable[..., Any], batch: ImageBatch, generator: torch.Generator) -> Tensor:
+    """Mean cross entropy of the classes, in nats; while learning, pictures are shifted, classes smoothed."""
+    images_BCHW = from_pixels(batch.pixels_BCHW)
+    assert batch.classes_B is not None  # the loader was told to bring them
+    learning = torch.is_grad_enabled()
+    most_shift = min(images_BCHW.shape[2:]) // PIXELS_A_SHIFT if learning else 0
+    smoothing = SMOOTHING if learning else 0.0
+    return classification_loss(
+        model,  # type: ignore[arg-type]  # a module, also where it is compiled or wrapped
+        images_BCHW,
+        batch.classes_B,
+        generator,
+        most_shift=most_shift,
+        smoothing=smoothing,
+    )
 
 
 def conditions_of(batch: ImageBatch) -> Conditions | None:

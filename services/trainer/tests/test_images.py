@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vermeil_data import open_dataset
+import torch
+from vermeil_data import open_dataset, open_encoded_images
 from vermeil_errors import InvalidInput
 from vermeil_jobs import JobState, NewModelVersion
-from vermeil_model import ImageModel, load_checkpoint
+from vermeil_model import DualEncoder, ImageClassifier, ImageModel, from_pixels, load_checkpoint
 from vermeil_trainer.__main__ import main
 from vermeil_trainer.network import image_config
 from vermeil_trainer.reading import recipe_from_dict, recipe_from_message, recipe_to_message
@@ -167,3 +168,46 @@ def test_image_sizes_are_judged_as_the_network_does(
     except InvalidInput:
         judged = False
     assert judged == fits
+
+
+def test_a_dual_model_learns_which_caption_belongs_to_which_picture(drawn: World) -> None:
+    recipe = _recipe(name="pairs", task="dual", run={"steps": 30, "batch_size": 8, "evaluate_every": 30})
+    recipe["image"] = {"image_height": 8, "image_width": 8, "patch_size": 4, "embedding_width": 16}
+    done = drawn.work(drawn.submit(recipe))
+    assert done.state is JobState.SUCCEEDED, done.error
+    assert 0 <= float(done.result["validation_recall_at_1"]) <= float(done.result["validation_recall_at_10"])
+    folder = drawn.store.fetch(done.outputs["model"])
+    assert (folder / "tokenizer.json").exists()
+    assert load_checkpoint(folder, DualEncoder).config.embedding_width == 16
+    assert "validation_recall_at_1" in json.loads((folder / "model_card.json").read_text())["results"]
+
+
+def test_a_classifier_says_how_often_it_is_right(drawn: World) -> None:
+    recipe = _recipe(name="judge", task="classifier", run={"steps": 60, "batch_size": 16})
+    recipe["image"] = {"image_height": 8, "image_width": 8}
+    recipe["model"] = {"width": 16}
+    done = drawn.work(drawn.submit(recipe))
+    assert done.state is JobState.SUCCEEDED, done.error
+    model = load_checkpoint(drawn.store.fetch(done.outputs["model"]), ImageClassifier)
+    assert model.config.num_classes == 3
+    encoded = drawn.jobs.get(done.after[0]).outputs["encoded"]
+    pictures = open_encoded_images(drawn.store.fetch(encoded))
+    judged = model.logits(from_pixels(torch.tensor(pictures.pixels("validation")))).argmax(1).tolist()
+    right = [one == other for one, other in zip(judged, pictures.classes("validation"), strict=True)]
+    assert done.result["validation_accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+@pytest.mark.parametrize(
+    ("task", "wrong", "words"),
+    [
+        ("dual", {"model": {"qk_norm": False}}, "model.qk_norm = False: has no meaning for task dual"),
+        ("dual", {"image": {"guidance": 3.0}}, "image.guidance = 3.0: has no meaning for task dual"),
+        ("classifier", {"model": {"width": 12}}, "model.width = 12: is no multiple of 8"),
+        ("classifier", {"image": {"image_height": 4}}, "image.image_height = 4: is too small"),
+        ("classifier", {"image": {"patch_size": 2}}, "image.patch_size = 2: has no meaning for task cla"),
+    ],
+)
+def test_what_a_task_has_no_use_for_is_refused(task: str, wrong: Values, words: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        recipe_from_dict({"name": "x", "task": task, **wrong})
+    assert words in str(refused.value)

@@ -11,8 +11,10 @@ import numpy.typing as npt
 from vermeil_data import EncodedImages
 from vermeil_model import Conditions, ImageModel, sample_images, to_pixels
 
+from vermeil_trainer.captions import captions_of
 from vermeil_trainer.recipe import Recipe
 
+VALIDATION = "validation"
 _MOST_ROWS, _MOST_PICTURES = 10, 40
 _LABEL_WIDTH = 28
 """Letters in a line of a caption."""
@@ -85,14 +87,10 @@ def _asked_for(encoded: EncodedImages, model: ImageModel) -> tuple[Conditions | 
 
 
 def _captions(encoded: EncodedImages, most_tokens: int) -> tuple[Conditions, list[str]]:
-    """The first captions of the validation split that differ."""
-    captions, tokenizer = encoded.captions("validation"), encoded.tokenizer
+    """Captions of the first pictures of the validation split, one of each."""
+    tokenizer = encoded.tokenizer
     assert tokenizer is not None  # captions have been read by it
-    found: dict[str, list[int]] = {}
-    for sample in range(encoded.num_images("validation")):
-        for ids in captions.of(sample)[:1]:
-            kept = ids[:most_tokens].tolist()
-            found.setdefault(tokenizer.decode(kept), kept)
-        if len(found) == _MOST_ROWS:
-            break
-    return Conditions.of_captions(list(found.values())), list(found)
+    captions, owners = captions_of(encoded, VALIDATION, 8 * _MOST_ROWS, most_tokens)
+    first_of = {min(own): ids for ids, own in zip(captions, owners, strict=True)}
+    chosen = list(first_of.values())[:_MOST_ROWS]
+    return Conditions.of_captions(chosen), [tokenizer.decode(ids) for ids in chosen]

@@ -5,6 +5,7 @@ A task's loaders yield batches that its objective understands; the loop between 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,18 +17,24 @@ from vermeil_data import (
     open_encoded,
     open_encoded_images,
 )
-from vermeil_model import TextModel
-from vermeil_training import Batches, Objective, World, image_flow_loss, next_token_loss
+from vermeil_model import ImageModel, TextModel
+from vermeil_training import (
+    Batches,
+    Objective,
+    World,
+    classify,
+    contrastive,
+    image_flow_loss,
+    next_token_loss,
+)
 
 from vermeil_trainer.grid import draw_grid
+from vermeil_trainer.measures import accuracy, recall
 from vermeil_trainer.recipe import Recipe
 
 TRAIN, VALIDATION = "train", "validation"
-_CONDITIONS: dict[str, Literal["none", "class", "caption"]] = {
-    "none": "none",
-    "class": "class",
-    "text": "caption",
-}
+Condition = Literal["none", "class", "caption"]
+_CONDITIONS: dict[str, Condition] = {"none": "none", "class": "class", "text": "caption"}
 """A model's condition → the loader's."""
 
 
@@ -45,6 +52,8 @@ class Learning:
     """What batches count."""
     draw: Callable[[Recipe, Any, Any, Path], object] | None = None
     """A picture of what the model can do, by recipe, data, model and file; drawn at each validation."""
+    measure: Callable[[Any, Any], dict[str, float]] | None = None
+    """Figures beside the loss, by data and model; taken once, at the end."""
 
 
 def _token_loader(
@@ -63,9 +72,8 @@ def _token_loader(
 
 
 def _image_loader(
-    recipe: Recipe, encoded: EncodedImages, model: Any, split: str, world: World
+    condition: Condition, recipe: Recipe, encoded: EncodedImages, model: Any, split: str, world: World
 ) -> ImageLoader:
-    config = model.config
     return ImageLoader(
         encoded,
         split,
@@ -73,13 +81,25 @@ def _image_loader(
         recipe.run.seed,
         world.rank,
         world.size,
-        _CONDITIONS[config.condition],
-        max(1, config.context_length),
+        condition,
+        max_caption_tokens=getattr(model.config, "context_length", 0) or 1,
         flip=recipe.image.flip and split == TRAIN,
     )
 
 
+def _conditioned_loader(
+    recipe: Recipe, encoded: EncodedImages, model: ImageModel, split: str, world: World
+) -> ImageLoader:
+    return _image_loader(_CONDITIONS[model.config.condition], recipe, encoded, model, split, world)
+
+
 LEARNING = {
     "text": Learning(open_encoded, _token_loader, next_token_loss, "tokens"),
-    "image": Learning(open_encoded_images, _image_loader, image_flow_loss, "images", draw=draw_grid),
+    "image": Learning(open_encoded_images, _conditioned_loader, image_flow_loss, "images", draw=draw_grid),
+    "dual": Learning(
+        open_encoded_images, partial(_image_loader, "caption"), contrastive, "images", measure=recall
+    ),
+    "classifier": Learning(
+        open_encoded_images, partial(_image_loader, "class"), classify, "images", measure=accuracy
+    ),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf import json_format
 from vermeil_data import EncodedDataset, EncodedImages, TextTokenizer
-from vermeil_model import ImageModel, TextModel, save_checkpoint
+from vermeil_model import DualEncoder, ImageClassifier, ImageModel, TextModel, save_checkpoint
 
 from vermeil_trainer.code_version import VERSION
 from vermeil_trainer.reading import recipe_to_message
@@ -24,7 +24,7 @@ CLASS_NAMES = "class_names"
 """Key of config.json: names by class id."""
 
 Data = EncodedDataset | EncodedImages
-AnyModel = TextModel | ImageModel
+AnyModel = TextModel | ImageModel | DualEncoder | ImageClassifier
 
 
 def write_model(

@@ -8,12 +8,24 @@ from typing import Any
 import torch
 from vermeil_data import EncodedDataset, EncodedImages
 from vermeil_errors import InvalidInput, Violation
-from vermeil_model import ImageConfig, ImageModel, ModelConfig, TextModel, load_checkpoint
+from vermeil_model import (
+    ClassifierConfig,
+    DualConfig,
+    DualEncoder,
+    ImageClassifier,
+    ImageConfig,
+    ImageModel,
+    ModelConfig,
+    TextModel,
+    load_checkpoint,
+)
+from vermeil_model.image_config import TOKENS_PER_CAPTION
 
 from vermeil_trainer.model_folder import AnyModel, Data, class_names_in
 from vermeil_trainer.recipe import ImageSpec, ModelSpec, Recipe
 from vermeil_trainer.rules import violation
 from vermeil_trainer.sizes import SIZES, sizes_of
+from vermeil_trainer.task_rules import CLASSIFIER_BLOCKS, CLASSIFIER_WIDTH
 
 _CHOSEN = ("feed_forward_width", "rope_theta", "qk_norm")
 """Fields of ModelSpec that no dial derives."""
@@ -88,6 +100,37 @@ def _image_config_of(recipe: Recipe, data: EncodedImages) -> ImageConfig:
     return image_config(recipe.model, recipe.image, len(data.class_names), vocab_size)
 
 
+def _dual_config_of(recipe: Recipe, data: EncodedImages) -> DualConfig:
+    _check_pictures(recipe.image, data)
+    assert data.tokenizer is not None  # captions were encoded for this
+    sizes, image = sizes_of(recipe.model), recipe.image
+    return DualConfig.from_depth(
+        sizes.depth,
+        image_height=image.image_height,
+        image_width=image.image_width,
+        channels=image.channels,
+        patch_size=image.patch_size,
+        vocab_size=data.tokenizer.vocab_size,
+        context_length=image.context_length or TOKENS_PER_CAPTION,
+        embedding_width=image.embedding_width,
+        width=sizes.width,
+        num_heads=sizes.num_heads,
+    )
+
+
+def _classifier_config_of(recipe: Recipe, data: EncodedImages) -> ClassifierConfig:
+    _check_pictures(recipe.image, data)
+    model, image = recipe.model, recipe.image
+    return ClassifierConfig(
+        image.image_height,
+        image.image_width,
+        image.channels,
+        len(data.class_names),
+        width=model.width or CLASSIFIER_WIDTH,
+        num_blocks=model.depth or CLASSIFIER_BLOCKS,
+    )
+
+
 @dataclass(frozen=True)
 class _Network:
     """What a task trains."""
@@ -101,6 +144,8 @@ class _Network:
 NETWORKS = {
     "text": _Network(TextModel, _text_config_of),
     "image": _Network(ImageModel, _image_config_of),
+    "dual": _Network(DualEncoder, _dual_config_of),
+    "classifier": _Network(ImageClassifier, _classifier_config_of),
 }
 
 

@@ -151,6 +151,8 @@ class ImageSpec:
     """Steps of the sampler in the run's grids, and where the model is asked for nothing else."""
     guidance: float = number(2.0, 0, 100)
     """How much the condition is exaggerated there; 1 takes it as it is."""
+    embedding_width: int = whole(64, 1, 4096)
+    """Width of the space that pictures and captions meet in, for task dual."""
 
 
 @dataclass(frozen=True)

@@ -15,30 +15,40 @@ from vermeil_trainer.sizes import size_violations
 CLASSIFIER_WIDTH, CLASSIFIER_BLOCKS = 32, 1
 """What a classifier has where its recipe leaves them open."""
 _NORM_GROUP, _SMALLEST_JUDGED = 8, 8
-_FOR_TEXT = ("context_length", "tie_embeddings")
-_FOR_CLASSIFIERS = ("depth", "width", "initial")
+_SAMPLED = {"condition", "pool_condition", "adaln", "sampling_steps", "guidance"}
+"""Fields of ImageSpec that only pictures from noise have a use for."""
+_WITHOUT_MEANING = {
+    "text": {"image": {field.name for field in fields(ImageSpec)}, "model": set()},
+    "image": {"image": {"embedding_width"}, "model": {"context_length", "tie_embeddings"}},
+    "dual": {
+        "image": _SAMPLED,
+        "model": {
+            *("context_length", "tie_embeddings", "num_key_value_heads"),
+            *("feed_forward_width", "rope_theta", "qk_norm"),
+        },
+    },
+    "classifier": {
+        "image": {*_SAMPLED, "embedding_width", "patch_size", "context_length"},
+        "model": {field.name for field in fields(ModelSpec)} - {"depth", "width", "initial"},
+    },
+}
+"""By task and section: the fields that are not for it."""
 
 
 def task_violations(recipe: Recipe) -> list[Violation]:
     """Fields that are right alone and wrong for the task."""
-    if recipe.task == "text":
-        return _without_meaning(recipe, "image", _given(recipe.image)) + size_violations(recipe.model)
-    sampling = {"sampling"} if recipe.data.sampling != "packed" else set()
-    violations = _without_meaning(recipe, "data", sampling)
-    given = _given(recipe.model)
-    if recipe.task == "classifier":
-        return [
-            *violations,
-            *_without_meaning(recipe, "model", given - set(_FOR_CLASSIFIERS)),
-            *_classifier_violations(recipe),
-        ]
-    return [
-        *violations,
-        *_without_meaning(recipe, "model", given & set(_FOR_TEXT)),
-        *_patch_violations(recipe.image),
-        *_condition_violations(recipe),
-        *size_violations(recipe.model),
+    violations = [
+        each
+        for section, names in _WITHOUT_MEANING[recipe.task].items()
+        for each in _without_meaning(recipe, section, _given(getattr(recipe, section)) & names)
     ]
+    if recipe.task != "text" and recipe.data.sampling != "packed":
+        violations += _without_meaning(recipe, "data", {"sampling"})
+    if recipe.task == "classifier":
+        return violations + _classifier_violations(recipe)
+    if recipe.task != "text":
+        violations += _patch_violations(recipe.image) + _condition_violations(recipe)
+    return violations + size_violations(recipe.model)
 
 
 def uses_captions(recipe: Recipe) -> bool:

@@ -5,7 +5,7 @@ process calls it, and the first one writes.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,8 @@ class Trained:
     """At the end."""
     best_validation_loss: float | None
     """The lowest that was measured."""
+    measures: Mapping[str, float]
+    """What the task measures beside the loss once it is finished."""
     seconds: float
     """Wall time in steps, over all parts of the run."""
 
@@ -71,6 +73,7 @@ class Trained:
             "train_loss": self.train_loss,
             "validation_loss": self.validation_loss,
             "best_validation_loss": self.best_validation_loss,
+            **self.measures,
         }
 
     def figures(self) -> dict[str, float | None]:
@@ -117,6 +120,7 @@ def train(
         train_loss=result.train_loss,
         validation_loss=result.validation_loss,
         best_validation_loss=min(measured, default=None),
+        measures=_measures(task, data, model) if result.finished and world.leads else {},
         seconds=result.seconds,
     )
     if result.finished and world.leads:
@@ -134,6 +138,10 @@ def training_config(recipe: Recipe) -> TrainingConfig:
         ScheduleConfig(**asdict(recipe.schedule)),
         RunConfig(**run),
     )
+
+
+def _measures(task: Learning, data: Data, model: AnyModel) -> dict[str, float]:
+    return {} if task.measure is None else task.measure(data, model.eval())
 
 
 def _draw(task: Learning, recipe: Recipe, data: Data, model: AnyModel, folder: Path, step: int) -> None:

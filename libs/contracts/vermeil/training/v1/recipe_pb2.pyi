@@ -191,6 +191,7 @@ class ImageSpec(_message.Message):
     FLIP_FIELD_NUMBER: _builtins.int
     SAMPLING_STEPS_FIELD_NUMBER: _builtins.int
     GUIDANCE_FIELD_NUMBER: _builtins.int
+    EMBEDDING_WIDTH_FIELD_NUMBER: _builtins.int
     image_height: _builtins.int
     """Height of every picture in pixels, 1 to 4096; a multiple of patch_size; default 32."""
     image_width: _builtins.int
@@ -217,6 +218,8 @@ class ImageSpec(_message.Message):
     """
     guidance: _builtins.float
     """How much the condition is exaggerated there, 0 to 100; 1 takes it as it is; default 2."""
+    embedding_width: _builtins.int
+    """Width of the space that pictures and captions meet in, 1 to 4096, for task "dual"; default 64."""
     def __init__(
         self,
         *,
@@ -232,10 +235,11 @@ class ImageSpec(_message.Message):
         flip: _builtins.bool = ...,
         sampling_steps: _builtins.int | None = ...,
         guidance: _builtins.float | None = ...,
+        embedding_width: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adaln", b"_adaln", "_channels", b"_channels", "_context_length", b"_context_length", "_guidance", b"_guidance", "_image_height", b"_image_height", "_image_width", b"_image_width", "_patch_size", b"_patch_size", "_pool_condition", b"_pool_condition", "_sampling_steps", b"_sampling_steps", "adaln", b"adaln", "channels", b"channels", "context_length", b"context_length", "guidance", b"guidance", "image_height", b"image_height", "image_width", b"image_width", "patch_size", b"patch_size", "pool_condition", b"pool_condition", "sampling_steps", b"sampling_steps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adaln", b"_adaln", "_channels", b"_channels", "_context_length", b"_context_length", "_embedding_width", b"_embedding_width", "_guidance", b"_guidance", "_image_height", b"_image_height", "_image_width", b"_image_width", "_patch_size", b"_patch_size", "_pool_condition", b"_pool_condition", "_sampling_steps", b"_sampling_steps", "adaln", b"adaln", "channels", b"channels", "context_length", b"context_length", "embedding_width", b"embedding_width", "guidance", b"guidance", "image_height", b"image_height", "image_width", b"image_width", "patch_size", b"patch_size", "pool_condition", b"pool_condition", "sampling_steps", b"sampling_steps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adaln", b"_adaln", "_channels", b"_channels", "_context_length", b"_context_length", "_guidance", b"_guidance", "_image_height", b"_image_height", "_image_width", b"_image_width", "_patch_size", b"_patch_size", "_pool_condition", b"_pool_condition", "_sampling_steps", b"_sampling_steps", "adaln", b"adaln", "channels", b"channels", "condition", b"condition", "context_length", b"context_length", "fit", b"fit", "flip", b"flip", "guidance", b"guidance", "image_height", b"image_height", "image_width", b"image_width", "patch_size", b"patch_size", "pool_condition", b"pool_condition", "sampling_steps", b"sampling_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adaln", b"_adaln", "_channels", b"_channels", "_context_length", b"_context_length", "_embedding_width", b"_embedding_width", "_guidance", b"_guidance", "_image_height", b"_image_height", "_image_width", b"_image_width", "_patch_size", b"_patch_size", "_pool_condition", b"_pool_condition", "_sampling_steps", b"_sampling_steps", "adaln", b"adaln", "channels", b"channels", "condition", b"condition", "context_length", b"context_length", "embedding_width", b"embedding_width", "fit", b"fit", "flip", b"flip", "guidance", b"guidance", "image_height", b"image_height", "image_width", b"image_width", "patch_size", b"patch_size", "pool_condition", b"pool_condition", "sampling_steps", b"sampling_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adaln: _TypeAlias = _typing.Literal["adaln"]  # noqa: Y015
     _WhichOneofArgType__adaln: _TypeAlias = _typing.Literal["_adaln", b"_adaln"]  # noqa: Y015
@@ -243,6 +247,8 @@ class ImageSpec(_message.Message):
     _WhichOneofArgType__channels: _TypeAlias = _typing.Literal["_channels", b"_channels"]  # noqa: Y015
     _WhichOneofReturnType__context_length: _TypeAlias = _typing.Literal["context_length"]  # noqa: Y015
     _WhichOneofArgType__context_length: _TypeAlias = _typing.Literal["_context_length", b"_context_length"]  # noqa: Y015
+    _WhichOneofReturnType__embedding_width: _TypeAlias = _typing.Literal["embedding_width"]  # noqa: Y015
+    _WhichOneofArgType__embedding_width: _TypeAlias = _typing.Literal["_embedding_width", b"_embedding_width"]  # noqa: Y015
     _WhichOneofReturnType__guidance: _TypeAlias = _typing.Literal["guidance"]  # noqa: Y015
     _WhichOneofArgType__guidance: _TypeAlias = _typing.Literal["_guidance", b"_guidance"]  # noqa: Y015
     _WhichOneofReturnType__image_height: _TypeAlias = _typing.Literal["image_height"]  # noqa: Y015
@@ -261,6 +267,8 @@ class ImageSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__channels) -> _WhichOneofReturnType__channels | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__context_length) -> _WhichOneofReturnType__context_length | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__embedding_width) -> _WhichOneofReturnType__embedding_width | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance) -> _WhichOneofReturnType__guidance | None: ...
     @_typing.overload
