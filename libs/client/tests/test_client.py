@@ -2,11 +2,12 @@
 
 import httpx
 import pytest
-from vermeil_client import Vermeil
+from vermeil_client import DrawingProgress, Picture, Vermeil
 from vermeil_client.client import resource_name
 from vermeil_client.resources import Job
 from vermeil_client.testing import FakeGateway
 from vermeil_errors import Cancelled, InvalidInput, NotFound, Unavailable
+from vermeil_media import decode_image
 
 
 @pytest.fixture
@@ -65,6 +66,24 @@ def test_chat_streams_pieces_and_ends_with_a_reason(client: Vermeil) -> None:
     pieces = list(client.chat("fake", "hello there"))
     assert "".join(piece.text for piece in pieces) == "hello there"
     assert pieces[-1].finish_reason == "stop"
+
+
+def test_drawing_tells_progress_and_then_the_pictures_with_their_seeds(client: Vermeil) -> None:
+    *progress, first, second = client.draw("fake", "7", n=2, seed=40)
+    assert progress[0] == DrawingProgress(0, 8)
+    assert progress[-1] == DrawingProgress(8, 8)
+    assert isinstance(first, Picture)
+    assert isinstance(second, Picture)
+    assert [(each.index, each.seed, each.preview) for each in (first, second)] == [
+        (0, 40, None),
+        (1, 41, None),
+    ]
+    assert decode_image(second.png).max() == 41
+
+
+def test_a_preview_says_which_one_it_is() -> None:
+    event = {"b64_json": "", "image_index": 3, "seed": 4, "partial_image_index": 1}
+    assert Picture.from_json(event) == Picture(3, b"", 4, preview=1)
 
 
 def test_an_unknown_name_raises_not_found(client: Vermeil) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from vermeil_client.resources import Dataset, Job, Model, Piece
+from vermeil_client.resources import Dataset, DrawingProgress, Job, Model, Picture, Piece
 from vermeil_client.settings import ClientSettings
 from vermeil_client.transport import Json, Transport
 
@@ -135,6 +135,21 @@ class Vermeil:
         for event in self.transport.events("POST", "/v1/completions", body):
             for choice in event.get("choices", ()):
                 yield Piece(choice.get("text") or "", choice.get("finish_reason"))
+
+    def draw(self, model: str, prompt: str = "", **options: Any) -> Iterator[DrawingProgress | Picture]:
+        """Progress, then pictures of a text or a class; none lets the model choose.
+
+        Args:
+            model: A model that gives images.
+            prompt: What they show.
+            options: Those of OpenAI's image generation, and seed, steps, guidance, solver.
+        """
+        body = {"model": model, "prompt": prompt, "stream": True, "progress": True, **options}
+        for event in self.transport.events("POST", "/v1/images/generations", body):
+            if event["type"] == "image_generation.progress":
+                yield DrawingProgress(event["steps_done"], event["steps_total"])
+            else:
+                yield Picture.from_json(event)
 
     def _start(self, path: str, body: Json, request_id: str | None) -> Job:
         answer = self.transport.post(path, {**body, "request_id": request_id or uuid.uuid4().hex})

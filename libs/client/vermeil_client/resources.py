@@ -3,6 +3,7 @@
 The gateway speaks the JSON mapping of the contracts; 64-bit integers arrive as strings there.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -112,6 +113,36 @@ class Model:
     """What goes into the `model` field of a request."""
     raw: Mapping[str, Any]
     """The answer as it came."""
+
+
+@dataclass(frozen=True)
+class DrawingProgress:
+    """How far all pictures of a request are."""
+
+    steps_done: int
+    """Summed over the pictures."""
+    steps_total: int
+    """Steps times pictures."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, or how it looks on its way."""
+
+    index: int
+    """Which of the request's pictures, from 0."""
+    png: bytes
+    """The file."""
+    seed: int
+    """Gives this picture again."""
+    preview: int | None = None
+    """Which preview of the picture this is; None for the picture itself."""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read an event of /v1/images/generations."""
+        png = base64.b64decode(body["b64_json"])
+        return cls(body.get("image_index", 0), png, body.get("seed", 0), body.get("partial_image_index"))
 
 
 @dataclass(frozen=True)

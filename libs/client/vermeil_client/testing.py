@@ -3,13 +3,20 @@
 It answers the same paths as the real one, finishes every job at once, and echoes what it is told.
 """
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
+from vermeil_media import encode_png
 
 Json = dict[str, Any]
+
+_MODEL: Json = {"id": "fake", "object": "model", "output_modalities": ["text", "image"]}
+_STEPS = 4
+_SIDE = 8
 
 
 class FakeGateway(httpx.BaseTransport):
@@ -33,6 +40,8 @@ class FakeGateway(httpx.BaseTransport):
             return _stream(body["messages"][-1]["content"], lambda text: {"delta": {"content": text}})
         if path == "/v1/completions":
             return _stream(body["prompt"], lambda text: {"text": text})
+        if path == "/v1/images/generations":
+            return _pictures(body)
         if path.startswith("/v1/jobs/"):
             return self._job(path.removeprefix("/v1/"))
         return self._list(path, dict(request.url.params))
@@ -70,7 +79,7 @@ class FakeGateway(httpx.BaseTransport):
                 "datasets": [{"name": "datasets/fake", "latest_version": "datasets/fake/versions/1"}]
             },
             "/v1/datasets/fake/versions": {"versions": [version]},
-            "/v1/models": {"object": "list", "data": [{"id": "fake", "object": "model"}]},
+            "/v1/models": {"object": "list", "data": [_MODEL]},
             "/v1/model-versions/fake": {"versions": [{"name": "models/fake/versions/1"}]},
             "/v1/recipes": {"recipes": [{"name": "nano", "description": "small"}]},
             "/v1/evaluation-tasks": {"tasks": [{"name": "perplexity", "version": 1}]},
@@ -91,6 +100,30 @@ class FakeGateway(httpx.BaseTransport):
 
 def _not_found(message: str) -> httpx.Response:
     return httpx.Response(404, json={"error": {"message": message, "code": "NOT_FOUND", "violations": []}})
+
+
+def _pictures(body: Json) -> httpx.Response:
+    """Squares of one grey, which is the seed; the size of every one is 8 × 8."""
+    count, first = body.get("n") or 1, body.get("seed") or 0
+    images = [
+        {"b64_json": base64.b64encode(_square(first + index)).decode(), "seed": first + index}
+        for index in range(count)
+    ]
+    if not body.get("stream"):
+        return httpx.Response(200, json={"created": 0, "model": "fake@1", "data": images})
+    events: list[Json] = [
+        {"type": "image_generation.progress", "steps_done": step * count, "steps_total": _STEPS * count}
+        for step in range(_STEPS + 1 if body.get("progress") else 0)
+    ]
+    events += [
+        {"type": "image_generation.completed", "image_index": index, **image}
+        for index, image in enumerate(images)
+    ]
+    return httpx.Response(200, text="".join(f"data: {json.dumps(event)}\n\n" for event in events))
+
+
+def _square(grey: int) -> bytes:
+    return encode_png(np.full((_SIDE, _SIDE, 1), grey % 256, np.uint8))
 
 
 def _stream(text: str, choice: Callable[[str], Json]) -> httpx.Response:

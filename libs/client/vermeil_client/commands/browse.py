@@ -3,7 +3,7 @@
 import typer
 
 from vermeil_client.commands.output import Output
-from vermeil_client.resources import Job
+from vermeil_client.resources import Job, Model
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -93,8 +93,8 @@ def models(
             for version in client.model_versions(model):
                 output.show(version)
             return
-        rows = [model.raw if output.as_json else {"model": model.id} for model in client.models()]
-    output.table(["model"], rows)
+        rows = [model.raw if output.as_json else _model_row(model) for model in client.models()]
+    output.table(["model", "answers with"], rows)
 
 
 def recipes(context: typer.Context) -> None:
@@ -109,6 +109,10 @@ def tasks(context: typer.Context) -> None:
     output: Output = context.obj
     with output.connect() as client:
         output.table(["name", "version", "description"], client.tasks())
+
+
+def _model_row(model: Model) -> dict[str, object]:
+    return {"model": model.id, "answers with": ", ".join(model.raw.get("output_modalities", ()))}
 
 
 def _row(job: Job, output: Output) -> dict[str, object]:

@@ -55,7 +55,7 @@ class Output:
         """Show a job and those before it until it ends; return it or raise what it failed with."""
         if not self.as_json:
             sys.stderr.write(f"{job.name} · follow it elsewhere with `vermeil jobs watch {_id(job)}`\n")
-        with _bars(quiet=self.as_json) as progress:
+        with bars(quiet=self.as_json) as progress:
             try:
                 for before in job.after:
                     self._follow_one(client, client.job(before), progress)
@@ -74,7 +74,8 @@ class Output:
         return latest
 
 
-def _bars(*, quiet: bool) -> Progress:
+def bars(*, quiet: bool) -> Progress:
+    """Progress bars on standard error; each task has `figures` to show."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description:<9}"),
