@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from vermeil_model import RopeScaling, TextModel
-from vermeil_model.attention import CausalAttention
+from vermeil_model.attention import CausalAttention, _attend_by_products
 from vermeil_model.cross_entropy import readout_cross_entropy
 from vermeil_model.rms_norm import TrainableRMSNorm
 from vermeil_model.rotary import inverse_frequencies
+from vermeil_model.swiglu import TrainableSwiGLU
 from vermeil_model.testing import SMALL, small_model, small_tokens
 
 
@@ -155,3 +157,28 @@ def test_the_loss_in_chunks_has_the_value_and_gradient_of_the_whole(
         torch.testing.assert_close(chunked, whole, atol=tolerance, rtol=0)
     with torch.no_grad():
         torch.testing.assert_close(readout_cross_entropy(hidden, weight, targets), found[0][0])
+
+
+def test_attention_by_products_has_the_value_and_every_gradient_of_pytorchs() -> None:
+    shapes = [(2, 300, 4, 8), (2, 300, 4, 8), (2, 300, 4, 8), (2, 4, 300, 300)]
+    drawn = [
+        torch.sin(torch.arange(math.prod(shape)) * 0.61 + n).view(shape) for n, shape in enumerate(shapes)
+    ]
+    found = []
+    for attend in (_attend_by_products, functional.scaled_dot_product_attention):
+        leaves = [each.double().requires_grad_() for each in drawn]
+        queries, keys, values = (each.transpose(1, 2) for each in leaves[:3])
+        extra = {"causal": False} if attend is _attend_by_products else {}
+        mixed = attend(queries, keys, values, leaves[3], **extra)
+        found.append((mixed, *torch.autograd.grad(mixed.pow(2).sum(), leaves)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=0)
+
+
+def test_swiglu_for_training_has_the_value_and_gradient_of_the_plain_one() -> None:
+    gate_up = torch.sin(torch.arange(7 * 24) * 0.37).view(7, 24).double().requires_grad_()
+    gate, up = gate_up.chunk(2, dim=-1)
+    plain, ours = functional.silu(gate) * up, TrainableSwiGLU.apply(gate_up)
+    torch.testing.assert_close(ours, plain)
+    expected = torch.autograd.grad(plain.pow(2).sum(), gate_up)
+    torch.testing.assert_close(torch.autograd.grad(ours.pow(2).sum(), gate_up), expected)

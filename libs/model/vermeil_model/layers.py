@@ -4,7 +4,8 @@ They know nothing of tokens, caches or losses. Unusual: query, key and value com
 gate and up from another (rows in that order), because few large products are quicker than many small;
 attention is split into `project` and `output` so that spans of several towers can attend jointly.
 
-Letters: B batch, T tokens, D width, H query heads, K key/value heads, E head width, F feed-forward.
+Letters: B batch, T tokens, D width, H query heads, K key/value heads, E head width, F feed-forward,
+G gate and up.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from torch.nn import functional
 
 from vermeil_model.attention import Attend
 from vermeil_model.config import ModelConfig
+from vermeil_model.linear import linear
 from vermeil_model.rms_norm import TrainableRMSNorm
 from vermeil_model.rotary import rotate
+from vermeil_model.swiglu import TrainableSwiGLU
 
 
 class Linear(nn.Linear):
@@ -29,6 +32,10 @@ class Linear(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Leave the memory as it is and the global random state untouched."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x · Wᵀ."""
+        return linear(x, self.weight)
 
 
 class RMSNorm(nn.Module):
@@ -41,7 +48,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape (…, width), computed in float32 inside; under autocast in its dtype outside."""
-        if x.device.type == "cpu" and torch.is_grad_enabled():
+        if _learns_eagerly_on_cpu(x):
             dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
             normalised: Tensor = TrainableRMSNorm.apply(x, self.weight, self.epsilon, dtype)
             return normalised
@@ -79,8 +86,13 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Same shape out."""
-        gate_BTF, up_BTF = self.gate_up(x_BTD).chunk(2, dim=-1)
-        down: Tensor = self.down(functional.silu(gate_BTF) * up_BTF)
+        gate_up_BTG = self.gate_up(x_BTD)
+        if _learns_eagerly_on_cpu(x_BTD):
+            inner_BTF = TrainableSwiGLU.apply(gate_up_BTG)
+        else:
+            gate_BTF, up_BTF = gate_up_BTG.chunk(2, dim=-1)
+            inner_BTF = functional.silu(gate_BTF) * up_BTF
+        down: Tensor = self.down(inner_BTF)
         return down
 
 
@@ -129,6 +141,11 @@ class Block(nn.Module):
         )
         modulated_BTD: Tensor = x_BTD + modulation.feed_forward_gate * self.feed_forward(normalised_BTD)
         return modulated_BTD
+
+
+def _learns_eagerly_on_cpu(x: Tensor) -> bool:
+    """Where a backward of our own is the quicker one; a compiler fuses the plain form by itself."""
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def modulate(x_BTD: Tensor, shift_B1D: Tensor, scale_B1D: Tensor) -> Tensor:

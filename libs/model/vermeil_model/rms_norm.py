@@ -1,7 +1,8 @@
 """RMSNorm for training on CPUs, with a backward of its own.
 
 PyTorch's is composed of small operations there: 7.0 ms forward and backward for 3,072 × 384 in
-bfloat16 on one Zen 5 core, this one 2.7. Computed in float32 inside, as everywhere.
+bfloat16 on one Zen 5 core, this one 1.6. Unusual: the backward is the kernel of layer norm told that
+the mean is 0, whose one difference is put right after. Computed in float32 inside, as everywhere.
 """
 
 from __future__ import annotations
@@ -18,24 +19,32 @@ class TrainableRMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
-        x32 = _widened(x)
-        mean_square = torch.linalg.vecdot(x32, x32).div_(x.shape[-1])
-        inverse = mean_square.add_(epsilon).rsqrt_().unsqueeze_(-1)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_inner(x))
+        inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        normalised: Tensor = (x32 * inverse).mul_(weight).to(dtype)
+        normalised: Tensor = (x * inverse).mul_(weight).to(dtype)
         return normalised
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, weight, inverse = ctx.saved_tensors
-        normalised = _widened(x) * inverse
-        by_weight = (gradient * normalised).flatten(0, -2).sum(0).to(weight.dtype)
-        by_normalised = gradient * _widened(weight)
-        shared = torch.linalg.vecdot(by_normalised, normalised).div_(-x.shape[-1]).unsqueeze_(-1)
-        by_x = by_normalised.addcmul_(normalised, shared).mul_(inverse)
-        return by_x.to(x.dtype), by_weight, None, None
+        width, inner = x.shape[-1], _inner(x)
+        gradient, wide = gradient.to(inner), weight.to(inner)
+        by_x, by_weight, _ = torch.ops.aten.native_layer_norm_backward(
+            gradient,
+            x.to(inner),
+            [width],
+            torch.zeros_like(inverse),
+            inverse,
+            wide,
+            None,
+            [True, True, False],
+        )
+        # Layer norm also takes the mean of gradient · weight away: give it back.
+        mean = torch.mv(gradient.reshape(-1, width), wide).div_(width).view(inverse.shape).mul_(inverse)
+        return by_x.add_(mean).to(x.dtype), by_weight.to(weight.dtype), None, None
 
 
-def _widened(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+def _inner(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -109,7 +109,7 @@ class TextModel(nn.Module):
     def transform(self, tokens_BT: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """All layers and the final norm, (B, T, D), with any rule of which token sees which."""
         rotation = self.rotary(positions, self._compute_dtype())
-        x_BTD = self.embedding(tokens_BT)
+        x_BTD = self.embedding(tokens_BT).to(self._compute_dtype())
         for index, layer in enumerate(self.layers):
             x_BTD = layer(x_BTD, rotation, attend, index)
         normalised: Tensor = self.norm(x_BTD)
