@@ -25,6 +25,15 @@ def test_ingest_names_the_dataset_after_the_folder(gateway: FakeGateway, tmp_pat
     assert spec["sources"][0]["include"] == ["**/*.rst"]
 
 
+def test_ingest_takes_embedded_sources_and_any_field_of_its_rules(gateway: FakeGateway) -> None:
+    rules = ["--set", "images.min_side=16", "--set", "images.caption_templates=['a {class}']"]
+    assert run(["ingest", "shapes:?count=50", "--media", "image", *rules]) == 0
+    spec = gateway.requests[0][2]["spec"]
+    assert (spec["dataset"], spec["media"]) == ("datasets/shapes", "MEDIA_IMAGE")
+    assert spec["sources"][0]["uri"] == "shapes:?count=50"
+    assert spec["images"] == {"min_side": 16, "caption_templates": ["a {class}"]}
+
+
 def test_train_reads_a_recipe_file_and_applies_changes(gateway: FakeGateway, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("name: mine\nrun: {steps: 10, batch_size: 4}\n")
@@ -143,7 +152,16 @@ def test_a_wrong_option_ends_with_two(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("input.txt", "input"), ("Ünï", "n"), ("日本", "data"), ("2024 notes", "data-2024-notes")],
+    [
+        ("input.txt", "input"),
+        ("Ünï", "n"),
+        ("日本", "data"),
+        ("2024 notes", "data-2024-notes"),
+        ("digits:", "digits"),
+        ("shapes:?count=50&seed=1", "shapes"),
+        ("s3://bucket/My Photos/", "my-photos"),
+        ("/data/fashion-mnist/", "fashion-mnist"),
+    ],
 )
-def test_any_file_name_gives_a_valid_dataset_id(path: str, expected: str) -> None:
-    assert dataset_id(Path(path)) == expected
+def test_any_source_gives_a_valid_dataset_id(path: str, expected: str) -> None:
+    assert dataset_id(path) == expected

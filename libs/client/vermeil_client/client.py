@@ -1,5 +1,6 @@
 """The SDK: one method for each thing a person asks of Vermeil."""
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import httpx
 from vermeil_client.resources import Dataset, DrawingProgress, Job, Model, Picture, Piece
 from vermeil_client.settings import ClientSettings
 from vermeil_client.transport import Json, Transport
+
+_URI = re.compile(r"(digits|shapes|file|s3):")
 
 
 class Vermeil:
@@ -173,9 +176,15 @@ def resource_name(model: str) -> str:
     return f"models/{name}/versions/{version}" if version else f"models/{name}"
 
 
+def is_uri(path: str) -> bool:
+    """Whether ingest knows this as it is, without this machine's folders."""
+    return _URI.match(path) is not None
+
+
 def source(path: str, **options: Any) -> Json:
-    """A vermeil.ingest.v1.Source for a file or folder of this machine."""
-    return {"uri": str(Path(path).expanduser().absolute()), **options}
+    """A vermeil.ingest.v1.Source for a file or folder of this machine, or a URI such as digits: or s3://…."""
+    uri = path if is_uri(path) else str(Path(path).expanduser().absolute())
+    return {"uri": uri, **options}
 
 
 def _named(collection: str, name: str) -> str:

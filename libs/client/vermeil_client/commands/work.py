@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from vermeil_errors import NotFound
 
-from vermeil_client.client import Vermeil, source
+from vermeil_client.client import Vermeil, is_uri, source
 from vermeil_client.commands.output import Output
 from vermeil_client.recipes import read_recipe, with_changes
 from vermeil_client.resources import Job
@@ -25,11 +25,15 @@ def add_commands(app: typer.Typer) -> None:
 
 def ingest(
     context: typer.Context,
-    paths: list[Path] = typer.Argument(..., help="Files or folders of text, JSON lines or Parquet."),
+    paths: list[str] = typer.Argument(
+        ..., help="Files or folders of text or pictures, or digits:, shapes:?count=5000, s3://bucket/prefix."
+    ),
     name: str = typer.Option("", help="Name of the dataset; default: the name of the file or folder."),
     include: list[str] = typer.Option([], help="Only files that match this glob; may be repeated."),
     exclude: list[str] = typer.Option([], help="Not files that match this glob; may be repeated."),
     field: list[str] = typer.Option([], help="Field of JSON lines or Parquet to read; may be repeated."),
+    media: str = typer.Option("", help="text or image; default: what most files are by their names."),
+    change: list[str] = typer.Option([], "--set", help="Any other field, such as images.min_side=16."),
     validation: float = typer.Option(0.05, help="Part kept for validation, 0 to 0.5."),
     split_by: str = typer.Option("", help="document or position; default: by the number of documents."),
     bad_files: str = typer.Option("skip", help="skip and count files that cannot be used, or refuse."),
@@ -47,12 +51,15 @@ def ingest(
         "bad_files": f"BAD_FILE_POLICY_{bad_files.upper()}",
         "invalid_text": f"INVALID_TEXT_POLICY_{invalid_text.upper()}",
         "keep_duplicates": keep_duplicates,
-        "origin": origin or ", ".join(path.name for path in paths),
+        "origin": origin or ", ".join(Path(path).name for path in paths),
         "licence": licence,
     }
     if split_by:
         options["split_by"] = f"SPLIT_BY_{split_by.upper()}"
-    sources = [source(str(path), include=include, exclude=exclude, fields=field) for path in paths]
+    if media:
+        options["media"] = f"MEDIA_{media.upper()}"
+    options = with_changes(options, change)
+    sources = [source(path, include=include, exclude=exclude, fields=field) for path in paths]
     with output.connect() as client:
         dataset = name or dataset_id(paths[0])
         job = client.ingest(dataset, sources, request_id=request_id or None, **options)
@@ -60,7 +67,7 @@ def ingest(
             return
         done = output.follow(client, job)
         output.say(f"{done.result.get('dataset_version')} · {_summary(done.result)}")
-        output.say(f"next: vermeil train nano --dataset {dataset}")
+        output.say(f"next: vermeil train RECIPE --dataset {dataset}; `vermeil recipes` lists them")
 
 
 def train(
@@ -126,9 +133,11 @@ def evaluate(
     output.table(list(rows[0]) if rows else [], rows)
 
 
-def dataset_id(path: Path) -> str:
-    """The id a file or folder gives its dataset: its name in lower case, with dashes."""
-    stem = path.expanduser().absolute().name.split(".")[0].lower()
+def dataset_id(path: str) -> str:
+    """The id a file, folder or URI gives its dataset: its name in lower case, with dashes."""
+    scheme, _, rest = path.partition(":")
+    name = rest.partition("?")[0].rstrip("/") or scheme if is_uri(path) else path
+    stem = Path(name).expanduser().absolute().name.split(".")[0].lower()
     words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in stem)
     plain = "-".join(part for part in words.split("-") if part)
     full = plain if plain[:1].isalpha() else f"data-{plain}"
