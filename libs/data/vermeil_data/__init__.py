@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vermeil_data.card import DatasetCard, ImagesCard, ShardCard, Skipped, SplitCard, TokenizerCard
 from vermeil_data.dataset import Dataset, Split, open_dataset
 from vermeil_data.detokenizer import Detokenizer
+from vermeil_data.embeddings import EmbeddedSplit, Embeddings, open_embeddings, write_embeddings
 from vermeil_data.encode import encode_dataset, fit_tokenizer
 from vermeil_data.encode_images import ImageEncoding, encode_images
 from vermeil_data.encoded import EncodedDataset, TokenArrays, open_encoded
@@ -34,6 +35,8 @@ __all__ = [
     "DatasetWriter",
     "DecodedPicture",
     "Detokenizer",
+    "EmbeddedSplit",
+    "Embeddings",
     "EncodedDataset",
     "EncodedImages",
     "ImageBatch",
@@ -61,10 +64,12 @@ __all__ = [
     "encode_images",
     "fit_tokenizer",
     "open_dataset",
+    "open_embeddings",
     "open_encoded",
     "open_encoded_images",
     "train_tokenizer",
     "write_dataset",
+    "write_embeddings",
 ]
 
 
