@@ -9,10 +9,7 @@ from lm_eval.utils import (  # type: ignore[import-untyped]
     get_rolling_token_windows,
     make_disjoint_window,
 )
-from vermeil_evaluator.catalogue.perplexity import half_overlap
-from vermeil_evaluator.catalogue.rolling_perplexity import no_overlap
-from vermeil_evaluator.documents import Document
-from vermeil_evaluator.scoring import score_documents, windows
+from vermeil_evaluator.scoring import Document, score_documents, window_sizes, windows
 from vermeil_model import TextModel, token_logprobs
 
 LENGTHS = st.integers(3, 40)
@@ -40,7 +37,7 @@ def test_no_window_is_longer_than_the_context(num_tokens: int, length: int, step
 
 @given(st.integers(1, 300), LENGTHS)
 def test_half_overlap_gives_every_later_token_half_a_context(num_tokens: int, context: int) -> None:
-    length, step = half_overlap(context)
+    length, step = window_sizes("half", context)
     assert length == context
     for window in list(windows(num_tokens, length, step))[1:]:
         assert window.first - window.begin >= context - context // 2
@@ -49,7 +46,7 @@ def test_half_overlap_gives_every_later_token_half_a_context(num_tokens: int, co
 @given(st.integers(1, 200), LENGTHS)
 def test_rolling_windows_are_those_of_lm_eval(num_tokens: int, context: int) -> None:
     ids = list(range(num_tokens + 1))
-    length, step = no_overlap(context)
+    length, step = window_sizes("rolling", context)
     ours = [
         (ids[window.begin : window.first], ids[window.first : window.end])
         for window in windows(num_tokens, length, step)

@@ -6,7 +6,7 @@ from vermeil_jobs.job import JsonObject
 
 from vermeil_evaluator.evaluate import DEFAULT_SPLIT, Evaluation
 from vermeil_evaluator.report import Report
-from vermeil_evaluator.task import EvaluationTask
+from vermeil_evaluator.task import Task
 
 
 def evaluation_from_message(spec: wire.EvaluationSpec) -> Evaluation:
@@ -14,7 +14,7 @@ def evaluation_from_message(spec: wire.EvaluationSpec) -> Evaluation:
     return Evaluation(task=spec.task, split=spec.split or DEFAULT_SPLIT, limit=spec.limit, seed=spec.seed)
 
 
-def task_to_message(task: EvaluationTask) -> wire.Task:
+def task_to_message(task: Task) -> wire.Task:
     """The wire form of a task."""
     return wire.Task(name=task.name, version=task.version, description=task.description)
 

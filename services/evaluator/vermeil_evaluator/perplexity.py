@@ -1,30 +1,30 @@
-"""How well a model predicts text, by token and by byte, with intervals. Tasks differ in their windows.
+"""How well a model predicts text: what the tasks share that differ only in windows and in what they show.
 
 The evidence is documents: they are resampled whole. Where there are too few of them for that, as in
 a dataset that is one long book, stretches of a fixed number of tokens take their place.
 """
 
+# ruff: noqa: ARG001 every prompt and score is called alike
+
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
-from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
-from vermeil_metrics import bits_per_byte, perplexity, ratio_interval
-from vermeil_model import TextModel, load_checkpoint
 
-from vermeil_evaluator.documents import Documents
-from vermeil_evaluator.report import Metric
-from vermeil_evaluator.scoring import ScoredDocument, score_documents
-from vermeil_evaluator.task import Material, Measurement
+from vermeil_evaluator.documents import documents
+from vermeil_evaluator.item import Item
+from vermeil_evaluator.requests import Answer, Loglikelihood, TokenLikelihoods, Windows
+from vermeil_evaluator.task import Conclusion, Curve, Row, Rule, Run, Task
 
 MIN_DOCUMENTS = 20
 """Fewer than this, and blocks are resampled in their place."""
 BLOCK_TOKENS = 256
 """Length of a block, unless the text is so short that there would be fewer than MIN_DOCUMENTS of them."""
+BITS_PER_BYTE = Rule("bits_per_byte", "bits_per_byte", ("nats", "num_bytes"), lower_is_better=True)
+PERPLEXITY = Rule("perplexity", "perplexity", ("nats", "num_tokens"), lower_is_better=True)
+_NUM_OCTAVES = 24
 
 
 @dataclass(frozen=True)
@@ -39,98 +39,77 @@ class Cost:
     """UTF-8 bytes of the text; of a block as its ids decode."""
 
 
-@dataclass(frozen=True)
-class PerplexityTask:
-    """Scores every token once and divides."""
+def perplexity_task(
+    name: str, description: str, *, windows: Windows, metrics: tuple[Rule, ...], version: int = 1
+) -> Task:
+    """A task that judges every token of every document once."""
 
-    name: str
-    """Such as "perplexity"."""
-    version: int
-    """Grows whenever its numbers stop being comparable."""
-    description: str
-    """A sentence for people."""
-    window: Callable[[int], tuple[int, int]]
-    """From the model's context length to the length of a window and the step between windows."""
+    def prompt(item: Item, run: Run) -> Sequence[Loglikelihood]:
+        ids = item.fields.get("ids", ())
+        return [Loglikelihood(text=item.fields.get("text", ""), windows=windows, ids=ids)]
 
-    def measure(self, material: Material) -> Measurement:
-        """Score the documents, one item each."""
-        tokenizer = TextTokenizer.load(material.model)
-        documents = Documents(material.dataset, material.split, material.limit, tokenizer, material.model)
-        material.progress(0, len(documents), "loading the model")
-        model = load_model(material.model)
-        length, step = self.window(model.config.context_length)
-        by_block = len(documents) < MIN_DOCUMENTS
-        costs: list[Cost] = []
-        kept: list[ScoredDocument] = []
-        items: list[dict[str, object]] = []
-
-        def report() -> None:
-            num_tokens = sum(cost.num_tokens for cost in costs)
-            material.progress(len(costs), len(documents), f"scoring, {num_tokens:,} tokens so far")
-
-        for scored in score_documents(model, documents, length=length, step=step, after_batch=report):
-            costs.append(_cost(scored))
-            items.append({"id": scored.document.id, **asdict(costs[-1])})
-            if by_block:
-                kept.append(scored)
-        totals = _total(costs)
-        block = max(1, min(BLOCK_TOKENS, totals.num_tokens // MIN_DOCUMENTS))
-        if by_block:
-            blocks = [list(_blocks(scored, block, tokenizer)) for scored in kept]
-            costs = [cost for of_document in blocks for cost in of_document]
-            for item, of_document in zip(items, blocks, strict=True):
-                item["blocks"] = [asdict(cost) for cost in of_document]
-        material.progress(len(items), len(documents), "drawing intervals")
-        return Measurement(
-            metrics=_metrics(costs, totals, material.seed),
-            items=items,
-            definition={"data": documents.sha256, "limit": material.limit},
-            details={
-                **asdict(totals),
-                "window": {"length": length, "step": step},
-                "resampled": f"blocks of {block} tokens" if by_block else "documents",
-                "seed": material.seed,
-            },
-        )
+    return Task(
+        name=name,
+        version=version,
+        description=description,
+        request=Loglikelihood,
+        data=documents,
+        prompt=prompt,
+        score=_score,
+        metrics=metrics,
+        conclude=_conclude,
+    )
 
 
-def load_model(folder: Path) -> TextModel:
-    """The model in float32, on the GPU if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_checkpoint(folder, dtype=torch.float32, device=device)
+def _score(item: Item, answers: Sequence[Answer], run: Run) -> Row:
+    (found,) = answers
+    assert isinstance(found, TokenLikelihoods)
+    cost = Cost(found.nats, len(found.nats_N), item["num_bytes"])
+    octaves = np.log2(np.arange(1, len(found.nats_N) + 1)).astype(int)
+    by_octave = np.zeros((2, _NUM_OCTAVES))
+    np.add.at(by_octave[0], octaves, found.nats_N)
+    np.add.at(by_octave[1], octaves, 1)
+    row: Row = {**asdict(cost), "_by_octave": by_octave}
+    if run.num_items < MIN_DOCUMENTS:
+        row["_found"] = found
+    return row
 
 
-def _metrics(costs: Sequence[Cost], totals: Cost, seed: int) -> tuple[Metric, ...]:
+def _conclude(rows: Sequence[Row], run: Run) -> Conclusion:
+    totals = Cost(
+        math.fsum(row["nats"] for row in rows),
+        sum(row["num_tokens"] for row in rows),
+        sum(row["num_bytes"] for row in rows),
+    )
     if not totals.num_tokens:
         raise InvalidInput("there is nothing to score: all documents are empty", fix="use another split")
-    nats = [cost.nats for cost in costs]
-    by_byte = ratio_interval(nats, [cost.num_bytes for cost in costs], seed=seed)
-    by_token = ratio_interval(nats, [cost.num_tokens for cost in costs], seed=seed)
-    return (
-        Metric("bits_per_byte", by_byte.map(lambda mean: bits_per_byte(mean, 1)), lower_is_better=True),
-        Metric("perplexity", by_token.map(lambda mean: perplexity(mean, 1)), lower_is_better=True),
-    )
+    by_block = run.num_items < MIN_DOCUMENTS
+    block = max(1, min(BLOCK_TOKENS, totals.num_tokens // MIN_DOCUMENTS))
+    if by_block:
+        for row in rows:
+            blocks = _blocks(row["_found"], row["num_bytes"], block, run.material.model.decode)
+            row["blocks"] = [asdict(cost) for cost in blocks]
+    resampled = f"blocks of {block} tokens" if by_block else "documents"
+    return Conclusion(curves=_curves(rows), details={**asdict(totals), "resampled": resampled})
 
 
-def _cost(scored: ScoredDocument) -> Cost:
-    nats = float(scored.nats_N.sum(dtype=np.float64))
-    return Cost(nats, len(scored.nats_N), scored.document.num_bytes)
+def _curves(rows: Sequence[Row]) -> Sequence[Curve]:
+    nats, counts = sum(row["_by_octave"] for row in rows)
+    seen = np.flatnonzero(counts)
+    if len(seen) < 2:
+        return ()
+    title, x_label = "What a token costs, by its place in the document", "place, doubling"
+    means = nats[seen] / counts[seen]
+    return [Curve(title, x_label, "nats", (2.0**seen).tolist(), means.tolist())]
 
 
-def _total(costs: Sequence[Cost]) -> Cost:
-    return Cost(
-        math.fsum(cost.nats for cost in costs),
-        sum(cost.num_tokens for cost in costs),
-        sum(cost.num_bytes for cost in costs),
-    )
-
-
-def _blocks(scored: ScoredDocument, block: int, tokenizer: TextTokenizer) -> Iterator[Cost]:
+def _blocks(
+    found: TokenLikelihoods, num_bytes: int, block: int, decode: Callable[[Sequence[int]], str]
+) -> Iterator[Cost]:
     """Cut a document up. Characters that a cut halves count a little wrong, so sizes are scaled to fit."""
-    ids = scored.document.ids_N1[1:]
-    cuts = range(0, len(ids), block)
-    sizes = [len(tokenizer.decode(ids[cut : cut + block].tolist()).encode()) for cut in cuts]
-    scale = scored.document.num_bytes / max(1, sum(sizes))
+    cuts = range(0, len(found.ids_N), block)
+    sizes = [len(decode(found.ids_N[cut : cut + block].tolist()).encode()) for cut in cuts]
+    scale = num_bytes / max(1, sum(sizes))
     for cut, size in zip(cuts, sizes, strict=True):
-        nats_N = scored.nats_N[cut : cut + block]
+        nats_N = found.nats_N[cut : cut + block]
         yield Cost(float(nats_N.sum(dtype=np.float64)), len(nats_N), size * scale)

@@ -17,10 +17,29 @@ import numpy.typing as npt
 import torch
 from vermeil_model import TextModel, token_logprobs
 
-from vermeil_evaluator.documents import Document
+from vermeil_evaluator.requests import Windows
 
 _TOKENS_AT_ONCE = 8192
 _WINDOWS_AT_ONCE = 256  # among these, windows of like length share a batch
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text, ready to be scored. N tokens and <bos> before them."""
+
+    id: str
+    """Where it came from."""
+    ids_N1: npt.NDArray[np.int64]
+    """<bos> and the tokens."""
+    num_bytes: int
+    """Of its text as UTF-8."""
+    windows: Windows = "half"
+    """How it is cut if it is longer than the context."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are scored."""
+        return len(self.ids_N1) - 1
 
 
 class Window(NamedTuple):
@@ -56,6 +75,18 @@ def windows(num_tokens: int, length: int, step: int) -> Iterator[Window]:
         yield Window(end - length, first, end)
 
 
+def window_sizes(windows: Windows, context_length: int) -> tuple[int, int]:
+    """Length of a window, and how far the next one is.
+
+    "half": after the first window every token sees at least half a context, nearly what longer ones
+    would give. "rolling": lm-eval with max_length = the context keeps one place for <bos> and one for the
+    token its API asks for, and lets windows overlap by a single token.
+    """
+    if windows == "half":
+        return context_length, max(1, context_length // 2)
+    return context_length - 1, context_length - 2
+
+
 def score_documents(
     model: TextModel,
     documents: Iterable[Document],
@@ -65,21 +96,35 @@ def score_documents(
     after_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[ScoredDocument]:
     """Score documents as they come; `after_batch` is called every few thousand tokens and may raise."""
+    sizes = (length, step)
+    batches = score_batches(lambda: model, documents, lambda _document: sizes, after_batch=after_batch)
+    return chain.from_iterable(batches)
+
+
+def score_batches(
+    model: Callable[[], TextModel],
+    documents: Iterable[Document],
+    sizes: Callable[[Document], tuple[int, int]],
+    *,
+    after_batch: Callable[[], None],
+) -> Iterator[list[ScoredDocument]]:
+    """The same in batches of documents; `model` is called once there is something to score."""
     waiting: list[tuple[Document, list[Window]]] = []
     num_waiting = 0
     for document in documents:
-        cut = list(windows(document.num_tokens, length, step))
+        cut = list(windows(document.num_tokens, *sizes(document)))
         waiting.append((document, cut))
         num_waiting += len(cut)
         if num_waiting >= _WINDOWS_AT_ONCE:
-            yield from _score(model, waiting, after_batch)
+            yield _score(model(), waiting, after_batch)
             waiting, num_waiting = [], 0
-    yield from _score(model, waiting, after_batch)
+    if waiting:
+        yield _score(model(), waiting, after_batch)
 
 
 def _score(
     model: TextModel, waiting: Sequence[tuple[Document, list[Window]]], after_batch: Callable[[], None]
-) -> Iterator[ScoredDocument]:
+) -> list[ScoredDocument]:
     scored = [ScoredDocument(document, np.zeros(document.num_tokens, np.float32)) for document, _ in waiting]
     pairs = chain.from_iterable(((index, window) for window in cut) for index, (_, cut) in enumerate(waiting))
     for batch in _batches(sorted(pairs, key=lambda pair: pair[1].begin - pair[1].end)):
@@ -91,7 +136,7 @@ def _score(
         for row, (index, (begin, first, end)) in enumerate(batch):
             scored[index].nats_N[first - 1 : end - 1] = nats_BT[row, first - begin - 1 : end - begin - 1]
         after_batch()
-    return iter(scored)
+    return scored
 
 
 def _batches(pairs: Sequence[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:

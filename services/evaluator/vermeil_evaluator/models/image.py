@@ -1,0 +1,93 @@
+"""An image generator in a folder: draws pictures of classes, captions or nothing."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from vermeil_data import TextTokenizer
+from vermeil_errors import InvalidInput
+from vermeil_media import encode_png
+from vermeil_model import Conditions, ImageModel, load_checkpoint, read_config, sample_images, to_pixels
+from vermeil_model.tensor_files import read_json
+
+from vermeil_evaluator.models.model import Check, in_runs
+from vermeil_evaluator.requests import Answer, Picture, Request, SampleImage
+
+_PICTURES_AT_ONCE = 64
+
+
+class ImageFolder:
+    """Answers SampleImage; reads the weights when first asked."""
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.digest = digest
+        self.about = "an image generator"
+        self._folder = folder
+        self._config = read_config(folder, ImageModel)
+        names = read_json(folder / "config.json").get("class_names") or ()
+        self.class_names = tuple(str(name) for name in names)
+
+    def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:
+        """64 pictures at a time; neighbours with the same steps and guidance are drawn together."""
+        for run in in_runs(requests, _PICTURES_AT_ONCE, check, SampleImage, self.about):
+            pictures: list[Answer] = []
+            for (steps, guidance, solver), some in groupby(run, lambda r: (r.steps, r.guidance, r.solver)):
+                pictures += self._draw(list(some), steps, guidance, solver, check)
+            yield pictures
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a caption's tokens."""
+        return self._tokenizer.decode(ids)
+
+    def reads(self, tokenizer: bytes) -> bool:
+        """Whether this tokenizer.json is its own."""
+        path = self._folder / "tokenizer.json"
+        return path.is_file() and path.read_bytes() == tokenizer
+
+    def _draw(
+        self, requests: list[SampleImage], steps: int, guidance: float, solver: str, check: Check
+    ) -> list[Answer]:
+        if solver not in ("euler", "heun"):
+            raise InvalidInput.for_field("solver", solver, "is unknown", "use euler or heun")
+        images_BCHW = sample_images(
+            self._network,
+            self._conditions([request.condition for request in requests]),
+            seeds=[request.seed for request in requests],
+            steps=steps,
+            guidance=guidance,
+            solver="heun" if solver == "heun" else "euler",
+            on_step=lambda _step: check(),
+        )
+        return [Picture(encode_png(pixels)) for pixels in to_pixels(images_BCHW).cpu().numpy()]
+
+    def _conditions(self, wanted: Sequence[str]) -> Conditions | None:
+        if self._config.condition == "none" or not any(wanted):
+            return None
+        if self._config.condition == "class":
+            conditions = Conditions.of_classes([self._class(name) for name in wanted])
+        else:
+            conditions = Conditions.of_captions(
+                [self._tokenizer.encode(text)[: self._config.context_length] for text in wanted]
+            )
+        return conditions.to(next(self._network.parameters()).device)
+
+    def _class(self, name: str) -> int | None:
+        if not name:
+            return None
+        if name in self.class_names:
+            return self.class_names.index(name)
+        if name.isascii() and name.isdecimal() and int(name) < self._config.num_classes:
+            return int(name)
+        known = ", ".join(self.class_names) or f"0 to {self._config.num_classes - 1}"
+        raise InvalidInput.for_field("condition", name, "is no class of this model", f"use {known}")
+
+    @cached_property
+    def _tokenizer(self) -> TextTokenizer:
+        return TextTokenizer.load(self._folder)
+
+    @cached_property
+    def _network(self) -> ImageModel:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return load_checkpoint(self._folder, ImageModel, dtype=torch.float32, device=device)

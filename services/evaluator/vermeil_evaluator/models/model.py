@@ -1,0 +1,72 @@
+"""What a model is to a task: something that answers requests, a batch at a time. Knows no network."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Protocol, TypeVar
+
+from vermeil_errors import InvalidInput
+
+from vermeil_evaluator.requests import Answer, Request
+
+Check = Callable[[], None]
+"""Called between steps; may raise to stop."""
+RequestType = TypeVar("RequestType", bound=Request)
+
+
+class Model(Protocol):
+    """Something that answers."""
+
+    @property
+    def digest(self) -> str:
+        """Of everything its answers depend on; equal digests give equal answers."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """A line for people: what it is and what it can do."""
+        ...
+
+    def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:
+        """Batches of answers, together in the order of the requests, which are read as they are needed.
+
+        How requests are batched depends on them and those before them alone, and nothing is loaded
+        before the first of them. A kind of request that this model does not answer is refused.
+        """
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, without asking the network."""
+        ...
+
+    def reads(self, tokenizer: bytes) -> bool:
+        """Whether this tokenizer.json is its own."""
+        ...
+
+
+def in_runs(
+    requests: Iterable[Request], most: int, check: Check, known: type[RequestType], who: str
+) -> Iterator[list[RequestType]]:
+    """Requests in order, up to `most` at a time, all of one kind."""
+    run: list[RequestType] = []
+    for request in requests:
+        if not isinstance(request, known):
+            raise cannot(who, request)
+        run.append(request)
+        if len(run) == most:
+            yield run
+            check()
+            run = []
+    if run:
+        yield run
+
+
+def alike(requests: Iterable[Request]) -> Iterator[tuple[type[Request], Iterator[Request]]]:
+    """Neighbours of the same kind together."""
+    return groupby(requests, key=type)
+
+
+def cannot(who: str, request: Request) -> InvalidInput:
+    """The error for a request of a kind that a model does not answer."""
+    return InvalidInput.for_field(
+        "spec.model", who, f"does not answer {type(request).__name__}", "choose another task or model"
+    )

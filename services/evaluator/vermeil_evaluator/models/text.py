@@ -1,0 +1,164 @@
+"""A text model in a folder: judges texts and continues them, in float32."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from vermeil_data import TextTokenizer
+from vermeil_data.tokenizer import TOKENIZER_FILE
+from vermeil_model import Decoder, SamplingParameters, TextModel, load_checkpoint, read_config
+from vermeil_model import Request as Prompt
+
+from vermeil_evaluator.models.model import Check, alike, cannot, in_runs
+from vermeil_evaluator.requests import (
+    Answer,
+    Continuation,
+    GenerateUntil,
+    Loglikelihood,
+    Request,
+    TokenLikelihoods,
+)
+from vermeil_evaluator.scoring import Document, ScoredDocument, score_batches, window_sizes
+
+_PROMPTS_AT_ONCE = 64
+_SLOTS = 32
+
+
+class TextFolder:
+    """Answers Loglikelihood and GenerateUntil; reads the weights when first asked."""
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.digest = digest
+        self.about = "a text model"
+        self._folder = folder
+        self._context_length = read_config(folder).context_length
+
+    def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:
+        """Texts some hundred windows at a time, prompts 64 at a time."""
+        for kind, run in alike(requests):
+            if kind is Loglikelihood:
+                yield from self._judge(run, check)
+            elif kind is GenerateUntil:
+                for prompts in in_runs(run, _PROMPTS_AT_ONCE, check, GenerateUntil, self.about):
+                    yield self._continue(prompts, check)
+            else:
+                raise cannot(self.about, next(run))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens."""
+        return self._tokenizer.decode(ids)
+
+    def reads(self, tokenizer: bytes) -> bool:
+        """Whether this tokenizer.json is its own."""
+        return (self._folder / TOKENIZER_FILE).read_bytes() == tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> TextTokenizer:
+        return TextTokenizer.load(self._folder)
+
+    @cached_property
+    def _network(self) -> TextModel:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return load_checkpoint(self._folder, dtype=torch.float32, device=device)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self._network, num_slots=_SLOTS)
+
+    def _judge(self, requests: Iterable[Request], check: Check) -> Iterator[list[Answer]]:
+        judged: list[int] = []
+        documents = (self._document(request, judged) for request in requests)
+        batches = score_batches(lambda: self._network, documents, self._windows, after_batch=check)
+        for batch in batches:
+            yield [_likelihoods(scored, num) for scored, num in zip(batch, judged, strict=False)]
+            del judged[: len(batch)]
+
+    def _windows(self, document: Document) -> tuple[int, int]:
+        return window_sizes(document.windows, self._context_length)
+
+    def _document(self, request: Request, judged: list[int]) -> Document:
+        """<bos>, context and text; `judged` gets the number of tokens at the end that are asked about."""
+        assert isinstance(request, Loglikelihood)
+        if request.ids:
+            judged.append(len(request.ids) - 1)
+            return Document("", np.array(request.ids, np.int64), 0, request.windows)
+        encode = self._tokenizer.encode
+        ids = encode(request.context + request.text, add_bos=True)
+        # As lm-eval cuts it: what the context alone would have taken is not judged.
+        num_given = len(encode(request.context)) if request.context else 0
+        num_judged = max(1, len(ids) - 1 - num_given) if request.text else 0
+        if num_judged < self._context_length:
+            ids = ids[-self._context_length :] if request.context else ids
+        judged.append(num_judged)
+        return Document("", np.array(ids, np.int64), 0, request.windows)
+
+    def _continue(self, requests: Sequence[GenerateUntil], check: Check) -> list[Answer]:
+        waiting = list(enumerate(requests))
+        running: dict[int, _Growing] = {}
+        answers: list[Answer | None] = [None] * len(requests)
+        decoder = self._decoder
+        try:
+            while waiting or running:
+                events = decoder.step()
+                arriving, waiting = waiting[: decoder.num_free], waiting[decoder.num_free :]
+                prompts = [self._prompt(request) for _, request in arriving]
+                started = decoder.add(prompts)
+                for event, (place, request) in zip(started, arriving, strict=True):
+                    running[event.sequence] = _Growing(place, request, self._tokenizer)
+                for event in [*events, *started]:
+                    growing = running[event.sequence]
+                    answer = growing.add(event.token, event.finish_reason, self._tokenizer.stop_ids)
+                    if answer is None:
+                        continue
+                    answers[growing.place] = answer
+                    del running[event.sequence]
+                    if event.finish_reason is None:
+                        decoder.remove(event.sequence)
+                check()
+        finally:
+            for sequence in decoder.sequences:
+                decoder.remove(sequence)
+        return [answer for answer in answers if answer is not None]
+
+    def _prompt(self, request: GenerateUntil) -> Prompt:
+        """Of a prompt that is too long the end, at least half a context; the answer gets what is left."""
+        most = max(self._context_length - request.max_tokens, self._context_length // 2)
+        parameters = SamplingParameters(
+            temperature=request.temperature,
+            seed=request.seed,
+            max_tokens=request.max_tokens,
+            stop_ids=self._tokenizer.stop_ids,
+        )
+        return Prompt(self._tokenizer.encode(request.prompt, add_bos=True)[-most:], parameters)
+
+
+class _Growing:
+    """A continuation while it grows."""
+
+    def __init__(self, place: int, request: GenerateUntil, tokenizer: TextTokenizer) -> None:
+        self.place = place
+        self._stop = request.stop
+        self._stream = tokenizer.detokenizer()
+        self._text = ""
+        self._num_tokens = 0
+
+    def add(self, token: int, finish_reason: str | None, ends: frozenset[int]) -> Continuation | None:
+        """The answer, once it is complete."""
+        self._num_tokens += 1
+        if token not in ends:
+            self._text += self._stream.add(token)
+        if finish_reason:
+            self._text += self._stream.finish()
+        places = [place for stop in self._stop if (place := self._text.find(stop)) >= 0]
+        if places:
+            return Continuation(self._text[: min(places)], "stop", self._num_tokens)
+        return Continuation(self._text, finish_reason, self._num_tokens) if finish_reason else None
+
+
+def _likelihoods(scored: ScoredDocument, num_judged: int) -> TokenLikelihoods:
+    begin = len(scored.nats_N) - num_judged
+    return TokenLikelihoods(
+        scored.document.ids_N1[1:][begin:].astype(np.uint32), scored.nats_N[begin:].astype(np.float32)
+    )
