@@ -109,7 +109,8 @@ def test_a_job_that_finds_no_text_fails_with_the_reason(
     start: Start, work: Work, jobs: MemoryJobs, shelf: Path, settings: IngestSettings
 ) -> None:
     source = ingest_pb2.Source(uri=str(shelf), include=["*.png"])
-    done = work(submit(start(sources=[source]), jobs, settings.roots))
+    media = ingest_pb2.MEDIA_TEXT
+    done = work(submit(start(sources=[source], media=media), jobs, settings.roots))
     assert done.state is JobState.FAILED
     assert done.error
     assert done.error.reason == "INVALID_INPUT"

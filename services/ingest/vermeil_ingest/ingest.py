@@ -1,70 +1,65 @@
 """Raw files to a raw dataset folder: read, check, deduplicate, split, write. Usable without any server.
 
-Streams: one document and one record batch of each split are in memory, and 32 bytes for each
-document seen. The same files and settings give the same bytes.
+Pictures are taken in by vermeil_ingest.images, texts here. Streams: one document and one record batch
+of each split are in memory, and 32 bytes for each document seen. The same files and settings give the
+same bytes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from vermeil_data import DatasetCard, DatasetWriter, Sample, Skipped, SplitBy, Splitter
+from vermeil_data import DatasetCard, DatasetWriter, Sample, Skipped, Splitter
 from vermeil_errors import InvalidInput, VermeilError
-from vermeil_media import MAX_FILE_BYTES
 
 from vermeil_ingest.documents import BadDocument, Document, Reading, read_documents
-from vermeil_ingest.sources import FoundFile, Source, check_source, find_files
+from vermeil_ingest.images.ingest_images import OpenBucket, ingest_images, no_bucket
+from vermeil_ingest.images.layouts import holds_pictures
+from vermeil_ingest.images.readers.embedded import SCHEMES, check_embedded
+from vermeil_ingest.ingestion import MAX_SKIPPED, PASSED_OVER, Ingestion, Report
+from vermeil_ingest.sources import FoundFile, check_source, find_files
 
-MAX_SKIPPED = 100
-"""Entries of the card's list of what was left out; its counts have all."""
+__all__ = ["Ingestion", "Report", "check_sources", "ingest", "ingest_documents", "wants_pictures"]
+
 _TELL_EVERY = 500
 
-_PASSED_OVER = ("files_hidden", "files_excluded", "files_outside_roots")
 _LEFT_OUT = ("empty", "binary", "invalid", "malformed", "too_large", "unreadable", "missing")
-_COUNTS = ("files_found", *_PASSED_OVER, "written", "duplicate", "replaced_characters", *_LEFT_OUT)
-
-Report = Callable[[int, int, str], None]
-"""Called with files done, files in all and a sentence; may raise to stop."""
-
-
-@dataclass(frozen=True)
-class Ingestion:
-    """What to make a dataset of, and how."""
-
-    name: str
-    """Id of the dataset."""
-    sources: tuple[Source, ...]
-    validation_fraction: float = 0.05
-    """0 to 0.5."""
-    split_by: SplitBy = "auto"
-    bad_files: Literal["skip", "refuse"] = "skip"
-    """What happens to files and records that cannot be used."""
-    invalid_text: Literal["replace", "refuse"] = "replace"
-    """What happens to bytes that are not UTF-8."""
-    keep_duplicates: bool = False
-    origin: str = ""
-    """Where the data come from, for the card."""
-    licence: str = ""
-    max_document_bytes: int = MAX_FILE_BYTES
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise InvalidInput("at least one source is needed", field="spec.sources")
-        if not 0 <= self.validation_fraction <= 0.5:
-            raise InvalidInput.for_field(
-                "spec.validation_fraction", self.validation_fraction, "is out of range", "choose 0 to 0.5"
-            )
-        if self.max_document_bytes < 1:
-            raise InvalidInput.for_field("spec.max_file_bytes", self.max_document_bytes, "must be positive")
+_COUNTS = ("files_found", *PASSED_OVER, "written", "duplicate", "replaced_characters", *_LEFT_OUT)
 
 
 def ingest(
-    ingestion: Ingestion, folder: Path, *, roots: Sequence[Path], report: Report | None = None
+    ingestion: Ingestion,
+    folder: Path,
+    *,
+    roots: Sequence[Path],
+    report: Report | None = None,
+    open_bucket: OpenBucket = no_bucket,
 ) -> DatasetCard:
     """Write the dataset into `folder`; refused, with the reasons, if there is nothing to write."""
     check_sources(ingestion, roots)
+    if wants_pictures(ingestion, roots):
+        return ingest_images(ingestion, folder, roots=roots, report=report, open_bucket=open_bucket)
+    return ingest_documents(ingestion, folder, roots=roots, report=report)
+
+
+def wants_pictures(ingestion: Ingestion, roots: Sequence[Path]) -> bool:
+    """Whether it is about pictures: as told, or as the names of the files say; all sources must agree."""
+    if ingestion.media != "auto":
+        return ingestion.media == "image"
+    found = [holds_pictures(source, roots) for source in ingestion.sources]
+    if any(found) and not all(found):
+        raise InvalidInput(
+            "some sources hold pictures and some text",
+            field="spec.sources",
+            fix="ingest them apart, or set media",
+        )
+    return all(found)
+
+
+def ingest_documents(
+    ingestion: Ingestion, folder: Path, *, roots: Sequence[Path], report: Report | None = None
+) -> DatasetCard:
+    """The same for text."""
     counts = Counter(dict.fromkeys(_COUNTS, 0))
     files = [file for source in ingestion.sources for file in find_files(source, roots, counts)]
     counts["files_found"] = len(files)
@@ -83,7 +78,7 @@ def ingest(
         splitter.finish()
         card = writer.finish(
             ingestion.name,
-            source=ingestion.origin or ", ".join(source.path.name for source in ingestion.sources),
+            source=ingestion.described_origin,
             licence=ingestion.licence,
             counts=dict(counts),
             skipped=intake.skipped,
@@ -96,7 +91,10 @@ def ingest(
 def check_sources(ingestion: Ingestion, roots: Sequence[Path]) -> None:
     """All sources are there and lie within the roots."""
     for index, source in enumerate(ingestion.sources):
-        check_source(source.path, roots, f"spec.sources[{index}].uri")
+        if source.scheme in SCHEMES:
+            check_embedded(source.uri)
+        elif source.scheme != "s3":
+            check_source(source.path, roots, f"spec.sources[{index}].uri")
 
 
 class _Intake:
@@ -153,7 +151,7 @@ class _Intake:
 
 def _nothing(ingestion: Ingestion, counts: Counter[str], skipped: Sequence[Skipped]) -> InvalidInput:
     names = ", ".join(str(source.path) for source in ingestion.sources)
-    passed_over = [f"{counts[name]} {name.removeprefix('files_')}" for name in _PASSED_OVER if counts[name]]
+    passed_over = [f"{counts[name]} {name.removeprefix('files_')}" for name in PASSED_OVER if counts[name]]
     if not counts["files_found"]:
         reason = f"has no files to read ({', '.join(passed_over) or 'it is empty'})"
         return InvalidInput(reason, field=names, fix="check the folder and the globs")

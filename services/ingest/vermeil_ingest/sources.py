@@ -27,7 +27,14 @@ class Source:
     exclude: tuple[str, ...] = ()
     """Not files that match one of these globs."""
     fields: tuple[str, ...] = ("text",)
-    """Fields of .jsonl and .parquet records, joined by a blank line."""
+    """Fields of .jsonl and .parquet records, joined by a blank line; of pictures, each a caption."""
+    uri: str = ""
+    """Of what is not a file: s3://bucket/prefix, digits: or shapes:; `path` then is its name."""
+
+    @property
+    def scheme(self) -> str:
+        """s3, digits or shapes; empty for a file or folder."""
+        return self.uri.partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,11 @@ class FoundFile:
     id: str
     """Path within the source, with forward slashes: the same wherever the source lies."""
     source: Source
+
+
+def is_elsewhere(uri: str) -> bool:
+    """Whether a URI means something that is not a file."""
+    return uri.startswith(("s3://", "digits:", "shapes:"))
 
 
 def path_of(uri: str, field: str) -> Path:

@@ -17,6 +17,7 @@ from vermeil_jobs import (
 from vermeil_jobs import register as register_kind
 
 from vermeil_ingest.clients import registry_jobs
+from vermeil_ingest.images.bucket import bucket_shelf
 from vermeil_ingest.ingest import ingest
 from vermeil_ingest.messages import ingestion_from_message
 from vermeil_ingest.settings import IngestSettings
@@ -54,7 +55,13 @@ def _work(
 
     folder = context.workdir / "dataset"
     shutil.rmtree(folder, ignore_errors=True)
-    card = ingest(ingestion_from_message(spec), folder, roots=settings.roots, report=report)
+    card = ingest(
+        ingestion_from_message(spec),
+        folder,
+        roots=settings.roots,
+        report=report,
+        open_bucket=partial(bucket_shelf, settings=settings, folder=context.workdir / "objects"),
+    )
     ref = store.publish(folder, kind="dataset", provenance={"job": context.job.name})
     return JobOutcome(
         outputs={"dataset": ref},

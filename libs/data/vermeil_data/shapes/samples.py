@@ -12,9 +12,12 @@ from vermeil_data.shapes.words import captions, questions
 _PNG = "image/png"
 
 
-def shape_samples(count: int, seed: int = 0, side: int = SIDE) -> Iterator[Sample]:
-    """Pictures of `side` pixels with their captions; metadata["scene"] is what is in them."""
-    for number in range(count):
+def shape_samples(count: int, seed: int = 0, side: int = SIDE, *, start: int = 0) -> Iterator[Sample]:
+    """Pictures of `side` pixels with their captions; metadata["scene"] is what is in them.
+
+    `start` is the number of the first, so that many can be made in parts.
+    """
+    for number in range(start, start + count):
         scene = random_scene(seed, number)
         yield Sample.of_image(
             encode_png(render(scene, side)),

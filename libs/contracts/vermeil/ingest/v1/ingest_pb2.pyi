@@ -91,6 +91,102 @@ INVALID_TEXT_POLICY_REFUSE: InvalidTextPolicy.ValueType  # 2
 """Treat the whole file as bad; bad_files says what then."""
 Global___InvalidTextPolicy: _TypeAlias = InvalidTextPolicy  # noqa: Y015
 
+class _Media:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MediaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Media.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEDIA_UNSPECIFIED: _Media.ValueType  # 0
+    """Pictures if most files are pictures by their names, else text."""
+    MEDIA_TEXT: _Media.ValueType  # 1
+    """Text: a file or a record is a document."""
+    MEDIA_IMAGE: _Media.ValueType  # 2
+    """Pictures with captions or classes."""
+
+class Media(_Media, metaclass=_MediaEnumTypeWrapper):
+    """Media says what the sources hold."""
+
+MEDIA_UNSPECIFIED: Media.ValueType  # 0
+"""Pictures if most files are pictures by their names, else text."""
+MEDIA_TEXT: Media.ValueType  # 1
+"""Text: a file or a record is a document."""
+MEDIA_IMAGE: Media.ValueType  # 2
+"""Pictures with captions or classes."""
+Global___Media: _TypeAlias = Media  # noqa: Y015
+
+@_typing.final
+class ImageRules(_message.Message):
+    """ImageRules says how pictures are checked, chosen and described. What is left out is counted in the
+    data card.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPTION_TEMPLATES_FIELD_NUMBER: _builtins.int
+    MIN_SIDE_FIELD_NUMBER: _builtins.int
+    MAX_RATIO_FIELD_NUMBER: _builtins.int
+    MIN_SHARPNESS_FIELD_NUMBER: _builtins.int
+    MIN_CAPTION_FIELD_NUMBER: _builtins.int
+    MAX_CAPTION_FIELD_NUMBER: _builtins.int
+    NEAR_DUPLICATES_FIELD_NUMBER: _builtins.int
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    MAX_FRAMES_FIELD_NUMBER: _builtins.int
+    NUM_WORKERS_FIELD_NUMBER: _builtins.int
+    NUM_SHARDS_FIELD_NUMBER: _builtins.int
+    min_side: _builtins.int
+    """Pixels of the shorter side; smaller pictures are left out; default 1."""
+    max_ratio: _builtins.float
+    """Longer side to shorter side; longer pictures are refused; 0 means 50."""
+    min_sharpness: _builtins.float
+    """Least variance of the Laplacian, about 0 to 1000; blurred pictures are left out; default 0."""
+    min_caption: _builtins.int
+    """Characters; shorter captions are left out, and pictures of which all are; default 0."""
+    max_caption: _builtins.int
+    """Characters; longer captions are left out, and pictures of which all are; 0 for no limit."""
+    near_duplicates: _builtins.int
+    """Pictures whose 64-bit perceptual hashes differ in at most so many bits, 0 to 8, and whose colours
+    are alike, count as one; absent: only equal files do.
+    """
+    max_pixels: _builtins.int
+    """Width times height; larger pictures are refused before they are decoded; 0 means 50 million."""
+    max_frames: _builtins.int
+    """Longer animations are refused; 0 means 1000."""
+    num_workers: _builtins.int
+    """Processes that decode; 0 for one a core. The result is the same with any number."""
+    num_shards: _builtins.int
+    """Jobs among which the work is divided, 1 to 1000; 0 means 1. The result is the same with any number."""
+    @_builtins.property
+    def caption_templates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Captions of pictures that have a class and none of their own, with {class} where its name belongs;
+        default "{class}", "a picture of {class}" and "an image of {class}".
+        """
+
+    def __init__(
+        self,
+        *,
+        caption_templates: _abc.Iterable[_builtins.str] | None = ...,
+        min_side: _builtins.int = ...,
+        max_ratio: _builtins.float = ...,
+        min_sharpness: _builtins.float = ...,
+        min_caption: _builtins.int = ...,
+        max_caption: _builtins.int = ...,
+        near_duplicates: _builtins.int | None = ...,
+        max_pixels: _builtins.int = ...,
+        max_frames: _builtins.int = ...,
+        num_workers: _builtins.int = ...,
+        num_shards: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_near_duplicates", b"_near_duplicates", "near_duplicates", b"near_duplicates"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_near_duplicates", b"_near_duplicates", "caption_templates", b"caption_templates", "max_caption", b"max_caption", "max_frames", b"max_frames", "max_pixels", b"max_pixels", "max_ratio", b"max_ratio", "min_caption", b"min_caption", "min_sharpness", b"min_sharpness", "min_side", b"min_side", "near_duplicates", b"near_duplicates", "num_shards", b"num_shards", "num_workers", b"num_workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__near_duplicates: _TypeAlias = _typing.Literal["near_duplicates"]  # noqa: Y015
+    _WhichOneofArgType__near_duplicates: _TypeAlias = _typing.Literal["_near_duplicates", b"_near_duplicates"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__near_duplicates) -> _WhichOneofReturnType__near_duplicates | None: ...
+
+Global___ImageRules: _TypeAlias = ImageRules  # noqa: Y015
+
 @_typing.final
 class Source(_message.Message):
     """Source is where raw media come from."""
@@ -102,7 +198,10 @@ class Source(_message.Message):
     EXCLUDE_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
-    """A file or folder: an absolute path or a file:// URI, inside the roots the service allows."""
+    """A file or folder: an absolute path or a file:// URI, inside the roots the service allows. For
+    pictures also "s3://bucket/prefix" on the service's own S3 server, and the embedded sources "digits:"
+    (handwritten digits) and "shapes:?count=5000&seed=0&side=32" (coloured shapes with captions).
+    """
     @_builtins.property
     def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only files whose path matches one of these globs, such as "**/*.rst"; empty for all."""
@@ -113,7 +212,9 @@ class Source(_message.Message):
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For .jsonl and .parquet files: the fields to read, joined by a blank line; default "text"."""
+        """For .jsonl and .parquet files: the fields to read, joined by a blank line; default "text". For
+        pictures each field holds a caption or a list of them; default "text", "caption" and "captions".
+        """
 
     def __init__(
         self,
@@ -147,6 +248,8 @@ class IngestSpec(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     LICENCE_FIELD_NUMBER: _builtins.int
     MAX_FILE_BYTES_FIELD_NUMBER: _builtins.int
+    MEDIA_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """"datasets/{dataset}"; a new version is added to it."""
     validation_fraction: _builtins.float
@@ -164,10 +267,16 @@ class IngestSpec(_message.Message):
     licence: _builtins.str
     """Licence of the data, for the data card, such as "CC0-1.0"."""
     max_file_bytes: _builtins.int
-    """Largest file read, in bytes; 0 means 1 GiB."""
+    """Largest file read, in bytes; 0 means 1 GiB, for a picture 64 MiB."""
+    media: Global___Media.ValueType
+    """What the sources hold."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
         """Where the raw media are; at least one."""
+
+    @_builtins.property
+    def images(self) -> Global___ImageRules:
+        """How pictures are checked, chosen and described."""
 
     def __init__(
         self,
@@ -182,10 +291,12 @@ class IngestSpec(_message.Message):
         origin: _builtins.str = ...,
         licence: _builtins.str = ...,
         max_file_bytes: _builtins.int = ...,
+        media: Global___Media.ValueType = ...,
+        images: Global___ImageRules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_validation_fraction", b"_validation_fraction", "validation_fraction", b"validation_fraction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_validation_fraction", b"_validation_fraction", "images", b"images", "validation_fraction", b"validation_fraction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_validation_fraction", b"_validation_fraction", "bad_files", b"bad_files", "dataset", b"dataset", "invalid_text", b"invalid_text", "keep_duplicates", b"keep_duplicates", "licence", b"licence", "max_file_bytes", b"max_file_bytes", "origin", b"origin", "sources", b"sources", "split_by", b"split_by", "validation_fraction", b"validation_fraction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_validation_fraction", b"_validation_fraction", "bad_files", b"bad_files", "dataset", b"dataset", "images", b"images", "invalid_text", b"invalid_text", "keep_duplicates", b"keep_duplicates", "licence", b"licence", "max_file_bytes", b"max_file_bytes", "media", b"media", "origin", b"origin", "sources", b"sources", "split_by", b"split_by", "validation_fraction", b"validation_fraction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__validation_fraction: _TypeAlias = _typing.Literal["validation_fraction"]  # noqa: Y015
     _WhichOneofArgType__validation_fraction: _TypeAlias = _typing.Literal["_validation_fraction", b"_validation_fraction"]  # noqa: Y015
