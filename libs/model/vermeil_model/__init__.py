@@ -22,6 +22,7 @@ from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import SamplingStep, sample_images
 from vermeil_model.llama import export_llama, import_llama
+from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.patches import from_pixels, to_pixels
 from vermeil_model.sampling import SamplingParameters
@@ -43,6 +44,7 @@ __all__ = [
     "KeyValueCache",
     "ModelConfig",
     "ModelOutput",
+    "PackedImageModel",
     "PackedModel",
     "ParameterCount",
     "Request",

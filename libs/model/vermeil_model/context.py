@@ -29,7 +29,7 @@ class Context(NamedTuple):
     pooled_BD: Tensor | None
     """The condition in one vector, 0 where absent, for the time embedding."""
 
-    def rows(self, index_B: Tensor) -> Context:
+    def rows(self, index_B: Tensor | slice) -> Context:
         """The contexts at these places."""
         return Context(
             keys=[keys[index_B] for keys in self.keys],

@@ -77,15 +77,32 @@ class ClassifierConfig:
         return cls(**known_fields(cls, values))
 
 
+class Convolution(nn.Module):
+    """A square convolution without bias, its weight a matrix (out, in · size²): Muon moves matrices."""
+
+    def __init__(self, num_in: int, num_out: int, size: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_out, num_in * size**2))
+        self._shape = (num_out, num_in, size, size)
+        self._stride = stride
+        self._padding = (size - 1) // 2
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Height and width are divided by the stride."""
+        return functional.conv2d(
+            x_BCHW, self.weight.view(self._shape), stride=self._stride, padding=self._padding
+        )
+
+
 class ResidualBlock(nn.Module):
     """x + two 3×3 convolutions, each after a norm and a ReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first_norm = nn.GroupNorm(width // NORM_GROUP, width)
-        self.first = _convolution(width, width, 3)
+        self.first = Convolution(width, width, 3)
         self.second_norm = nn.GroupNorm(width // NORM_GROUP, width)
-        self.second = _convolution(width, width, 3)
+        self.second = Convolution(width, width, 3)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Same shape out."""
@@ -104,10 +121,10 @@ class ImageClassifier(nn.Module):
         width = config.channels
         for stage in range(NUM_HALVINGS):
             wider = config.width * 2**stage
-            layers.append(_convolution(width, wider, 4 if stage == 0 else 3, stride=2))
+            layers.append(Convolution(width, wider, 4 if stage == 0 else 3, stride=2))
             layers += [ResidualBlock(wider) for _ in range(config.num_blocks)]
             width = wider
-        self.stages = nn.Sequential(*layers)
+        self.stages = nn.ModuleList(layers)
         self.norm = nn.GroupNorm(width // NORM_GROUP, width)
         self.head = nn.Linear(width, config.num_classes)
         if not self.head.weight.is_meta:
@@ -120,7 +137,7 @@ class ImageClassifier(nn.Module):
             if parameter.ndim == 1:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
-                deviation = math.sqrt(2 / parameter[0].numel()) if parameter.ndim > 2 else 0.01
+                deviation = 0.01 if name.startswith("head.") else math.sqrt(2 / parameter.shape[1])
                 drawn = torch.empty(parameter.shape).normal_(0.0, deviation, generator=generator)
                 parameter.copy_(drawn)
 
@@ -140,7 +157,9 @@ class ImageClassifier(nn.Module):
                 "Resize them or use a classifier of their size.",
             )
         weight = self.head.weight
-        x_BCHW = self.stages(images_BCHW.to(weight.dtype).contiguous(memory_format=torch.channels_last))
+        x_BCHW = images_BCHW.to(weight.dtype).contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            x_BCHW = stage(x_BCHW)
         features: Tensor = functional.relu(self.norm(x_BCHW)).float().mean((2, 3))
         return features
 
@@ -178,7 +197,3 @@ def shifted(images_BCHW: Tensor, generator: torch.Generator, *, most: int) -> Te
     columns_BW = (torch.arange(width, device=device) + offsets_2B[1, :, None]).clamp(0, width - 1)
     rows_B11 = torch.arange(batch, device=device)[:, None, None]
     return images_BCHW.movedim(1, -1)[rows_B11, rows_BH[:, :, None], columns_BW[:, None]].movedim(-1, 1)
-
-
-def _convolution(num_in: int, num_out: int, size: int, *, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(num_in, num_out, size, stride=stride, padding=(size - 1) // 2, bias=False)

@@ -23,6 +23,7 @@ from vermeil_model.context import Context
 from vermeil_model.flow import velocity
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
+from vermeil_model.packed_image import PackedImageModel
 
 Solver = Literal["euler", "heun"]
 Predict = Callable[[Tensor, float], Tensor]
@@ -56,7 +57,7 @@ class Denoiser(Protocol):
 
 @torch.inference_mode()
 def sample_images(
-    model: ImageModel,
+    model: ImageModel | PackedImageModel,
     conditions: Conditions | None = None,
     *,
     seeds: Sequence[int],
@@ -68,15 +69,16 @@ def sample_images(
     """One picture a seed, float32 (B, C, H, W), about −1 … 1.
 
     guidance 1 takes the condition as it is, more exaggerates it, 0 ignores it. `on_step` is called after
-    every step; what it raises ends the sampling.
+    every step; what it raises ends the sampling. A model that serves many calls is best packed once.
     """
     check_request(model.config, conditions, seeds=seeds, steps=steps, guidance=guidance, solver=solver)
-    device = model.position.device
+    packed = PackedImageModel(model) if isinstance(model, ImageModel) else model
+    device = packed.device
     conditions = None if conditions is None or guidance == 0 else conditions.to(device)
     noise_BCHW = draw_noise(model.config, seeds).to(device)
     if not seeds:
         return noise_BCHW
-    predict = guided(model, conditions, guidance)
+    predict = guided(packed, conditions, guidance)
     return integrate(predict, noise_BCHW, steps=steps, solver=solver, on_step=on_step)
 
 
