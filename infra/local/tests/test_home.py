@@ -13,7 +13,7 @@ from vermeil_local.home import Home
 def _hold(path: Path, ready: "multiprocessing.synchronize.Event") -> None:
     home = Home(path)
     with home.held():
-        home.announce("http://127.0.0.1:1", "127.0.0.1:2")
+        home.announce("http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
         ready.set()
         signal.pause()
 

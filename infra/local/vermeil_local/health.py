@@ -12,10 +12,11 @@ from vermeil_rpc import connect
 
 from vermeil_local.home import Home, Running
 
+ENCODER = "vermeil.encoder.v1.EncoderService"
 SERVICES = {
     "registry": ("vermeil.registry.v1.RegistryService", "vermeil.job.v1.JobService"),
     "ingest": ("vermeil.ingest.v1.IngestService",),
-    "text encoder": ("vermeil.encoder.v1.EncoderService",),
+    "text encoder": (ENCODER,),
     "trainer": ("vermeil.training.v1.TrainingService",),
     "evaluator": ("vermeil.evaluation.v1.EvaluationService",),
     "generator": ("vermeil.generation.v1.GenerationService",),
@@ -45,12 +46,18 @@ def _services(running: Running) -> Iterator[Part]:
         stub = HealthStub(channel)
         for part, names in SERVICES.items():
             for name in names:
-                try:
-                    answer = stub.Check(HealthCheckRequest(service=name), timeout=_SECONDS)
-                    state = HealthCheckResponse.ServingStatus.Name(answer.status).lower().replace("_", " ")
-                except VermeilError as error:
-                    state = error.reason.lower().replace("_", " ")
-                yield Part(part, state, f"{name} at {running.address}")
+                yield _service(part, name, stub, running.address)
+    with connect(running.image_encoder) as channel:
+        yield _service("image encoder", ENCODER, HealthStub(channel), running.image_encoder)
+
+
+def _service(part: str, name: str, stub: HealthStub, address: str) -> Part:
+    try:
+        answer = stub.Check(HealthCheckRequest(service=name), timeout=_SECONDS)
+        state = HealthCheckResponse.ServingStatus.Name(answer.status).lower().replace("_", " ")
+    except VermeilError as error:
+        state = error.reason.lower().replace("_", " ")
+    return Part(part, state, f"{name} at {address}")
 
 
 def _gateway(running: Running) -> Part:

@@ -26,6 +26,8 @@ class Running:
     """Where its gateway answers."""
     address: str
     """Where its services answer (gRPC), host:port."""
+    image_encoder: str
+    """Where its image encoder answers (gRPC), host:port: it is the same service as the text encoder."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,11 @@ class Home:
                 self._endpoint.unlink(missing_ok=True)
                 self.worker_ready.unlink(missing_ok=True)
 
-    def announce(self, url: str, address: str) -> None:
+    def announce(self, url: str, address: str, image_encoder: str) -> None:
         """Write down where this `vermeil up` answers, for commands on this machine."""
-        body = json.dumps({"url": url, "address": address, "pid": os.getpid()})
+        body = json.dumps(
+            {"url": url, "address": address, "image_encoder": image_encoder, "pid": os.getpid()}
+        )
         draft = self._endpoint.with_suffix(".new")
         draft.write_text(body)
         draft.replace(self._endpoint)
@@ -96,7 +100,9 @@ class Home:
             return None
         try:
             body = json.loads(self._endpoint.read_text())
-            return Running(int(body["pid"]), str(body["url"]), str(body["address"]))
+            return Running(
+                int(body["pid"]), str(body["url"]), str(body["address"]), str(body["image_encoder"])
+            )
         except (OSError, ValueError, KeyError):
             return None
 

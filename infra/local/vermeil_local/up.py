@@ -18,9 +18,11 @@ from vermeil_telemetry import configure, get_logger
 
 from vermeil_local.home import Home
 from vermeil_local.ports import check_free
-from vermeil_local.services import build_services
+from vermeil_local.services import build_image_encoder, build_services
 from vermeil_local.settings import LocalSettings
 from vermeil_local.supervise import Child
+
+_ANY_PORT = "127.0.0.1:0"
 
 log = get_logger(__name__)
 
@@ -47,11 +49,14 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
     told_to_stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, told_to_stop.set)
-    worker = Child(
-        ["vermeil_local.worker", str(os.getpid())], settings.environment(), home.logs / "worker.log"
-    )
-    keeper = asyncio.create_task(worker.keep_running())
     async with AsyncExitStack() as stack:
+        encoder = await stack.enter_async_context(await serve(build_image_encoder(), _ANY_PORT, settings))
+        # Everybody who reads the environment from here on, the worker too, finds it there.
+        os.environ["VERMEIL_ENCODER_IMAGE_ADDRESS"] = encoder.address
+        worker = Child(
+            ["vermeil_local.worker", str(os.getpid())], settings.environment(), home.logs / "worker.log"
+        )
+        keeper = asyncio.create_task(worker.keep_running())
         try:
             server = await stack.enter_async_context(await serve(build_services(), settings.bind, settings))
             gateway = await stack.enter_async_context(
@@ -59,7 +64,7 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
             )
             await _until_ready(home, keeper, told_to_stop)
             if not told_to_stop.is_set():
-                home.announce(gateway.url, server.address)
+                home.announce(gateway.url, server.address, encoder.address)
                 say(f"ready in {time.monotonic() - began:.1f} s at {gateway.url} · API: {gateway.url}/docs")
                 say(f"home {home.path} · logs {home.logs} · Ctrl-C stops it")
             await told_to_stop.wait()

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import vermeil_encoders_image.tasks
 import vermeil_encoders_text.tasks
 import vermeil_evaluator.tasks
 import vermeil_ingest.tasks
@@ -20,7 +21,13 @@ from vermeil_telemetry import configure
 from vermeil_local.home import Home
 from vermeil_local.settings import LocalSettings
 
-_MODULES = (vermeil_ingest.tasks, vermeil_encoders_text.tasks, vermeil_trainer.tasks, vermeil_evaluator.tasks)
+_MODULES = (
+    vermeil_ingest.tasks,
+    vermeil_encoders_text.tasks,
+    vermeil_encoders_image.tasks,
+    vermeil_trainer.tasks,
+    vermeil_evaluator.tasks,
+)
 
 
 def main(parent: int) -> None:
