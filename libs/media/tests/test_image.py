@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from vermeil_errors import InvalidInput, TooLarge, VermeilError
 from vermeil_media import (
     Channels,
@@ -223,6 +224,23 @@ def test_a_media_type_that_is_not_true_is_refused() -> None:
 def test_an_unknown_number_of_channels_is_refused() -> None:
     with pytest.raises(InvalidInput, match="channels = 2"):
         decode_image(encode_png(picture()), channels=2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_quick_way_into_a_png_gives_what_pillow_gives(
+    mode: str, channels: Channels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (37, 23, 4), np.uint8)
+    image = Image.fromarray(noise)
+    image = Image.fromarray(noise[:, :, 0].astype(np.uint16) * 256) if mode == "I;16" else image.convert(mode)
+    about = PngInfo()
+    about.add_text("comment", "words " * 100, zip=True)
+    files = [file_of(image, "PNG"), file_of(image, "PNG", pnginfo=about, gamma=0.45, dpi=(72, 72))]
+    quick = [decode_image(file, channels=channels) for file in files]
+    monkeypatch.setattr("vermeil_media.image.plain_png", lambda _: None)
+    for file, pixels in zip(files, quick, strict=True):
+        assert np.array_equal(decode_image(file, channels=channels), pixels)
 
 
 FILES = [

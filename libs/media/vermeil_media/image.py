@@ -33,6 +33,7 @@ from vermeil_media.pixels import (
     perceptual_hash,
     resize_image,
 )
+from vermeil_media.plain_png import plain_png
 from vermeil_media.sniff import what_it_is
 
 __all__ = [
@@ -128,18 +129,35 @@ def decode_image(
     """The pixels (H, W, C) of a whole picture, upright; C contiguous and writeable."""
     if channels not in MODES:
         raise InvalidInput.for_field("channels", channels, "is unknown", "choose 1, 3 or 4")
+    if _identified(raw, limits, media_type, name) == "image/png" and (plain := plain_png(raw)):
+        _check_size(plain.width, plain.height, limits, name)
+        if image := plain.image():
+            return _pixels(image, channels)
     opened = _Open(raw, limits, media_type, name)
     try:
         with opened as (file, _):
             file.load()
             # A picture without EXIF, nearly every small one, needs no look at its orientation.
-            upright = _upright(file) if "exif" in file.info else file
-            image = _converted(upright, channels)
-            # tobytes is twice as fast as the array interface on small pictures.
-            pixels = np.frombuffer(bytearray(image.tobytes()), np.uint8)
-            return pixels.reshape(image.height, image.width, channels)
+            return _pixels(_upright(file) if "exif" in file.info else file, channels)
     except _BROKEN as error:
         raise _malformed(str(error), name) from error
+
+
+def _pixels(image: Image.Image, channels: Channels) -> Pixels:
+    converted = _converted(image, channels)
+    # tobytes is twice as fast as the array interface on small pictures.
+    pixels = np.frombuffer(bytearray(converted.tobytes()), np.uint8)
+    return pixels.reshape(converted.height, converted.width, channels)
+
+
+def _identified(raw: bytes, limits: ImageLimits, media_type: str | None, name: str) -> str:
+    """The media type by the bytes, of a file that is one of ours and not too long."""
+    found = image_type(raw)
+    if found is None or (media_type is not None and media_type != found):
+        raise _mislabelled(raw, media_type, name)
+    if len(raw) > limits.max_bytes:
+        raise _over(f"has {len(raw):,} bytes, the limit is {limits.max_bytes:,}", "too_large", name)
+    return found
 
 
 class _Opened(NamedTuple):
@@ -151,11 +169,7 @@ class _Open:
     """A picture whose header is read and within the limits. A class: contextlib costs 2 µs a picture."""
 
     def __init__(self, raw: bytes, limits: ImageLimits, media_type: str | None, name: str) -> None:
-        found = image_type(raw)
-        if found is None or (media_type is not None and media_type != found):
-            raise _mislabelled(raw, media_type, name)
-        if len(raw) > limits.max_bytes:
-            raise _over(f"has {len(raw):,} bytes, the limit is {limits.max_bytes:,}", "too_large", name)
+        found = _identified(raw, limits, media_type, name)
         if found == "image/webp":
             # Opening would already allocate what the header asks for.
             _check_size(*(webp_size(raw) or (1, 1)), limits, name)

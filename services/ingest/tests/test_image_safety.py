@@ -7,6 +7,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vermeil_errors import InvalidInput, PermissionDenied, TooLarge, VermeilError
@@ -145,7 +146,7 @@ def test_a_picture_that_kills_its_process_costs_only_itself(
     )
     real = subprocess.Popen
 
-    def start(command: list[str], **options: object) -> object:
+    def start(command: list[str], **options: Any) -> object:
         return real([command[0], str(fake)], **options)
 
     monkeypatch.setattr(subprocess, "Popen", start)

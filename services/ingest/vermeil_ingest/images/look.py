@@ -16,7 +16,7 @@ from typing import Self
 from vermeil_errors import VermeilError
 
 from vermeil_ingest.images.candidates import BadCandidate, Candidate, Found
-from vermeil_ingest.images.facts import Facts, Json, Looking, answer, understood
+from vermeil_ingest.images.facts import Facts, Json, Looking, read_off, understood
 
 SECONDS = 20.0
 """Time for one picture; a second suffices for 50 million pixels."""
@@ -55,8 +55,10 @@ class Lookers:
             if isinstance(each, BadCandidate):
                 yield each
                 continue
-            values = answer(each.data, self._looking) if each.is_ours else next(answers)
-            facts = understood(values, each.id)
+            if each.is_ours:
+                yield each, read_off(each.data, self._looking)
+                continue
+            facts = understood(next(answers), each.id)
             yield BadCandidate(each.id, facts) if isinstance(facts, VermeilError) else (each, facts)
 
     def __enter__(self) -> Self:
