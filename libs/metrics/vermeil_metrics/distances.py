@@ -4,6 +4,8 @@ Points are features of samples; what space they live in decides what the numbers
 it. N generated, M real, D dimensions, K neighbours.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from vermeil_errors import InvalidInput
@@ -74,15 +76,13 @@ def neighbour_radii(points_ND: _Floats, num_neighbours: int) -> _Floats:
     return np.concatenate([np.partition(each, num_neighbours, axis=1)[:, num_neighbours] for each in rows])
 
 
-def _distances(points_ND: _Floats, others_MD: _Floats) -> list[_Floats]:
+def _distances(points_ND: _Floats, others_MD: _Floats) -> Iterator[_Floats]:
     """Euclidean distances, some rows at a time."""
     squares_M = (others_MD**2).sum(axis=1)
-    found = []
     for start in range(0, len(points_ND), _ROWS_AT_ONCE):
         rows = points_ND[start : start + _ROWS_AT_ONCE]
         squared = (rows**2).sum(axis=1)[:, None] + squares_M - 2 * rows @ others_MD.T
-        found.append(np.sqrt(np.clip(squared, 0, None)))
-    return found
+        yield np.sqrt(np.clip(squared, 0, None))
 
 
 def _kernel(first: _Floats, second: _Floats) -> _Floats:

@@ -17,7 +17,7 @@ from vermeil_evaluator.models.model import Model
 from vermeil_evaluator.numbers import interval
 from vermeil_evaluator.page import write_page
 from vermeil_evaluator.report import Metric, Report, write_report
-from vermeil_evaluator.task import Conclusion, Material, Option, Progress, Row, Run, Task
+from vermeil_evaluator.task import Conclusion, Material, Option, Progress, Row, Rule, Run, Task
 
 DEFAULT_SPLIT = "validation"
 _PROGRESS_SECONDS = 0.2
@@ -153,7 +153,14 @@ def _metrics(task: Task, rows: Sequence[Row], conclusion: Conclusion, seed: int)
             rule.fields,
         )
         for rule in task.metrics
+        if _is_known(rule, rows, conclusion)
     )
+
+
+def _is_known(rule: Rule, rows: Sequence[Row], conclusion: Conclusion) -> bool:
+    """A number nothing says anything about is left out: class accuracy where there are no classes."""
+    name = rule.fields[0]
+    return name in conclusion.arrays or any(name in row for row in rows)
 
 
 def _definition(

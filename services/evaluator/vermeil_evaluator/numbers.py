@@ -24,6 +24,8 @@ SET_STATISTICS: Mapping[str, Callable[[NDArray[np.float32], NDArray[np.float32]]
     "kernel": kernel_distance,
 }
 """Functions of two arrays, the features and the reference."""
+_OF_ARRAYS = {"array_mean": "mean"}
+"""Statistics of sums whose evidence are arrays: about real pictures, say, which are no items."""
 
 
 def interval(name: str, fields: Sequence[str], rows: Rows, arrays: Arrays, seed: int) -> Interval:
@@ -32,8 +34,10 @@ def interval(name: str, fields: Sequence[str], rows: Rows, arrays: Arrays, seed:
         features, reference = (arrays[field] for field in fields)
         distance = SET_STATISTICS[name]
         return jackknife_interval(len(features), lambda kept: distance(features[kept], reference), seed=seed)
-    units = evidence_rows(rows)
-    found = statistic(name)
+    found = statistic(_OF_ARRAYS.get(name, name))
+    if name in _OF_ARRAYS:
+        return found.interval(found.evidence(*(arrays[field] for field in fields)), seed=seed)
+    units = _telling(rows, fields)
     return found.interval(found.evidence(*_columns(units, fields)), groups=groups(units), seed=seed)
 
 
@@ -42,19 +46,22 @@ def comparison(
 ) -> Comparison:
     """The difference of that number, first minus second, item by item."""
     if name in SET_STATISTICS:
-        ours, reference = (first[1][field] for field in fields)
-        theirs = second[1][fields[0]]
+        features, reference = (first[1][field] for field in fields)
+        others = second[1][fields[0]]
         distance = SET_STATISTICS[name]
         return jackknife_comparison(
-            min(len(ours), len(theirs)),
-            lambda kept: distance(ours[kept], reference) - distance(theirs[kept], reference),
+            min(len(features), len(others)),
+            lambda kept: distance(features[kept], reference) - distance(others[kept], reference),
             seed=seed,
         )
-    found = statistic(name)
-    units, others = evidence_rows(first[0]), evidence_rows(second[0])
+    found = statistic(_OF_ARRAYS.get(name, name))
+    if name in _OF_ARRAYS:
+        ours, theirs = ([each[1][field] for field in fields] for each in (first, second))
+        return found.compare(found.evidence(*ours), found.evidence(*theirs), seed=seed)
+    units, counterparts = _telling(first[0], fields), _telling(second[0], fields)
     return found.compare(
         found.evidence(*_columns(units, fields)),
-        found.evidence(*_columns(others, fields)),
+        found.evidence(*_columns(counterparts, fields)),
         groups=groups(units),
         seed=seed,
     )
@@ -75,8 +82,12 @@ def groups(rows: Rows) -> list[str] | None:
 
 
 def _columns(rows: Rows, fields: Sequence[str]) -> list[list[Any]]:
-    for row in rows:
-        for field in fields:
-            if field not in row:
-                raise InvalidInput(f"item {row.get('id')} has no {field!r}, which a metric is made of")
     return [[row[field] for row in rows] for field in fields]
+
+
+def _telling(rows: Rows, fields: Sequence[str]) -> Rows:
+    """Rows that have something to say about a number; one at least."""
+    found = [row for row in evidence_rows(rows) if all(field in row for field in fields)]
+    if not found:
+        raise InvalidInput(f"no item has {' and '.join(fields)}, which a metric is made of")
+    return found

@@ -19,7 +19,7 @@ MAX_FAILURES = 20
 MAX_PICTURE_BYTES = 2**21
 """All pictures of a page together, so that it can be sent in one message."""
 _MAX_TEXT = 600
-_NOT_TOLD = {"id", "group", "picture", "blocks"}
+_NOT_TOLD = {"id", "group", "picture", "picture_beside", "blocks"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Shown:
     id: str
     picture: str
     """As a data: URI; empty for none."""
+    beside: str
+    """The picture it should be compared with."""
     fields: Mapping[str, str]
 
 
@@ -50,6 +52,7 @@ def page(found: Findings) -> str:
     )
     budget = _Budget(MAX_PICTURE_BYTES)
     failures = [_shown(item, found.folder, budget) for item in worst(found)]
+    pairs = [_shown(item, found.folder, budget) for item in found.items if item.get("picture_beside")]
     pictures = [item for item in found.items if item.get("picture")]
     grid = [_shown(item, found.folder, budget) for item in islice(_spread(pictures), MAX_PICTURES)]
     return environment.get_template("report.html.j2").render(
@@ -60,6 +63,7 @@ def page(found: Findings) -> str:
         plots=_plots(found),
         grid=[each for each in grid if each.picture],
         num_pictures=len(pictures),
+        pairs=pairs,
         failures=failures,
         worst_by=worst_by(found),
     )
@@ -111,8 +115,10 @@ def _shown(item: Item, folder: Path, budget: _Budget) -> Shown:
         for name, value in item.items()
         if name not in _NOT_TOLD and not (isinstance(value, list) and value and not isinstance(value[0], str))
     }
-    picture = budget.embed(folder / item["picture"]) if item.get("picture") else ""
-    return Shown(str(item["id"]), picture, fields)
+    picture, beside = (
+        budget.embed(folder / item[name]) if item.get(name) else "" for name in ("picture", "picture_beside")
+    )
+    return Shown(str(item["id"]), picture, beside, fields)
 
 
 def _plots(found: Findings) -> Sequence[Plot]:

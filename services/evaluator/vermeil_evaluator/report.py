@@ -151,10 +151,12 @@ def _metric(values: Mapping[str, Any]) -> Metric:
 def _kept(row: Row, number: int, folder: Path) -> Item:
     """The row without what is not kept, its picture as a file."""
     item = {name: value for name, value in row.items() if not name.startswith("_")}
-    picture = item.pop("picture", None)
-    if isinstance(picture, bytes) and number < MAX_PICTURES:
-        (folder / MEDIA_FOLDER).mkdir(exist_ok=True)
-        path = f"{MEDIA_FOLDER}/{number:06}.png"
-        (folder / path).write_bytes(picture)
-        item["picture"] = path
+    for name in ("picture", "picture_beside"):
+        picture = item.pop(name, None)
+        # One that stands beside is there because somebody should look at both.
+        if isinstance(picture, bytes) and (number < MAX_PICTURES or "picture_beside" in row):
+            (folder / MEDIA_FOLDER).mkdir(exist_ok=True)
+            path = f"{MEDIA_FOLDER}/{number:06}{name.removeprefix('picture').replace('_', '-')}.png"
+            (folder / path).write_bytes(picture)
+            item[name] = path
     return item

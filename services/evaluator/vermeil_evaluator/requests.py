@@ -60,10 +60,10 @@ class SampleImage:
     """Name of a class, or a caption; empty for no condition."""
     seed: int = 0
     """The same seed gives the same picture, in any company."""
-    steps: int = 20
-    """Steps of the solver."""
-    guidance: float = 1.0
-    """Weight of the condition; 1 leaves it as it is."""
+    steps: int = 0
+    """Steps of the solver; 0 for as many as the model was made for."""
+    guidance: float = -1.0
+    """Weight of the condition; 1 leaves it as it is, -1 is what the model was made for."""
     solver: str = "heun"
     """heun or euler."""
 

@@ -71,7 +71,7 @@ class Rule:
     name: str
     """What the number is called."""
     statistic: str
-    """mean, ratio, bits_per_byte, perplexity, bleu; or of sets: frechet, kernel."""
+    """mean, ratio, bits_per_byte, perplexity, bleu; or of arrays: array_mean, frechet, kernel."""
     fields: tuple[str, ...]
     """Of rows, in the order the statistic wants them; of a set statistic, names of arrays."""
     lower_is_better: bool = False
@@ -137,6 +137,8 @@ class Task:
     """What a user may change, with defaults; part of what must be equal for numbers to be comparable."""
     needs_judge: bool = False
     """Whether a second model must look at the answers."""
+    data_kind: str = "dataset"
+    """Kind of artifact to take of those the model learned from, where no data are named."""
 
     @property
     def id(self) -> str:

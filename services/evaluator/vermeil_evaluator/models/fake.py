@@ -33,6 +33,8 @@ class FakeModel:
         likes: Texts that it finds likelier than others.
         nats_per_byte: What a byte of other texts costs on average.
         batch: Requests answered together.
+        condition: What its pictures are asked for by.
+        class_names: Of the classes it tells apart.
     """
 
     def __init__(
@@ -43,9 +45,13 @@ class FakeModel:
         likes: Sequence[str] = (),
         nats_per_byte: float = 2.0,
         batch: int = 4,
+        condition: str = "class",
+        class_names: Sequence[str] = (),
     ) -> None:
         self.digest = digest
         self.about = "a fake"
+        self.condition = condition
+        self.class_names = tuple(class_names)
         self.asked: list[Request] = []
         """Everything it was asked, in order."""
         self._answers = dict(answers or {})

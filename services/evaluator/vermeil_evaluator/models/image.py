@@ -1,9 +1,10 @@
 """An image generator in a folder: draws pictures of classes, captions or nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from vermeil_data import TextTokenizer
@@ -16,6 +17,7 @@ from vermeil_evaluator.models.model import Check, in_runs
 from vermeil_evaluator.requests import Answer, Picture, Request, SampleImage
 
 _PICTURES_AT_ONCE = 64
+_STEPS = 25
 
 
 class ImageFolder:
@@ -26,7 +28,10 @@ class ImageFolder:
         self.about = "an image generator"
         self._folder = folder
         self._config = read_config(folder, ImageModel)
-        names = read_json(folder / "config.json").get("class_names") or ()
+        self.condition = str(self._config.condition)
+        values = read_json(folder / "config.json")
+        names = values.get("class_names") or ()
+        self._own: Mapping[str, Any] = values.get("sampling") or {}
         self.class_names = tuple(str(name) for name in names)
 
     def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:
@@ -55,8 +60,8 @@ class ImageFolder:
             self._network,
             self._conditions([request.condition for request in requests]),
             seeds=[request.seed for request in requests],
-            steps=steps,
-            guidance=guidance,
+            steps=steps or int(self._own.get("steps", _STEPS)),
+            guidance=float(self._own.get("guidance", 1.0)) if guidance < 0 else guidance,
             solver="heun" if solver == "heun" else "euler",
             on_step=lambda _step: check(),
         )

@@ -28,9 +28,8 @@ class ClassifierFolder:
     def __init__(self, folder: Path, digest: str) -> None:
         self.digest = digest
         values = read_json(folder / "config.json")
-        accuracy = values.get("accuracy")
-        measured = f"accuracy {accuracy:.2%}" if isinstance(accuracy, float) else "of unknown accuracy"
-        self.about = f"a small frozen classifier, {measured}"
+        self.about = "a small frozen classifier"
+        self.condition = "none"
         self.class_names = tuple(str(name) for name in values.get("class_names") or ())
         self._folder = folder
         self._config = read_config(folder, ImageClassifier)

@@ -26,6 +26,16 @@ class Model(Protocol):
         """A line for people: what it is and what it can do."""
         ...
 
+    @property
+    def condition(self) -> str:
+        """What its pictures are asked for by: class, text, or none."""
+        ...
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Of classes it draws or tells apart, by class id; empty for none."""
+        ...
+
     def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:
         """Batches of answers, together in the order of the requests, which are read as they are needed.
 

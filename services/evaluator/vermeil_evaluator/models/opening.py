@@ -14,6 +14,7 @@ _KINDS = {
     "vermeil": "text:TextFolder",
     "vermeil-image": "image:ImageFolder",
     "vermeil-classifier": "judge:ClassifierFolder",
+    "vermeil-dual": "dual:DualFolder",
 }
 """By model_type of config.json: module and class here, imported when needed."""
 

@@ -32,6 +32,8 @@ class TextFolder:
     def __init__(self, folder: Path, digest: str) -> None:
         self.digest = digest
         self.about = "a text model"
+        self.condition = "none"
+        self.class_names: tuple[str, ...] = ()
         self._folder = folder
         self._context_length = read_config(folder).context_length
 

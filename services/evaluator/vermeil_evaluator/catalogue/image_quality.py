@@ -1,0 +1,151 @@
+"""How near drawn pictures are to real ones, in the space of a small frozen classifier.
+
+The names end in _small because the space is not Inception's: the classifier's accuracy on the real
+pictures and its digest stand in the report, and numbers of different classifiers mean different things.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from vermeil_metrics import covered, densities, frechet_distance, in_manifold, nearest
+
+from vermeil_evaluator.item import Item
+from vermeil_evaluator.pictures import OPTIONS, PicturesToDraw, png, real, request, to_draw
+from vermeil_evaluator.requests import Answer, Embed, Embedding, Picture, SampleImage
+from vermeil_evaluator.task import Conclusion, Curve, Row, Rule, Run, Task, mean
+
+TRAIN = "train"
+_SUSPECTS = 24
+_UNSEEN_SHARE = 0.01
+_KERNEL_REFERENCE = 2000
+Features = npt.NDArray[np.float32]
+
+
+def prompt(item: Item, run: Run) -> Sequence[SampleImage]:
+    """One picture."""
+    return [request(item, run)]
+
+
+def score(item: Item, answers: Sequence[Answer], run: Run) -> Row:
+    """The picture and what was asked for."""
+    (found,) = answers
+    assert isinstance(found, Picture)
+    asked = request(item, run).condition
+    return {"prompt": asked, "picture": found.png, "class": item["class"] if asked else ""}
+
+
+def conclude(rows: Sequence[Row], run: Run) -> Conclusion:
+    """Judge the drawn and the real ones alike."""
+    drawn_ones = to_draw(run.material)
+    features, logits = _judged(run, [Embed(image=row["picture"]) for row in rows])
+    reference, real_logits = _judged(run, real(drawn_ones.images, drawn_ones.split))
+    train, _ = _judged(run, real(drawn_ones.images, TRAIN, int(run.number("num_train"))))
+    k = max(1, min(int(run.number("num_neighbours")), len(rows) - 1, len(reference) - 1))
+    for row, within, density in zip(
+        rows, in_manifold(features, reference, k), densities(features, reference, k), strict=True
+    ):
+        row["precision"], row["density"] = float(within), float(density)
+    _judge_classes(rows, logits, run)
+    _look_for_copies(rows, features, reference, train, drawn_ones)
+    arrays: Mapping[str, Features] = {
+        "features": features,
+        "reference": reference,
+        "real_features": _spread(train, len(rows)),
+        "some_reference": _spread(reference, _KERNEL_REFERENCE),
+        "recalled": in_manifold(reference, features, k).astype(np.float32),
+        "covered": covered(features, reference, k).astype(np.float32),
+    }
+    return Conclusion(arrays, _curves(rows), _details(run, drawn_ones, real_logits, reference, train))
+
+
+def _spread(points: Features, most: int) -> Features:
+    """Some from everywhere."""
+    places = np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)
+    return np.asarray(points[places])
+
+
+def _judged(run: Run, requests: Sequence[Embed]) -> tuple[Features, Features]:
+    assert run.judge, "the task needs a judge"
+    answers = [each for each in run.judge.answers(requests) if isinstance(each, Embedding)]
+    return np.stack([each.vector_D for each in answers]), np.stack([each.logits_C for each in answers])
+
+
+def _judge_classes(rows: Sequence[Row], logits_NC: Features, run: Run) -> None:
+    assert run.judge, "the task needs a judge"
+    names = run.judge.model.class_names
+    for row, told in zip(rows, logits_NC.argmax(axis=1).tolist(), strict=True):
+        if row["class"] in names:
+            row["judged"] = names[told]
+            row["class_accuracy"] = float(names[told] == row["class"])
+
+
+def _look_for_copies(
+    rows: Sequence[Row], features: Features, reference: Features, train: Features, drawn: PicturesToDraw
+) -> None:
+    """A sample is suspect if it is nearer to a training picture than nearly all unseen real ones are."""
+    distances, places = nearest(features, train)
+    unseen, _ = nearest(reference, train)
+    threshold = float(np.quantile(unseen, _UNSEEN_SHARE))
+    for row, distance, place in zip(rows, distances.tolist(), places.tolist(), strict=True):
+        row["train_distance"] = distance / (float(np.median(unseen)) or 1.0)
+        row["nearest_train"] = place
+        row["suspect"] = float(distance < threshold)
+    pixels = drawn.images.pixels(TRAIN)
+    for row in sorted(rows, key=lambda row: float(row["train_distance"]))[:_SUSPECTS]:
+        row["picture_beside"] = png(pixels[row["nearest_train"]])
+
+
+def _curves(rows: Sequence[Row]) -> Sequence[Curve]:
+    ordered = sorted(float(row["train_distance"]) for row in rows)
+    share = np.linspace(0, 1, len(ordered))
+    title = "Distance to the nearest training picture (1: as far as unseen real ones, median)"
+    return [Curve(title, "share of samples", "distance", share.tolist(), ordered)] if len(rows) > 1 else ()
+
+
+def _details(
+    run: Run, drawn: PicturesToDraw, real_logits: Features, reference: Features, train: Features
+) -> dict[str, object]:
+    assert run.judge, "the task needs a judge"
+    details: dict[str, object] = {
+        "space": f"features of {run.judge.model.about}, {reference.shape[1]} dimensions; not Inception",
+        "num_real": len(reference),
+        "num_train": len(train),
+        "fid_small of all training pictures": frechet_distance(train, reference),
+    }
+    classes = drawn.images.classes(drawn.split)
+    names, judged = drawn.images.class_names, run.judge.model.class_names
+    known = [
+        (names[told], judged[said])
+        for told, said in zip(classes.tolist(), real_logits.argmax(axis=1).tolist(), strict=True)
+        if told >= 0 and judged
+    ]
+    if known:
+        details["judge_accuracy"] = sum(told == said for told, said in known) / len(known)
+    return details
+
+
+TASK = Task(
+    name="image-quality",
+    version=1,
+    description="FID-, KID-, precision-like numbers of samples in the space of a small frozen classifier.",
+    request=SampleImage,
+    data=to_draw,
+    prompt=prompt,
+    score=score,
+    metrics=(
+        Rule("fid_small", "frechet", ("features", "reference"), lower_is_better=True),
+        Rule("fid_small_of_real", "frechet", ("real_features", "reference"), lower_is_better=True),
+        Rule("kid_small", "kernel", ("features", "some_reference"), lower_is_better=True),
+        mean("class_accuracy"),
+        Rule("precision_small", "mean", ("precision",)),
+        Rule("recall_small", "array_mean", ("recalled",)),
+        Rule("density_small", "mean", ("density",)),
+        Rule("coverage_small", "array_mean", ("covered",)),
+        Rule("near_copies", "mean", ("suspect",), lower_is_better=True),
+    ),
+    conclude=conclude,
+    options={**OPTIONS, "num_train": 10_000, "num_neighbours": 5},
+    needs_judge=True,
+    data_kind="encoded-dataset",
+)

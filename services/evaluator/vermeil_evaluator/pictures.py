@@ -1,0 +1,87 @@
+"""Pictures to be drawn: what real ones show, so that both can be compared.
+
+The n-th item asks for what the n-th picture of the split shows, its class and its first caption, and has
+a seed of its own. Real pictures go to judges as PNG, the way drawn ones do.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from vermeil_data import EncodedImages, open_encoded_images
+from vermeil_data.encoded_images import Captions
+from vermeil_errors import InvalidInput
+from vermeil_media import encode_png
+
+from vermeil_evaluator.documents import check_split, split_sha256
+from vermeil_evaluator.item import Item
+from vermeil_evaluator.requests import Embed, SampleImage
+from vermeil_evaluator.task import Material, Options, Run
+
+OPTIONS: Options = {"num_samples": 1000, "steps": 0, "guidance": -1.0, "solver": "heun"}
+"""Of tasks that draw; 0 steps and guidance -1 are those the model was made for."""
+
+
+class PicturesToDraw:
+    """Items with "class" and "caption", either may be empty, and "seed"."""
+
+    def __init__(self, images: EncodedImages, split: str, num_items: int, seed: int) -> None:
+        check_split(images.card, split)
+        if not images.num_images(split):
+            raise InvalidInput.for_field("spec.split", split, "has no pictures", "use another split")
+        self.images, self.split, self._num_items, self._seed = images, split, num_items, seed
+
+    @property
+    def sha256(self) -> str:
+        """Of all splits: real pictures are compared with, those of training are looked for."""
+        splits = (split_sha256(self.images.card, name) for name in sorted(self.images.card.splits))
+        return hashlib.sha256("\n".join([self.split, *splits]).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self._num_items
+
+    def __iter__(self) -> Iterator[Item]:
+        classes = self.images.classes(self.split)
+        for number in range(self._num_items):
+            row = number % len(classes)
+            name = self.images.class_names[classes[row]] if classes[row] >= 0 else ""
+            seed = self._seed * 1_000_003 + number
+            caption = next(iter(self.captions(row)), "")
+            yield Item(str(number), {"class": name, "caption": caption, "seed": seed})
+
+    def captions(self, row: int) -> list[str]:
+        """What people say of a real picture."""
+        tokenizer = self.images.tokenizer
+        if tokenizer is None:
+            return []
+        return [tokenizer.decode(ids.tolist()) for ids in self._captions.of(row)]
+
+    @cached_property
+    def _captions(self) -> Captions:
+        return self.images.captions(self.split)
+
+
+def to_draw(material: Material) -> PicturesToDraw:
+    """The items of tasks about drawing."""
+    num_items = material.limit or int(material.options["num_samples"])
+    return PicturesToDraw(open_encoded_images(material.data), material.split, num_items, material.seed)
+
+
+def request(item: Item, run: Run) -> SampleImage:
+    """What the model can be asked for: a class, a caption or nothing."""
+    asked = {"class": item["class"], "text": item["caption"]}.get(run.material.model.condition, "")
+    steps, guidance = int(run.number("steps")), run.number("guidance")
+    return SampleImage(asked, item["seed"], steps, guidance, str(run.options["solver"]))
+
+
+def real(images: EncodedImages, split: str, most: int = 0) -> Sequence[Embed]:
+    """The first pictures of a split, as a judge is asked about them; 0 takes all."""
+    pixels_NCHW = images.pixels(split)
+    return [Embed(image=png(picture)) for picture in pixels_NCHW[: most or None]]
+
+
+def png(pixels_CHW: npt.NDArray[np.uint8]) -> bytes:
+    """A picture of an encoded dataset as a file."""
+    return encode_png(np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2)))
