@@ -165,3 +165,30 @@ def test_a_wrong_option_ends_with_two(capsys: pytest.CaptureFixture[str]) -> Non
 )
 def test_any_source_gives_a_valid_dataset_id(path: str, expected: str) -> None:
     assert dataset_id(path) == expected
+
+
+def test_search_embeds_the_dataset_and_writes_what_it_finds(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["search", "emoji", "a heart", "--model", "dual-emoji", "-k", "3"]
+    assert run([*arguments, "-o", str(tmp_path / "found")]) == 0
+    assert gateway.requests[0][2]["spec"] == {
+        "dataset": "datasets/emoji",
+        "embedding_model": "models/dual-emoji",
+    }
+    assert "a heart/2" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == ["001.png", "002.png", "003.png"]
+    assert run([*arguments, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (first["sample"], first["captions"]) == ("a heart/0", ["a heart"])
+
+
+def test_search_takes_a_picture_or_a_text_and_not_both(gateway: FakeGateway, tmp_path: Path) -> None:
+    picture = tmp_path / "heart.png"
+    picture.write_bytes(b"abc")
+    arguments = ["search", "emoji", "--model", "dual-emoji"]
+    assert run([*arguments, "--image", str(picture)]) == 0
+    assert gateway.requests[-1][2]["image"] == {"inline": "YWJj"}
+    assert run(arguments) == 2
+    assert run([*arguments, "--image", str(tmp_path / "none.png")]) == 3
+    assert run(["search", "emoji", "a heart", "--model", "dual-emoji", "--image", str(picture)]) == 2

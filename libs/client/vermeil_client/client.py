@@ -1,5 +1,6 @@
 """The SDK: one method for each thing a person asks of Vermeil."""
 
+import base64
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from vermeil_client.resources import Dataset, DrawingProgress, Job, Model, Picture, Piece
+from vermeil_client.resources import Dataset, DrawingProgress, Hit, Job, Model, Picture, Piece
 from vermeil_client.settings import ClientSettings
 from vermeil_client.transport import Json, Transport
 
@@ -66,6 +67,29 @@ class Vermeil:
         """Measure a model; options are other fields of vermeil.evaluation.v1.EvaluationSpec."""
         spec = {"model": resource_name(model), "task": task, **options}
         return self._start("/v1/evaluations", {"spec": spec}, request_id)
+
+    def embed(self, dataset: str, model: str) -> Job:
+        """Embed every picture of a dataset by a dual model; what is done or under way is not begun again."""
+        spec = {"dataset": _named("datasets", dataset), "embedding_model": resource_name(model)}
+        return Job.from_json(self.transport.post("/v1/encodings", {"spec": spec})["job"])
+
+    def search(
+        self,
+        dataset: str,
+        text: str = "",
+        *,
+        model: str,
+        image: bytes = b"",
+        num_hits: int = 10,
+        previews: bool = False,
+    ) -> list[Hit]:
+        """The samples of an embedded dataset nearest to a text, or to a picture's file, nearest first."""
+        looked_for: Json = {"text": text}
+        if image:
+            looked_for = {"image": {"inline": base64.b64encode(image).decode()}}
+        body = {"dataset": _named("datasets", dataset), "model": resource_name(model), **looked_for}
+        answer = self.transport.post("/v1/search", {**body, "num_hits": num_hits, "previews": previews})
+        return [Hit.from_json(hit) for hit in answer.get("hits") or ()]
 
     def job(self, name: str) -> Job:
         """One job, by `jobs/{id}` or its id."""

@@ -146,6 +146,36 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Hit:
+    """A sample that a search found."""
+
+    sample: str
+    """Its id."""
+    split: str
+    """Its split, such as train."""
+    score: float
+    """How near it is, -1 to 1."""
+    class_name: str
+    """Its class, if it has one."""
+    captions: tuple[str, ...]
+    """What is said of it."""
+    preview: bytes
+    """A small PNG, if asked for."""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read the JSON of a vermeil.encoder.v1.SearchHit."""
+        return cls(
+            sample=body.get("sample", ""),
+            split=body.get("split", ""),
+            score=float(body.get("score", 0)),
+            class_name=body.get("class_name", ""),
+            captions=tuple(body.get("captions", ())),
+            preview=base64.b64decode(body.get("preview", "")),
+        )
+
+
+@dataclass(frozen=True)
 class Piece:
     """A piece of a streamed answer."""
 

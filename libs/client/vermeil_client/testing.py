@@ -36,12 +36,10 @@ class FakeGateway(httpx.BaseTransport):
         starts = {"/v1/ingestions": "ingest", "/v1/trainings": "train", "/v1/evaluations": "evaluate"}
         if request.method == "POST" and path in starts:
             return httpx.Response(202, json={"job": self._start(starts[path], body)})
-        if path == "/v1/chat/completions":
-            return _stream(body["messages"][-1]["content"], lambda text: {"delta": {"content": text}})
-        if path == "/v1/completions":
-            return _stream(body["prompt"], lambda text: {"text": text})
-        if path == "/v1/images/generations":
-            return _pictures(body)
+        if path == "/v1/encodings":
+            return httpx.Response(202, json={"job": self._start("embed", {"request_id": repr(body)})})
+        if path in _ANSWERS:
+            return _ANSWERS[path](body)
         if path.startswith("/v1/jobs/"):
             return self._job(path.removeprefix("/v1/"))
         return self._list(path, dict(request.url.params))
@@ -51,6 +49,7 @@ class FakeGateway(httpx.BaseTransport):
         results: dict[str, Json] = {
             "ingest": {"dataset_version": "datasets/fake/versions/1"},
             "train": {"model_version": "models/fake/versions/1", "steps": 1.0},
+            "embed": {"width": 8.0},
             "evaluate": {"model": "models/fake/versions/1", "task": "perplexity@1", "metrics": []},
         }
         job: Json = {"name": name, "kind": f"vermeil.fake.v1.{verb}", "request_id": body["request_id"]}
@@ -102,6 +101,18 @@ def _not_found(message: str) -> httpx.Response:
     return httpx.Response(404, json={"error": {"message": message, "code": "NOT_FOUND", "violations": []}})
 
 
+def _hits(body: Json) -> httpx.Response:
+    """As many as are asked for, each named by what was looked for."""
+    looked_for = body.get("text") or "a picture"
+    preview = base64.b64encode(_square(0)).decode() if body.get("previews") else ""
+    hits = [
+        {"sample": f"{looked_for}/{place}", "split": "train", "score": 0.5, "captions": [looked_for]}
+        | {"preview": preview}
+        for place in range(body["num_hits"])
+    ]
+    return httpx.Response(200, json={"hits": hits, "dataset": "", "model": ""})
+
+
 def _pictures(body: Json) -> httpx.Response:
     """Squares of one grey, which is the seed; the size of every one is 8 × 8."""
     count, first = body.get("n") or 1, body.get("seed") or 0
@@ -133,3 +144,14 @@ def _stream(text: str, choice: Callable[[str], Json]) -> httpx.Response:
     events.append({"choices": [choice("") | {"index": 0, "finish_reason": "stop"}]})
     lines = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
     return httpx.Response(200, text=f"{lines}data: [DONE]\n\n")
+
+
+_ANSWERS: dict[str, Callable[[Json], httpx.Response]] = {
+    "/v1/chat/completions": lambda body: _stream(
+        body["messages"][-1]["content"], lambda text: {"delta": {"content": text}}
+    ),
+    "/v1/completions": lambda body: _stream(body["prompt"], lambda text: {"text": text}),
+    "/v1/images/generations": _pictures,
+    "/v1/search": _hits,
+}
+"""What is answered at once, by path."""

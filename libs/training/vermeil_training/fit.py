@@ -19,7 +19,7 @@ from vermeil_training.objectives import Objective, next_token_loss
 from vermeil_training.pace import Pace, Progress
 from vermeil_training.run_log import PLOT, RunLog, draw_losses
 from vermeil_training.state import TrainState, adopt_average, averaged_weights, make_state
-from vermeil_training.step import Stopped, compute_precision, evaluate_loss, never, train_step
+from vermeil_training.step import Stopped, evaluate_loss, never, train_step
 from vermeil_training.world import World
 
 CHECKPOINTS = "checkpoints"
@@ -123,7 +123,7 @@ def _show(state: TrainState, on_validation: Callable[[int], object]) -> None:
         return
     state.model.eval()
     try:
-        with averaged_weights(state), compute_precision(state):
+        with averaged_weights(state):
             on_validation(state.step)
     finally:
         state.model.train()

@@ -1,5 +1,6 @@
 """Vermeil's own resources: jobs, datasets, models, and starting work."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -167,3 +168,20 @@ def test_a_wrong_parameter_is_refused_by_name(gateway: Running, query: str, name
     answer = gateway.http.get(f"/v1/jobs?{query}")
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == named
+
+
+@pytest.mark.parametrize(
+    "spec", [{"dataset": "datasets/x"}, {"dataset": "datasets/x", "embedding_model": "models/y"}]
+)
+def test_the_same_encoding_is_the_same_job_without_any_id(gateway: Running, spec: dict[str, Any]) -> None:
+    first, second = (gateway.http.post("/v1/encodings", json={"spec": spec}) for _ in range(2))
+    assert first.status_code == 202
+    assert first.json()["job"]["name"] == second.json()["job"]["name"]
+
+
+def test_samples_are_found_by_a_text_or_a_picture(gateway: Running) -> None:
+    body = {"dataset": "datasets/x", "model": "models/y", "num_hits": 2}
+    hits = gateway.http.post("/v1/search", json={**body, "text": "a heart"}).json()["hits"]
+    assert [hit["sample"] for hit in hits] == ["a heart 0", "a heart 1"]
+    by_picture = {**body, "image": {"inline": base64.b64encode(b"abc").decode()}}
+    assert gateway.http.post("/v1/search", json=by_picture).json()["hits"][0]["sample"] == "3 bytes 0"

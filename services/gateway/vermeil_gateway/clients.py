@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
 from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
 from vermeil.generation.v1.generation_service_pb2 import (
     GenerateImagesRequest,
@@ -28,6 +29,7 @@ from vermeil_rpc import connect_async
 from vermeil_gateway.settings import GatewaySettings
 
 if TYPE_CHECKING:
+    from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceAsyncStub
     from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceAsyncStub
     from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceAsyncStub
     from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
@@ -47,7 +49,7 @@ class Clients:
     """Stubs of all services behind the gateway.
 
     Args:
-        channels: By service: registry, ingest, trainer, evaluator, generator.
+        channels: By service: registry, ingest, encoder-text, encoder-image, trainer, evaluator, generator.
         call_timeout: Seconds for a plain call.
         generation_timeout: Seconds for an answer.
     """
@@ -62,6 +64,8 @@ class Clients:
         self.jobs: JobServiceAsyncStub = JobServiceStub(channels["registry"])
         self.registry: RegistryServiceAsyncStub = RegistryServiceStub(channels["registry"])
         self.ingest: IngestServiceAsyncStub = IngestServiceStub(channels["ingest"])
+        self.text_encoder: EncoderServiceAsyncStub = EncoderServiceStub(channels["encoder-text"])
+        self.image_encoder: EncoderServiceAsyncStub = EncoderServiceStub(channels["encoder-image"])
         self.training: TrainingServiceAsyncStub = TrainingServiceStub(channels["trainer"])
         self.evaluation: EvaluationServiceAsyncStub = EvaluationServiceStub(channels["evaluator"])
 
@@ -71,6 +75,8 @@ class Clients:
         addresses = {
             "registry": settings.registry_address,
             "ingest": settings.ingest_address,
+            "encoder-text": settings.encoder_text_address,
+            "encoder-image": settings.encoder_image_address,
             "trainer": settings.trainer_address,
             "evaluator": settings.evaluator_address,
             "generator": settings.generator_address,

@@ -46,7 +46,8 @@ class Running:
 
 def settings_for(address: str, **changes: Any) -> GatewaySettings:
     """Settings that ignore the environment, with every service at one address."""
-    services = ("registry", "ingest", "trainer", "evaluator", "generator")
+    encoders = ("encoder_text", "encoder_image")
+    services = ("registry", "ingest", *encoders, "trainer", "evaluator", "generator")
     addresses = {f"{service}_address": address for service in services}
     values = {"http_bind": "127.0.0.1:0", "gateway_drain_timeout": 1.0, **addresses, **changes}
     return GatewaySettings.model_construct(**values)

@@ -122,7 +122,7 @@ def nanogpt(folder: Path, encoded: EncodedDataset) -> dict[str, Any]:
     with torch.no_grad():
         for _ in range(validation.batches_per_epoch):
             batch = next(validation)
-            logits, _ = model(batch.tokens_BT, batch.targets_BT)
+            logits, _ = model(batch.tokens_BT, batch.targets_BT.clamp_min(-1))  # −1 is what it ignores
             total += float(
                 torch.nn.functional.cross_entropy(
                     logits.flatten(0, 1), batch.targets_BT.flatten(), ignore_index=-100, reduction="sum"

@@ -75,8 +75,8 @@ def test_a_job_learns_pictures_by_caption_with_the_tokenizer_in_its_model(drawn:
     assert load_checkpoint(folder, ImageModel).config.context_length == 12
 
 
-def test_pictures_without_any_condition_are_learned_too(drawn: World) -> None:
-    done = drawn.work(drawn.submit(_recipe(image={"condition": "none"})))
+def test_pictures_without_any_condition_are_learned_too_also_in_bfloat16(drawn: World) -> None:
+    done = drawn.work(drawn.submit(_recipe(image={"condition": "none"}, run={"precision": "bf16"})))
     assert done.state is JobState.SUCCEEDED, done.error
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from vermeil_gateway.api import chat, completions, datasets, health, images, jobs, models, work
+from vermeil_gateway.api import chat, completions, datasets, encoding, health, images, jobs, models, work
 
 ROUTERS: tuple[APIRouter, ...] = (
     chat.router,
@@ -12,5 +12,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     jobs.router,
     work.router,
+    encoding.router,
     health.router,
 )

@@ -5,6 +5,7 @@ They are gRPC servicers like the real ones, so the gateway reaches them over a r
 
 from dataclasses import dataclass, field
 
+from vermeil.encoder.v1.encoder_service_pb2_grpc import add_EncoderServiceServicer_to_server
 from vermeil.evaluation.v1.evaluation_service_pb2_grpc import add_EvaluationServiceServicer_to_server
 from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
 from vermeil.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
@@ -60,6 +61,7 @@ class FakeBackends:
                 "vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, self.registry
             ),
             Service("vermeil.ingest.v1.IngestService", add_IngestServiceServicer_to_server, work),
+            Service("vermeil.encoder.v1.EncoderService", add_EncoderServiceServicer_to_server, work),
             Service("vermeil.training.v1.TrainingService", add_TrainingServiceServicer_to_server, work),
             Service("vermeil.evaluation.v1.EvaluationService", add_EvaluationServiceServicer_to_server, work),
         ]

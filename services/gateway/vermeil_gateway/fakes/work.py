@@ -1,9 +1,12 @@
-"""Ingest, trainer and evaluator, as far as starting a job goes."""
+"""Ingest, encoder, trainer and evaluator, as far as starting a job goes."""
 
 # ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
 
 from typing import Any
 
+from vermeil.encoder.v1 import encoder_service_pb2 as encoder
+from vermeil.encoder.v1.encoder_pb2 import SearchHit
+from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceServicer
 from vermeil.evaluation.v1 import evaluation_service_pb2 as evaluation
 from vermeil.evaluation.v1.evaluation_pb2 import Task
 from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceServicer
@@ -16,7 +19,9 @@ from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceService
 from vermeil_gateway.fakes.jobs import FakeJobs
 
 
-class FakeWork(IngestServiceServicer, TrainingServiceServicer, EvaluationServiceServicer):
+class FakeWork(
+    IngestServiceServicer, EncoderServiceServicer, TrainingServiceServicer, EvaluationServiceServicer
+):
     """Starts jobs that nobody works on."""
 
     def __init__(self, jobs: FakeJobs) -> None:
@@ -26,6 +31,24 @@ class FakeWork(IngestServiceServicer, TrainingServiceServicer, EvaluationService
         """A pending job."""
         job = self._jobs.start("vermeil.ingest.v1.ingest", request.spec, request.request_id)
         return ingest.StartIngestResponse(job=job)
+
+    async def StartEncoding(self, request: encoder.StartEncodingRequest, context: Any) -> Any:
+        """A pending job."""
+        job = self._jobs.start("vermeil.encoder.v1.encode", request.spec, request.request_id or "encode")
+        return encoder.StartEncodingResponse(job=job)
+
+    async def Encode(self, request: encoder.EncodeRequest, context: Any) -> Any:
+        """Nothing: the gateway asks for no single texts."""
+        return encoder.EncodeResponse()
+
+    async def Search(self, request: encoder.SearchRequest, context: Any) -> Any:
+        """As many samples as are asked for, each named by what was looked for."""
+        looked_for = request.text or f"{len(request.image.inline)} bytes"
+        hits = [
+            SearchHit(sample=f"{looked_for} {place}", split="train", index=place, score=1 - place / 100)
+            for place in range(request.num_hits or 10)
+        ]
+        return encoder.SearchResponse(hits=hits, dataset=request.dataset, model=request.model)
 
     async def StartTraining(self, request: training.StartTrainingRequest, context: Any) -> Any:
         """A pending job."""
