@@ -5,7 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from vermeil.content.v1.content_pb2 import Media
 from vermeil.encoder.v1 import encoder_pb2
 from vermeil.encoder.v1 import encoder_service_pb2 as wire
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
@@ -32,12 +34,14 @@ from vermeil_jobs import (
     Runner,
     Spec,
 )
+from vermeil_model import DualConfig, DualEncoder, save_checkpoint
 from vermeil_rpc import connect
 from vermeil_rpc.testing import running
 
 BPE = encoder_pb2.TOKENIZER_KIND_BPE
 BYTE = encoder_pb2.TOKENIZER_KIND_BYTE
 CHARACTER = encoder_pb2.TOKENIZER_KIND_CHARACTER
+VECTORS = encoder_pb2.ENCODING_OUTPUT_EMBEDDINGS
 
 
 @dataclass
@@ -228,3 +232,37 @@ def test_reading_a_tokenizer_never_touches_the_weights(world: World, stub: Any) 
             path.write_bytes(b"WEIGHTS")
     answer = stub.Encode(wire.EncodeRequest(model="models/bytes", texts=["a"]), timeout=10)
     assert list(answer.tokens[0].ids) == [97]
+
+
+def test_texts_become_unit_vectors_by_a_dual_model(world: World, stub: Any, tmp_path: Path) -> None:
+    tokenizer = train_tokenizer([], TokenizerSpec("byte"))
+    sizes = {"image_height": 8, "image_width": 8, "channels": 3, "patch_size": 4}
+    config = DualConfig.from_depth(
+        1, width=32, num_heads=2, vocab_size=tokenizer.vocab_size, context_length=16, **sizes
+    )
+    save_checkpoint(tmp_path / "dual", DualEncoder(config))
+    tokenizer.save(tmp_path / "dual")
+    world.register(NewModelVersion("models/pairs", world.publish(tmp_path / "dual", "model")))
+    request = wire.EncodeRequest(model="models/pairs", texts=["a stone", "a stone", "x" * 40], output=VECTORS)
+    answer = stub.Encode(request, timeout=60)
+    assert not answer.tokens
+    first, second, third = (np.frombuffer(each.values, "<f4") for each in answer.embeddings)
+    assert np.linalg.norm(first) == pytest.approx(1, abs=1e-5)
+    assert first == pytest.approx(second, abs=1e-6)
+    assert abs(float(first @ third)) < 0.999
+
+
+def test_what_is_for_pictures_is_sent_to_the_image_encoder(stub: Any) -> None:
+    requests = (
+        (stub.Encode, wire.EncodeRequest(model="models/bytes", texts=["a"], images=[Media(inline=b"x")])),
+        (stub.Search, wire.SearchRequest(dataset="datasets/words", model="models/bytes", text="a")),
+        (
+            stub.StartEncoding,
+            wire.StartEncodingRequest(
+                spec=encoder_pb2.EncodingSpec(dataset="datasets/words", embedding_model="models/bytes")
+            ),
+        ),
+    )
+    for call, request in requests:
+        with pytest.raises(InvalidInput, match="ask the image encoder"):
+            call(request, timeout=10)

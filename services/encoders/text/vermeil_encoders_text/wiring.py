@@ -11,6 +11,7 @@ from vermeil_rpc import Service
 
 from vermeil_encoders_text.api import EncoderServicer
 from vermeil_encoders_text.clients import Registry, registry
+from vermeil_encoders_text.embed import TextEmbedder
 from vermeil_encoders_text.settings import EncoderTextSettings
 from vermeil_encoders_text.submit import submit
 from vermeil_encoders_text.tokenizers import KnownTokenizers
@@ -21,10 +22,14 @@ def build(
 ) -> list[Service]:
     """EncoderService; `known` and `store` stand in for the real ones in tests."""
     names = known or registry(settings)
-    tokenizers = KnownTokenizers(store or store_from_settings(settings), settings.encoder_text_tokenizers)
+    artifacts = store or store_from_settings(settings)
+    tokenizers = KnownTokenizers(artifacts, settings.encoder_text_tokenizers)
+
+    def digest_of(model: str) -> str:
+        return names.names.model_version(model).artifact.digest
 
     def tokenizer_of(model: str) -> TextTokenizer:
-        return tokenizers.get(names.names.model_version(model).artifact.digest)
+        return tokenizers.get(digest_of(model))
 
     async def ready() -> bool:
         try:
@@ -33,7 +38,9 @@ def build(
             return False
         return True
 
-    servicer = EncoderServicer(partial(submit, registry=names), tokenizer_of)
+    servicer = EncoderServicer(
+        partial(submit, registry=names), tokenizer_of, digest_of, TextEmbedder(artifacts, settings)
+    )
     return [
         Service(
             "vermeil.encoder.v1.EncoderService", add_EncoderServiceServicer_to_server, servicer, ready=ready
