@@ -1,7 +1,7 @@
 """What callers of the evaluator may rely on, from request to report."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceS
 from vermeil_artifacts import LocalStore
 from vermeil_data import open_dataset
 from vermeil_data.card import load_card
-from vermeil_errors import Conflict, InvalidInput, NotFound, VermeilError
+from vermeil_errors import Conflict, InvalidInput, NotFound, PermissionDenied, VermeilError
 from vermeil_evaluator.catalogue import perplexity, rolling_perplexity
 from vermeil_evaluator.clients import Registry
 from vermeil_evaluator.settings import EvaluatorSettings
 from vermeil_evaluator.submit import submit
+from vermeil_evaluator.surroundings import Surroundings
 from vermeil_evaluator.tasks import job_kind
 from vermeil_evaluator.wiring import build
 from vermeil_jobs import (
@@ -91,7 +92,8 @@ def work(jobs: MemoryJobs, known: Registry, store: LocalStore, tmp_path: Path) -
     """Does a job as a worker would."""
 
     def run(job: Job) -> Job:
-        done = Runner(jobs, job_kind(known, store), tmp_path / "home").run(job.name)
+        kind = job_kind(known, Surroundings(store, tmp_path / "answers"))
+        done = Runner(jobs, kind, tmp_path / "home").run(job.name)
         assert done
         return done
 
@@ -224,7 +226,7 @@ def test_a_cancelled_job_stops_between_batches(
 ) -> None:
     context = JobContext(submit(start(), known), tmp_path / "work")
     context.request_cancel()
-    kind = job_kind(known, store)
+    kind = job_kind(known, Surroundings(store))
     before = set(store.list())
     with pytest.raises(VermeilError, match="was cancelled"):
         kind.work(context, kind.unpack_spec(context))
@@ -232,8 +234,121 @@ def test_a_cancelled_job_stops_between_batches(
 
 
 def test_a_payload_of_the_queue_is_the_request_itself(known: Registry, store: LocalStore) -> None:
-    kind = job_kind(known, store)
+    kind = job_kind(known, Surroundings(store))
     payload = {"spec": {"model": "models/small", "task": "perplexity"}, "request_id": "from-celery"}
     job = kind.submit(kind.parse_request(payload, "task-id"))
     assert isinstance(job, Job)
     assert job.request_id == "from-celery"
+
+
+@pytest.fixture
+def stub(known: Registry, store: LocalStore, tmp_path: Path) -> Iterator[EvaluationServiceStub]:
+    """The service over the wire, on the store of the tests."""
+    settings = EvaluatorSettings.load(home=tmp_path / "home", artifacts_url=f"file://{store.root}")
+    with running(lambda: build(settings, known=known)) as server, connect(server.address) as channel:
+        yield EvaluationServiceStub(channel)
+
+
+def test_a_report_is_read_with_its_page_by_the_name_of_the_job(
+    start: Start, work: Callable[[Job], Job], known: Registry, stub: EvaluationServiceStub
+) -> None:
+    done = work(submit(start(), known))
+    answer = stub.GetReport(evaluation_service_pb2.GetReportRequest(name=done.name), timeout=30)
+    assert answer.report == json_format.ParseDict(dict(done.result), evaluation_pb2.Report())
+    assert answer.page.startswith("<!doctype html>")
+    assert "bits_per_byte" in answer.page
+    pending = submit(start("two"), known)
+    with pytest.raises(Conflict, match="has no report: it is pending; wait for its end"):
+        stub.GetReport(evaluation_service_pb2.GetReportRequest(name=pending.name), timeout=30)
+    with pytest.raises(NotFound, match="jobs/absent"):
+        stub.GetReport(evaluation_service_pb2.GetReportRequest(name="jobs/absent"), timeout=30)
+
+
+def test_two_jobs_are_compared_or_refused_with_what_differs(
+    start: Start, work: Callable[[Job], Job], known: Registry, stub: EvaluationServiceStub
+) -> None:
+    one = work(submit(start(), known))
+    same = work(submit(start("two"), known))
+    other = work(submit(start("three", task="rolling-perplexity"), known))
+
+    def compare(first: Job, second: Job) -> evaluation_pb2.Comparison:
+        request = evaluation_service_pb2.CompareReportsRequest(first=first.name, second=second.name)
+        return stub.CompareReports(request, timeout=30).comparison
+
+    found = compare(one, same)
+    assert found.num_items == 40
+    assert [(each.difference, each.p_value) for each in found.differences] == [(0.0, 1.0)] * 2
+    assert found.first_model == found.second_model == "models/small/versions/1"
+    with pytest.raises(Conflict, match="different tasks: perplexity@1 and rolling-perplexity@1"):
+        compare(one, other)
+
+
+def test_questions_are_those_of_the_file_when_they_were_asked(
+    start: Start, work: Callable[[Job], Job], known: Registry, store: LocalStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "a", "choices": ["b", "c"], "answer": 0}\n' * 3)
+    around = Surroundings(store, roots=(tmp_path,))
+    request = start(task="multiple-choice", questions=f"file://{path}")
+    job = submit(request, known, around)
+    path.write_text("something else")
+    done = work(job)
+    assert done.state is JobState.SUCCEEDED
+    report = json_format.ParseDict(dict(done.result), evaluation_pb2.Report())
+    assert [metric.name for metric in report.metrics] == ["acc", "acc_norm"]
+    assert report.num_items == 3
+    assert report.data.endswith("questions.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"questions": "/etc/hostname"}, PermissionDenied, "outside the folders this service reads"),
+        ({"questions": "{home}/../../etc/hostname"}, PermissionDenied, "outside the folders"),
+        ({"questions": "{home}/link.jsonl"}, PermissionDenied, "outside the folders"),
+        ({"questions": "questions.jsonl"}, InvalidInput, "is not an absolute path"),
+        ({"questions": "{home}/absent.jsonl"}, NotFound, "no such file"),
+        ({"questions": ""}, InvalidInput, "spec.questions = '': is needed for multiple-choice"),
+        ({"questions": "/x", "dataset": "datasets/texts"}, InvalidInput, "stands beside a dataset"),
+        ({"options": {"steps": "3"}}, InvalidInput, "spec.options.steps = '3': is no option"),
+        ({"task": "image-quality"}, InvalidInput, "spec.judge = '': is needed for image-quality"),
+        ({"judge": "models/absent"}, NotFound, "models/absent"),
+    ],
+)
+def test_files_and_judges_are_checked_before_there_is_a_job(
+    start: Start,
+    known: Registry,
+    store: LocalStore,
+    jobs: MemoryJobs,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    error: type[VermeilError],
+    message: str,
+) -> None:
+    home = tmp_path / "allowed"
+    home.mkdir()
+    (home / "link.jsonl").symlink_to("/etc/hostname")
+    given = {
+        name: value.format(home=home) if isinstance(value, str) else value for name, value in changes.items()
+    }
+    before = len(jobs.rows.jobs)
+    with pytest.raises(error, match=message):
+        submit(start(**{"task": "multiple-choice", **given}), known, Surroundings(store, roots=(home,)))
+    assert len(jobs.rows.jobs) == before
+
+
+def test_the_service_lists_the_tasks_of_its_folders(
+    start: Start, known: Registry, tmp_path: Path, work: Callable[[Job], Job], store: LocalStore
+) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from vermeil_evaluator.catalogue.perplexity import TASK as BASE\n"
+        "TASK = replace(BASE, name='my-perplexity')\n"
+    )
+    job = submit(start(task="my-perplexity"), known, Surroundings(store, include=(folder,)))
+    context = JobContext(job, tmp_path / "work")
+    kind = job_kind(known, Surroundings(store, include=(folder,)))
+    outcome = kind.work(context, kind.unpack_spec(context))
+    assert dict(outcome.result)["task"] == "my-perplexity@1"

@@ -4,6 +4,8 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,7 +16,8 @@ from vermeil_jobs.messages import job_to_message
 from vermeil_jobs.pages import check_page_size, make_token, read_text
 
 from vermeil_evaluator.catalogue import catalogue
-from vermeil_evaluator.messages import task_to_message
+from vermeil_evaluator.messages import comparison_to_message, report_to_message, task_to_message
+from vermeil_evaluator.reports import Reports
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _DEFAULT_PAGE_SIZE = 100
@@ -23,8 +26,15 @@ _DEFAULT_PAGE_SIZE = 100
 class EvaluationServicer(EvaluationServiceServicer):
     """Answers for EvaluationService."""
 
-    def __init__(self, submit: Callable[[wire.StartEvaluationRequest], Job]) -> None:
+    def __init__(
+        self,
+        submit: Callable[[wire.StartEvaluationRequest], Job],
+        reports: Reports,
+        include: tuple[Path, ...] = (),
+    ) -> None:
         self._submit = submit
+        self._reports = reports
+        self._include = include
 
     async def StartEvaluation(
         self, request: wire.StartEvaluationRequest, context: Context
@@ -37,6 +47,19 @@ class EvaluationServicer(EvaluationServiceServicer):
         """A page of tasks by name."""
         size = check_page_size(request.page_size or _DEFAULT_PAGE_SIZE)
         after = read_text(request.page_token, "tasks") or ""
-        rest = [task for name, task in catalogue().items() if name > after]
+        rest = [task for name, task in catalogue(self._include).items() if name > after]
         token = make_token("tasks", rest[size - 1].name) if len(rest) > size else ""
         return wire.ListTasksResponse(tasks=map(task_to_message, rest[:size]), next_page_token=token)
+
+    async def GetReport(self, request: wire.GetReportRequest, context: Context) -> wire.GetReportResponse:
+        """Its numbers and its page."""
+        found, page = await asyncio.to_thread(self._reports.page, request.name)
+        return wire.GetReportResponse(report=report_to_message(found.report), page=page)
+
+    async def CompareReports(
+        self, request: wire.CompareReportsRequest, context: Context
+    ) -> wire.CompareReportsResponse:
+        """First minus second."""
+        compared = partial(self._reports.compare, request.first, request.second, request.seed)
+        found = await asyncio.to_thread(compared)
+        return wire.CompareReportsResponse(comparison=comparison_to_message(found))

@@ -21,7 +21,8 @@ from vermeil_evaluator.task import Material
 Kinds = tuple[type, ...]
 _WORDS: Mapping[type, str] = {str: "a text", list: "a list", int: "a whole number", NoneType: "nothing"}
 _GROUPS = ("group", "image", "document")
-_MAX_BYTES = 2**30
+MAX_BYTES = 2**30
+"""Of a file."""
 
 
 class Questions:
@@ -88,7 +89,7 @@ def _lines(material: Material) -> Iterator[tuple[str, str]]:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise InvalidInput.for_field("spec.dataset", path.name, "is larger than 1 GiB", "cut it up")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:

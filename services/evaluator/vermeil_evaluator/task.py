@@ -138,7 +138,7 @@ class Task:
     needs_judge: bool = False
     """Whether a second model must look at the answers."""
     data_kind: str = "dataset"
-    """Kind of artifact to take of those the model learned from, where no data are named."""
+    """Which of the data the model learned from to take where none are named; "questions" must be named."""
 
     @property
     def id(self) -> str:

@@ -5,50 +5,67 @@ from functools import partial
 
 from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
 from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
-from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactStore
 from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Names, Version
 from vermeil_jobs import register as register_kind
 
+from vermeil_evaluator.catalogue import find_task
 from vermeil_evaluator.clients import Registry, registry
 from vermeil_evaluator.evaluate import Named, evaluate
+from vermeil_evaluator.intake import FILE
 from vermeil_evaluator.messages import evaluation_from_message, report_to_json
 from vermeil_evaluator.settings import EvaluatorSettings
-from vermeil_evaluator.submit import KIND, QUEUE, resolve, submit
+from vermeil_evaluator.submit import KIND, QUEUE, Resolved, resolve, submit
+from vermeil_evaluator.surroundings import Surroundings
 
 
 def register(app: JobsApp, settings: EvaluatorSettings | None = None) -> list[str]:
     """Let the workers of `app` evaluate; the queues they must listen on."""
     settings = settings or EvaluatorSettings.load()
     found = registry(settings)
-    register_kind(app, job_kind(found, store_from_settings(settings)), found.jobs)
+    register_kind(app, job_kind(found, Surroundings.of(settings)), found.jobs)
     return [QUEUE]
 
 
-def job_kind(found: Registry, store: ArtifactStore) -> JobKind[StartEvaluationRequest, EvaluationSpec]:
+def job_kind(found: Registry, around: Surroundings) -> JobKind[StartEvaluationRequest, EvaluationSpec]:
     """The sort of work, with everything it needs."""
     return JobKind(
         name=KIND,
         queue=QUEUE,
         request_type=StartEvaluationRequest,
         spec_type=EvaluationSpec,
-        submit=partial(submit, registry=found),
-        work=partial(_work, names=found.names, store=store),
+        submit=partial(submit, registry=found, around=around),
+        work=partial(_work, names=found.names, around=around),
     )
 
 
-def _work(context: JobContext, spec: EvaluationSpec, names: Names, store: ArtifactStore) -> JobOutcome:
+def _work(context: JobContext, spec: EvaluationSpec, names: Names, around: Surroundings) -> JobOutcome:
     def progress(done: int, total: int, message: str) -> None:
         context.check()
         context.progress(done, total, message, unit="items")
 
-    model, dataset = resolve(spec, names)
+    evaluation = evaluation_from_message(spec, around.include)
+    found = resolve(spec, names, find_task(evaluation.task, around.include))
     folder = context.workdir / "report"
     shutil.rmtree(folder, ignore_errors=True)
     report = evaluate(
-        evaluation_from_message(spec), _named(model, store), _named(dataset, store), folder, progress
+        evaluation,
+        _named(found.model, around.store),
+        _data(context, spec, found, around.store),
+        folder,
+        progress,
+        judge=_named(found.judge, around.store) if found.judge else None,
+        cache=around.answers,
     )
-    ref = store.publish(folder, kind="report", provenance={"job": context.job.name})
+    ref = around.store.publish(folder, kind="report", provenance={"job": context.job.name})
     return JobOutcome(outputs={"report": ref}, result=report_to_json(report))
+
+
+def _data(context: JobContext, spec: EvaluationSpec, found: Resolved, store: ArtifactStore) -> Named:
+    if found.dataset:
+        return _named(found.dataset, store)
+    ref = context.job.inputs["questions"]
+    return Named(spec.questions, store.fetch(ref) / FILE, ref.digest)
 
 
 def _named(version: Version, store: ArtifactStore) -> Named:

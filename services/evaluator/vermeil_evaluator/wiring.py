@@ -9,14 +9,18 @@ from vermeil_rpc import Service
 
 from vermeil_evaluator.api import EvaluationServicer
 from vermeil_evaluator.clients import Registry, registry
+from vermeil_evaluator.reports import Reports
 from vermeil_evaluator.settings import EvaluatorSettings
 from vermeil_evaluator.submit import submit
+from vermeil_evaluator.surroundings import Surroundings
 
 
 def build(settings: EvaluatorSettings, *, known: Registry | None = None) -> list[Service]:
     """EvaluationService; `known` stands in for the registry in tests."""
-    found = known or registry(settings)
-    servicer = EvaluationServicer(partial(submit, registry=found))
+    found, around = known or registry(settings), Surroundings.of(settings)
+    servicer = EvaluationServicer(
+        partial(submit, registry=found, around=around), Reports(found.jobs, around.store), around.include
+    )
 
     async def ready() -> bool:
         try:

@@ -45,6 +45,7 @@ TASK = Task(
     data=questions(question=str, answer=str),
     prompt=prompt,
     score=score,
+    data_kind="questions",
     metrics=(mean("exact_match"),),
     options={"max_tokens": 256},
 )

@@ -54,5 +54,6 @@ TASK = Task(
     data=questions(problem, question=str, choices=list, answer=(int, str)),
     prompt=prompt,
     score=score,
+    data_kind="questions",
     metrics=(mean("acc"), mean("acc_norm")),
 )

@@ -60,6 +60,7 @@ TASK = Task(
     data=questions(problem, prompt=str, references=list),
     prompt=prompt,
     score=score,
+    data_kind="questions",
     metrics=(Rule("bleu", "bleu", ("bleu_counts",)), mean("rouge_l"), mean("cider_d")),
     conclude=conclude,
     options={"max_tokens": 64},

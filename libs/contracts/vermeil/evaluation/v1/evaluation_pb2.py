@@ -24,19 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&vermeil/evaluation/v1/evaluation.proto\x12\x15vermeil.evaluation.v1\"j\n\x0e\x45valuationSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x05\x12\x0c\n\x04seed\x18\x06 \x01(\x03\"h\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0b\n\x03low\x18\x03 \x01(\x01\x12\x0c\n\x04high\x18\x04 \x01(\x01\x12\r\n\x05level\x18\x05 \x01(\x01\x12\x17\n\x0flower_is_better\x18\x06 \x01(\x08\"\x9f\x01\n\x06Report\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x11\n\ttask_hash\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\t\x12\x11\n\tnum_items\x18\x06 \x01(\x03\x12.\n\x07metrics\x18\x07 \x03(\x0b\x32\x1d.vermeil.evaluation.v1.Metric\":\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&vermeil/evaluation/v1/evaluation.proto\x12\x15vermeil.evaluation.v1\"\x81\x02\n\x0e\x45valuationSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x05\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\r\n\x05judge\x18\x07 \x01(\t\x12\x43\n\x07options\x18\x08 \x03(\x0b\x32\x32.vermeil.evaluation.v1.EvaluationSpec.OptionsEntry\x12\x11\n\tquestions\x18\t \x01(\t\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"{\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0b\n\x03low\x18\x03 \x01(\x01\x12\x0c\n\x04high\x18\x04 \x01(\x01\x12\r\n\x05level\x18\x05 \x01(\x01\x12\x17\n\x0flower_is_better\x18\x06 \x01(\x08\x12\x11\n\tstatistic\x18\x07 \x01(\t\"\xae\x01\n\x06Report\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x11\n\ttask_hash\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\t\x12\x11\n\tnum_items\x18\x06 \x01(\x03\x12.\n\x07metrics\x18\x07 \x03(\x0b\x32\x1d.vermeil.evaluation.v1.Metric\x12\r\n\x05judge\x18\x08 \x01(\t\"\xb2\x01\n\nDifference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x01\x12\x0e\n\x06second\x18\x03 \x01(\x01\x12\x12\n\ndifference\x18\x04 \x01(\x01\x12\x0b\n\x03low\x18\x05 \x01(\x01\x12\x0c\n\x04high\x18\x06 \x01(\x01\x12\r\n\x05level\x18\x07 \x01(\x01\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x17\n\x0flower_is_better\x18\t \x01(\x08\x12\x0f\n\x07verdict\x18\n \x01(\t\"\x82\x02\n\nComparison\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x13\n\x0b\x66irst_model\x18\x02 \x01(\t\x12\x14\n\x0csecond_model\x18\x03 \x01(\t\x12\x11\n\tnum_items\x18\x04 \x01(\x03\x12\x36\n\x0b\x64ifferences\x18\x05 \x03(\x0b\x32!.vermeil.evaluation.v1.Difference\x12@\n\x08left_out\x18\x06 \x03(\x0b\x32..vermeil.evaluation.v1.Comparison.LeftOutEntry\x1a.\n\x0cLeftOutEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.evaluation.v1.evaluation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVALUATIONSPEC']._serialized_start=65
-  _globals['_EVALUATIONSPEC']._serialized_end=171
-  _globals['_METRIC']._serialized_start=173
-  _globals['_METRIC']._serialized_end=277
-  _globals['_REPORT']._serialized_start=280
-  _globals['_REPORT']._serialized_end=439
-  _globals['_TASK']._serialized_start=441
-  _globals['_TASK']._serialized_end=499
+  _globals['_EVALUATIONSPEC_OPTIONSENTRY']._loaded_options = None
+  _globals['_EVALUATIONSPEC_OPTIONSENTRY']._serialized_options = b'8\001'
+  _globals['_COMPARISON_LEFTOUTENTRY']._loaded_options = None
+  _globals['_COMPARISON_LEFTOUTENTRY']._serialized_options = b'8\001'
+  _globals['_EVALUATIONSPEC']._serialized_start=66
+  _globals['_EVALUATIONSPEC']._serialized_end=323
+  _globals['_EVALUATIONSPEC_OPTIONSENTRY']._serialized_start=277
+  _globals['_EVALUATIONSPEC_OPTIONSENTRY']._serialized_end=323
+  _globals['_METRIC']._serialized_start=325
+  _globals['_METRIC']._serialized_end=448
+  _globals['_REPORT']._serialized_start=451
+  _globals['_REPORT']._serialized_end=625
+  _globals['_DIFFERENCE']._serialized_start=628
+  _globals['_DIFFERENCE']._serialized_end=806
+  _globals['_COMPARISON']._serialized_start=809
+  _globals['_COMPARISON']._serialized_end=1067
+  _globals['_COMPARISON_LEFTOUTENTRY']._serialized_start=1021
+  _globals['_COMPARISON_LEFTOUTENTRY']._serialized_end=1067
+  _globals['_TASK']._serialized_start=1069
+  _globals['_TASK']._serialized_end=1127
 # @@protoc_insertion_point(module_scope)

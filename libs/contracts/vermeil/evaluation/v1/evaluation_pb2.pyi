@@ -24,12 +24,35 @@ class EvaluationSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODEL_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
     SPLIT_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    JUDGE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"models/{model}" for the newest version, or "models/{model}/versions/{version}"."""
     task: _builtins.str
@@ -42,6 +65,18 @@ class EvaluationSpec(_message.Message):
     """At most this many items; 0 for all."""
     seed: _builtins.int
     """Seed of the intervals and of sampling; default 0."""
+    judge: _builtins.str
+    """A model that looks at the answers of the first, "models/{model}" or one of its versions; for tasks that
+    need one: a classifier for "image-quality", a dual encoder for "r-precision".
+    """
+    questions: _builtins.str
+    """A file of JSON lines in place of a dataset: an absolute path or a file:// URI inside the roots that the
+    service allows, at most 1 GiB. It is read when the job is made; later changes of the file change nothing.
+    """
+    @_builtins.property
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Options of the task as text, such as "max_tokens": "256"; those left out have their default."""
+
     def __init__(
         self,
         *,
@@ -51,10 +86,13 @@ class EvaluationSpec(_message.Message):
         split: _builtins.str = ...,
         limit: _builtins.int = ...,
         seed: _builtins.int = ...,
+        judge: _builtins.str = ...,
+        options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        questions: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "limit", b"limit", "model", b"model", "seed", b"seed", "split", b"split", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "judge", b"judge", "limit", b"limit", "model", b"model", "options", b"options", "questions", b"questions", "seed", b"seed", "split", b"split", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -72,6 +110,7 @@ class Metric(_message.Message):
     HIGH_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
     LOWER_IS_BETTER_FIELD_NUMBER: _builtins.int
+    STATISTIC_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Such as "bits_per_byte"."""
     value: _builtins.float
@@ -84,6 +123,8 @@ class Metric(_message.Message):
     """Level of the interval, 0 to 1."""
     lower_is_better: _builtins.bool
     """Whether lower is better."""
+    statistic: _builtins.str
+    """How it was made of the items, such as "mean"."""
     def __init__(
         self,
         *,
@@ -93,10 +134,11 @@ class Metric(_message.Message):
         high: _builtins.float = ...,
         level: _builtins.float = ...,
         lower_is_better: _builtins.bool = ...,
+        statistic: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "level", b"level", "low", b"low", "lower_is_better", b"lower_is_better", "name", b"name", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "level", b"level", "low", b"low", "lower_is_better", b"lower_is_better", "name", b"name", "statistic", b"statistic", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -115,6 +157,7 @@ class Report(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     NUM_ITEMS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    JUDGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The version that was evaluated."""
     model_digest: _builtins.str
@@ -127,6 +170,8 @@ class Report(_message.Message):
     """The dataset version and split, such as "datasets/peps/versions/1#validation"."""
     num_items: _builtins.int
     """Items that were scored."""
+    judge: _builtins.str
+    """The model that looked at the answers and its digest; empty for none."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]:
         """The numbers."""
@@ -141,14 +186,139 @@ class Report(_message.Message):
         data: _builtins.str = ...,
         num_items: _builtins.int = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
+        judge: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "metrics", b"metrics", "model", b"model", "model_digest", b"model_digest", "num_items", b"num_items", "task", b"task", "task_hash", b"task_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "judge", b"judge", "metrics", b"metrics", "model", b"model", "model_digest", b"model_digest", "num_items", b"num_items", "task", b"task", "task_hash", b"task_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Difference(_message.Message):
+    """Difference is how two models differ in one number, measured on the same items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    LOWER_IS_BETTER_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Such as "bits_per_byte"."""
+    first: _builtins.float
+    """The number of the first model."""
+    second: _builtins.float
+    """The number of the second model."""
+    difference: _builtins.float
+    """First minus second."""
+    low: _builtins.float
+    """Lower end of the difference's interval."""
+    high: _builtins.float
+    """Upper end of the difference's interval."""
+    level: _builtins.float
+    """Level of the interval, 0 to 1."""
+    p_value: _builtins.float
+    """Chance of a difference at least this large if both were equally good, 0 to 1; two-sided."""
+    lower_is_better: _builtins.bool
+    """Whether lower is better."""
+    verdict: _builtins.str
+    """"first is better", "second is better" or "no difference shown"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        first: _builtins.float = ...,
+        second: _builtins.float = ...,
+        difference: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        level: _builtins.float = ...,
+        p_value: _builtins.float = ...,
+        lower_is_better: _builtins.bool = ...,
+        verdict: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "first", b"first", "high", b"high", "level", b"level", "low", b"low", "lower_is_better", b"lower_is_better", "name", b"name", "p_value", b"p_value", "second", b"second", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
+@_typing.final
+class Comparison(_message.Message):
+    """Comparison is how two models differ on a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LeftOutEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TASK_FIELD_NUMBER: _builtins.int
+    FIRST_MODEL_FIELD_NUMBER: _builtins.int
+    SECOND_MODEL_FIELD_NUMBER: _builtins.int
+    NUM_ITEMS_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """The task and its version, such as "perplexity@1"."""
+    first_model: _builtins.str
+    """The version of the first model."""
+    second_model: _builtins.str
+    """The version of the second model."""
+    num_items: _builtins.int
+    """Items that both met."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
+        """By number."""
+
+    @_builtins.property
+    def left_out(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Numbers that cannot be compared, and why."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        first_model: _builtins.str = ...,
+        second_model: _builtins.str = ...,
+        num_items: _builtins.int = ...,
+        differences: _abc.Iterable[Global___Difference] | None = ...,
+        left_out: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "first_model", b"first_model", "left_out", b"left_out", "num_items", b"num_items", "second_model", b"second_model", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):

@@ -45,6 +45,16 @@ class EvaluationServiceStub:
                 request_serializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.ListTasksRequest.SerializeToString,
                 response_deserializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.ListTasksResponse.FromString,
                 _registered_method=True)
+        self.GetReport = channel.unary_unary(
+                '/vermeil.evaluation.v1.EvaluationService/GetReport',
+                request_serializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.GetReportResponse.FromString,
+                _registered_method=True)
+        self.CompareReports = channel.unary_unary(
+                '/vermeil.evaluation.v1.EvaluationService/CompareReports',
+                request_serializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.CompareReportsRequest.SerializeToString,
+                response_deserializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.CompareReportsResponse.FromString,
+                _registered_method=True)
 
 
 class EvaluationServiceServicer:
@@ -65,6 +75,20 @@ class EvaluationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReport(self, request, context):
+        """GetReport reads what an evaluation found, with a page for people.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareReports(self, request, context):
+        """CompareReports compares two models item by item; refused where their reports do not mean the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EvaluationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +101,16 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
                     servicer.ListTasks,
                     request_deserializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.ListTasksRequest.FromString,
                     response_serializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.ListTasksResponse.SerializeToString,
+            ),
+            'GetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.GetReportRequest.FromString,
+                    response_serializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.GetReportResponse.SerializeToString,
+            ),
+            'CompareReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareReports,
+                    request_deserializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.CompareReportsRequest.FromString,
+                    response_serializer=vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.CompareReportsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +168,60 @@ class EvaluationService:
             '/vermeil.evaluation.v1.EvaluationService/ListTasks',
             vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.ListTasksRequest.SerializeToString,
             vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.ListTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vermeil.evaluation.v1.EvaluationService/GetReport',
+            vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.GetReportRequest.SerializeToString,
+            vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vermeil.evaluation.v1.EvaluationService/CompareReports',
+            vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.CompareReportsRequest.SerializeToString,
+            vermeil_dot_evaluation_dot_v1_dot_evaluation__service__pb2.CompareReportsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class EvaluationServiceStub:
     """StartEvaluation submits the job "vermeil.evaluator.v1.evaluate"."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.ListTasksRequest, _evaluation_service_pb2.ListTasksResponse]
     """ListTasks lists what can be measured."""
+    GetReport: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.GetReportRequest, _evaluation_service_pb2.GetReportResponse]
+    """GetReport reads what an evaluation found, with a page for people."""
+    CompareReports: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.CompareReportsRequest, _evaluation_service_pb2.CompareReportsResponse]
+    """CompareReports compares two models item by item; refused where their reports do not mean the same."""
 
 @_typing.type_check_only
 class EvaluationServiceAsyncStub(EvaluationServiceStub):
@@ -47,6 +51,10 @@ class EvaluationServiceAsyncStub(EvaluationServiceStub):
     """StartEvaluation submits the job "vermeil.evaluator.v1.evaluate"."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.ListTasksRequest, _evaluation_service_pb2.ListTasksResponse]  # type: ignore[assignment]
     """ListTasks lists what can be measured."""
+    GetReport: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.GetReportRequest, _evaluation_service_pb2.GetReportResponse]  # type: ignore[assignment]
+    """GetReport reads what an evaluation found, with a page for people."""
+    CompareReports: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.CompareReportsRequest, _evaluation_service_pb2.CompareReportsResponse]  # type: ignore[assignment]
+    """CompareReports compares two models item by item; refused where their reports do not mean the same."""
 
 class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
     """EvaluationService measures models."""
@@ -66,5 +74,21 @@ class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evaluation_service_pb2.ListTasksResponse, _abc.Awaitable[_evaluation_service_pb2.ListTasksResponse]]:
         """ListTasks lists what can be measured."""
+
+    @_abc_1.abstractmethod
+    def GetReport(
+        self,
+        request: _evaluation_service_pb2.GetReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_service_pb2.GetReportResponse, _abc.Awaitable[_evaluation_service_pb2.GetReportResponse]]:
+        """GetReport reads what an evaluation found, with a page for people."""
+
+    @_abc_1.abstractmethod
+    def CompareReports(
+        self,
+        request: _evaluation_service_pb2.CompareReportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_service_pb2.CompareReportsResponse, _abc.Awaitable[_evaluation_service_pb2.CompareReportsResponse]]:
+        """CompareReports compares two models item by item; refused where their reports do not mean the same."""
 
 def add_EvaluationServiceServicer_to_server(servicer: EvaluationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
