@@ -17,6 +17,7 @@ from vermeil_ingest.images.facts import Looking
 from vermeil_ingest.images.intake import COUNTS, Intake
 from vermeil_ingest.images.layouts import plan_source, source_name
 from vermeil_ingest.images.look import Lookers, Seen
+from vermeil_ingest.images.shards import read_shard, write_shard
 from vermeil_ingest.images.shelf import Shelf
 from vermeil_ingest.ingestion import PASSED_OVER, Ingestion, Report
 from vermeil_ingest.sources import Source
@@ -105,6 +106,47 @@ def ingest_images(
     card = take_in(ingestion, folder, found, seen)
     if report:
         report(found.num_pictures, found.num_pictures, f"{card.counts['written']:,} pictures")
+    return card
+
+
+def look_at_shard(
+    ingestion: Ingestion,
+    shard: int,
+    folder: Path,
+    *,
+    roots: Sequence[Path],
+    report: Report | None = None,
+    open_bucket: OpenBucket = no_bucket,
+) -> int:
+    """Write down what is seen in one of the shards; how many pictures."""
+    units = survey(ingestion, roots, open_bucket).part(shard, ingestion.images.num_shards)
+    count = write_shard(folder, look_at_units(units, ingestion, report), ingestion.name)
+    if report:
+        report(count, count, f"{count:,} pictures")
+    return count
+
+
+def merge_shards(
+    ingestion: Ingestion,
+    shards: Sequence[Path],
+    folder: Path,
+    *,
+    roots: Sequence[Path],
+    report: Report | None = None,
+    open_bucket: OpenBucket = no_bucket,
+) -> DatasetCard:
+    """Take in what was seen in all shards, in their order."""
+    found = survey(ingestion, roots, open_bucket)
+
+    def seen() -> Iterator[Seen]:
+        for number, shard in enumerate(shards):
+            if report:
+                report(number, len(shards), f"shard {number + 1}")
+            yield from read_shard(shard)
+
+    card = take_in(ingestion, folder, found, seen())
+    if report:
+        report(len(shards), len(shards), f"{card.counts['written']:,} pictures")
     return card
 
 

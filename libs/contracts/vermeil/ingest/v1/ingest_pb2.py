@@ -24,25 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evermeil/ingest/v1/ingest.proto\x12\x11vermeil.ingest.v1\"\x90\x02\n\nImageRules\x12\x19\n\x11\x63\x61ption_templates\x18\x01 \x03(\t\x12\x10\n\x08min_side\x18\x02 \x01(\x05\x12\x11\n\tmax_ratio\x18\x03 \x01(\x01\x12\x15\n\rmin_sharpness\x18\x04 \x01(\x01\x12\x13\n\x0bmin_caption\x18\x05 \x01(\x05\x12\x13\n\x0bmax_caption\x18\x06 \x01(\x05\x12\x1c\n\x0fnear_duplicates\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nmax_pixels\x18\x08 \x01(\x03\x12\x12\n\nmax_frames\x18\t \x01(\x05\x12\x13\n\x0bnum_workers\x18\n \x01(\x05\x12\x12\n\nnum_shards\x18\x0b \x01(\x05\x42\x12\n\x10_near_duplicates\"G\n\x06Source\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07include\x18\x02 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x03 \x03(\t\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\"\xcc\x03\n\nIngestSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12*\n\x07sources\x18\x02 \x03(\x0b\x32\x19.vermeil.ingest.v1.Source\x12 \n\x13validation_fraction\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12,\n\x08split_by\x18\x04 \x01(\x0e\x32\x1a.vermeil.ingest.v1.SplitBy\x12\x33\n\tbad_files\x18\x05 \x01(\x0e\x32 .vermeil.ingest.v1.BadFilePolicy\x12:\n\x0cinvalid_text\x18\x06 \x01(\x0e\x32$.vermeil.ingest.v1.InvalidTextPolicy\x12\x17\n\x0fkeep_duplicates\x18\x07 \x01(\x08\x12\x0e\n\x06origin\x18\x08 \x01(\t\x12\x0f\n\x07licence\x18\t \x01(\t\x12\x16\n\x0emax_file_bytes\x18\n \x01(\x03\x12\'\n\x05media\x18\x0b \x01(\x0e\x32\x18.vermeil.ingest.v1.Media\x12-\n\x06images\x18\x0c \x01(\x0b\x32\x1d.vermeil.ingest.v1.ImageRulesB\x16\n\x14_validation_fraction*Q\n\x07SplitBy\x12\x18\n\x14SPLIT_BY_UNSPECIFIED\x10\x00\x12\x15\n\x11SPLIT_BY_DOCUMENT\x10\x01\x12\x15\n\x11SPLIT_BY_POSITION\x10\x02*f\n\rBadFilePolicy\x12\x1f\n\x1b\x42\x41\x44_FILE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42\x41\x44_FILE_POLICY_SKIP\x10\x01\x12\x1a\n\x16\x42\x41\x44_FILE_POLICY_REFUSE\x10\x02*y\n\x11InvalidTextPolicy\x12#\n\x1fINVALID_TEXT_POLICY_UNSPECIFIED\x10\x00\x12\x1f\n\x1bINVALID_TEXT_POLICY_REPLACE\x10\x01\x12\x1e\n\x1aINVALID_TEXT_POLICY_REFUSE\x10\x02*?\n\x05Media\x12\x15\n\x11MEDIA_UNSPECIFIED\x10\x00\x12\x0e\n\nMEDIA_TEXT\x10\x01\x12\x0f\n\x0bMEDIA_IMAGE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evermeil/ingest/v1/ingest.proto\x12\x11vermeil.ingest.v1\"\x90\x02\n\nImageRules\x12\x19\n\x11\x63\x61ption_templates\x18\x01 \x03(\t\x12\x10\n\x08min_side\x18\x02 \x01(\x05\x12\x11\n\tmax_ratio\x18\x03 \x01(\x01\x12\x15\n\rmin_sharpness\x18\x04 \x01(\x01\x12\x13\n\x0bmin_caption\x18\x05 \x01(\x05\x12\x13\n\x0bmax_caption\x18\x06 \x01(\x05\x12\x1c\n\x0fnear_duplicates\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nmax_pixels\x18\x08 \x01(\x03\x12\x12\n\nmax_frames\x18\t \x01(\x05\x12\x13\n\x0bnum_workers\x18\n \x01(\x05\x12\x12\n\nnum_shards\x18\x0b \x01(\x05\x42\x12\n\x10_near_duplicates\"G\n\x06Source\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07include\x18\x02 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x03 \x03(\t\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\"F\n\x08LookSpec\x12+\n\x04spec\x18\x01 \x01(\x0b\x32\x1d.vermeil.ingest.v1.IngestSpec\x12\r\n\x05shard\x18\x02 \x01(\x05\"\xcc\x03\n\nIngestSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12*\n\x07sources\x18\x02 \x03(\x0b\x32\x19.vermeil.ingest.v1.Source\x12 \n\x13validation_fraction\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12,\n\x08split_by\x18\x04 \x01(\x0e\x32\x1a.vermeil.ingest.v1.SplitBy\x12\x33\n\tbad_files\x18\x05 \x01(\x0e\x32 .vermeil.ingest.v1.BadFilePolicy\x12:\n\x0cinvalid_text\x18\x06 \x01(\x0e\x32$.vermeil.ingest.v1.InvalidTextPolicy\x12\x17\n\x0fkeep_duplicates\x18\x07 \x01(\x08\x12\x0e\n\x06origin\x18\x08 \x01(\t\x12\x0f\n\x07licence\x18\t \x01(\t\x12\x16\n\x0emax_file_bytes\x18\n \x01(\x03\x12\'\n\x05media\x18\x0b \x01(\x0e\x32\x18.vermeil.ingest.v1.Media\x12-\n\x06images\x18\x0c \x01(\x0b\x32\x1d.vermeil.ingest.v1.ImageRulesB\x16\n\x14_validation_fraction*Q\n\x07SplitBy\x12\x18\n\x14SPLIT_BY_UNSPECIFIED\x10\x00\x12\x15\n\x11SPLIT_BY_DOCUMENT\x10\x01\x12\x15\n\x11SPLIT_BY_POSITION\x10\x02*f\n\rBadFilePolicy\x12\x1f\n\x1b\x42\x41\x44_FILE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42\x41\x44_FILE_POLICY_SKIP\x10\x01\x12\x1a\n\x16\x42\x41\x44_FILE_POLICY_REFUSE\x10\x02*y\n\x11InvalidTextPolicy\x12#\n\x1fINVALID_TEXT_POLICY_UNSPECIFIED\x10\x00\x12\x1f\n\x1bINVALID_TEXT_POLICY_REPLACE\x10\x01\x12\x1e\n\x1aINVALID_TEXT_POLICY_REFUSE\x10\x02*?\n\x05Media\x12\x15\n\x11MEDIA_UNSPECIFIED\x10\x00\x12\x0e\n\nMEDIA_TEXT\x10\x01\x12\x0f\n\x0bMEDIA_IMAGE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.ingest.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SPLITBY']._serialized_start=864
-  _globals['_SPLITBY']._serialized_end=945
-  _globals['_BADFILEPOLICY']._serialized_start=947
-  _globals['_BADFILEPOLICY']._serialized_end=1049
-  _globals['_INVALIDTEXTPOLICY']._serialized_start=1051
-  _globals['_INVALIDTEXTPOLICY']._serialized_end=1172
-  _globals['_MEDIA']._serialized_start=1174
-  _globals['_MEDIA']._serialized_end=1237
+  _globals['_SPLITBY']._serialized_start=936
+  _globals['_SPLITBY']._serialized_end=1017
+  _globals['_BADFILEPOLICY']._serialized_start=1019
+  _globals['_BADFILEPOLICY']._serialized_end=1121
+  _globals['_INVALIDTEXTPOLICY']._serialized_start=1123
+  _globals['_INVALIDTEXTPOLICY']._serialized_end=1244
+  _globals['_MEDIA']._serialized_start=1246
+  _globals['_MEDIA']._serialized_end=1309
   _globals['_IMAGERULES']._serialized_start=54
   _globals['_IMAGERULES']._serialized_end=326
   _globals['_SOURCE']._serialized_start=328
   _globals['_SOURCE']._serialized_end=399
-  _globals['_INGESTSPEC']._serialized_start=402
-  _globals['_INGESTSPEC']._serialized_end=862
+  _globals['_LOOKSPEC']._serialized_start=401
+  _globals['_LOOKSPEC']._serialized_end=471
+  _globals['_INGESTSPEC']._serialized_start=474
+  _globals['_INGESTSPEC']._serialized_end=934
 # @@protoc_insertion_point(module_scope)

@@ -233,6 +233,36 @@ class Source(_message.Message):
 Global___Source: _TypeAlias = Source  # noqa: Y015
 
 @_typing.final
+class LookSpec(_message.Message):
+    """LookSpec describes the looking at one shard of the pictures of an ingestion: a job
+    "vermeil.ingest.v1.look", created for each shard by an ingestion of several.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
+    shard: _builtins.int
+    """Which shard, from 0."""
+    @_builtins.property
+    def spec(self) -> Global___IngestSpec:
+        """The ingestion."""
+
+    def __init__(
+        self,
+        *,
+        spec: Global___IngestSpec | None = ...,
+        shard: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookSpec: _TypeAlias = LookSpec  # noqa: Y015
+
+@_typing.final
 class IngestSpec(_message.Message):
     """IngestSpec describes one ingestion."""
 

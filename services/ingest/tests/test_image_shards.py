@@ -1,0 +1,93 @@
+"""An ingestion divided among jobs gives the very same dataset, and says where it stands."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from vermeil.ingest.v1 import ingest_pb2
+from vermeil_artifacts import LocalStore
+from vermeil_data import open_dataset
+from vermeil_errors import InvalidInput
+from vermeil_ingest.settings import IngestSettings
+from vermeil_ingest.submit import submit
+from vermeil_ingest.tasks import job_kind, look_kind
+from vermeil_jobs import Job, JobState, MemoryJobs, Runner
+
+from .conftest import Start
+from .pictures import fill, png
+
+Work = Callable[[Job], Job]
+
+
+@pytest.fixture
+def zoo(shelf: Path) -> Path:
+    """More pictures than one unit holds, with doubles far apart, a bad one, and a link out."""
+    folder = fill(shelf / "zoo", *(f"{'ab'[number % 2]}/{number}.png" for number in range(600)))
+    (folder / "a/again.png").write_bytes(png(599))
+    (folder / "b/page.png").write_text("<html>")
+    (folder / "b/out.png").symlink_to(shelf / "picture.png")
+    return folder
+
+
+@pytest.mark.parametrize("num_shards", [2, 5])
+def test_a_divided_ingestion_gives_the_same_artifact(
+    start: Start,
+    work: Work,
+    jobs: MemoryJobs,
+    store: LocalStore,
+    settings: IngestSettings,
+    zoo: Path,
+    num_shards: int,
+) -> None:
+    source = ingest_pb2.Source(uri=str(zoo))
+
+    def asked(shards: int) -> Job:
+        images = ingest_pb2.ImageRules(near_duplicates=0, num_workers=1, num_shards=shards)
+        return submit(start(f"of-{shards}", sources=[source], images=images), jobs, settings.roots)
+
+    alone = work(asked(1))
+    divided = asked(num_shards)
+    assert len(divided.after) == num_shards
+    assert asked(num_shards).name == divided.name
+    assert len(jobs.rows.jobs) == 2 + num_shards
+    for name in reversed(divided.after):
+        done = Runner(jobs, look_kind(store, settings), settings.home).run(name)
+        assert done
+        assert done.state is JobState.SUCCEEDED, done.error
+        assert done.progress.unit == "files"
+    merged = work(divided)
+    assert merged.state is JobState.SUCCEEDED, merged.error
+    assert (merged.progress.done, merged.progress.unit) == (num_shards, "shards")
+    assert merged.outputs == alone.outputs
+    counts = open_dataset(store.fetch(merged.outputs["dataset"])).card.counts
+    assert (counts["duplicate"], counts["mislabelled"], counts["escaping"]) == (1, 1, 1)
+
+
+def test_a_bad_file_of_any_shard_is_refused_by_name(
+    start: Start, work: Work, jobs: MemoryJobs, store: LocalStore, settings: IngestSettings, zoo: Path
+) -> None:
+    request = start(
+        sources=[ingest_pb2.Source(uri=str(zoo), exclude=["out.png"])],
+        images=ingest_pb2.ImageRules(num_workers=1, num_shards=3),
+        bad_files=ingest_pb2.BAD_FILE_POLICY_REFUSE,
+    )
+    job = submit(request, jobs, settings.roots)
+    for name in job.after:
+        Runner(jobs, look_kind(store, settings), settings.home).run(name)
+    done = work(job)
+    assert done.state is JobState.FAILED
+    assert done.error
+    assert "page.png: is not a picture" in done.error.message
+
+
+def test_text_is_never_divided(start: Start, jobs: MemoryJobs, settings: IngestSettings) -> None:
+    job = submit(start(images=ingest_pb2.ImageRules(num_shards=4)), jobs, settings.roots)
+    assert job.after == ()
+
+
+def test_a_shard_is_not_asked_for_by_itself(
+    start: Start, jobs: MemoryJobs, store: LocalStore, settings: IngestSettings
+) -> None:
+    with pytest.raises(InvalidInput, match=r"ask for vermeil\.ingest\.v1\.ingest"):
+        look_kind(store, settings).submit(start())
+    assert job_kind(jobs, store, settings).name == "vermeil.ingest.v1.ingest"
