@@ -137,7 +137,7 @@ class ImageModel(nn.Module):
         """The residual stream that the first layer sees, (B, T, D)."""
         patches_BTP = to_patches(noisy_BCHW, self.config.patch_size).to(self.patch_embedding.weight.dtype)
         x_BTD: Tensor = self.patch_embedding(patches_BTP) + self.position + embedded_BD[:, None]
-        return x_BTD
+        return x_BTD.to(self._compute_dtype())
 
     def modulations(self, embedded_BD: Tensor) -> Tensor | None:
         """Shifts, scales and gates of all layers and of the readout, (B, 6 · N + 2, D), if there are any."""
@@ -176,7 +176,7 @@ class ImageModel(nn.Module):
         reading = Reading(visible_BL, self._compute_dtype())
         positions_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
         rotation = self.rotary(positions_L, self._compute_dtype())
-        x_BLD = self.condition(tokens_BL)
+        x_BLD = self.condition(tokens_BL).to(self._compute_dtype())
         for index, layer in enumerate(self.layers):
             x_BLD = layer(x_BLD, rotation, reading, index)
         pooled_BD = None if self.pool is None else self.pool(_mean(self.norm(x_BLD), visible_BL))

@@ -22,6 +22,7 @@ from vermeil_model.linear import linear
 from vermeil_model.rms_norm import TrainableRMSNorm
 from vermeil_model.rotary import rotate
 from vermeil_model.swiglu import TrainableSwiGLU
+from vermeil_model.turn import TrainableTurn
 
 
 class Linear(nn.Linear):
@@ -72,8 +73,20 @@ class Attention(nn.Module):
         heads = self.qkv(x_BTD).unflatten(-1, (sum(self._heads), self._head_width))
         queries, keys, values = torch.split(heads, self._heads, dim=-2)
         if self.query_norm is not None and self.key_norm is not None:
+            if heads.device.type == "cpu" and torch.is_grad_enabled():
+                queries, keys = self._turn(heads[..., : sum(self._heads[:2]), :], rotation)
+                return queries, keys, values
             queries, keys = self.query_norm(queries), self.key_norm(keys)
         return rotate(queries, *rotation), rotate(keys, *rotation), values
+
+    def _turn(self, heads: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Queries and keys, normalised and rotated together."""
+        assert self.query_norm is not None
+        assert self.key_norm is not None
+        num_heads, num_keys, _ = self._heads
+        weight = (self.query_norm.weight.expand(num_heads, -1), self.key_norm.weight.expand(num_keys, -1))
+        turned = TrainableTurn.apply(heads, torch.cat(weight), *rotation, self.query_norm.epsilon)
+        return turned.split((num_heads, num_keys), dim=-2)  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -135,12 +148,11 @@ class Block(nn.Module):
             x_BTD = x_BTD + mixed_BTD
             out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
             return out_BTD
-        x_BTD = x_BTD + modulation.attention_gate * mixed_BTD
+        x_BTD = torch.addcmul(x_BTD, modulation.attention_gate, mixed_BTD)
         normalised_BTD = modulate(
             self.feed_forward_norm(x_BTD), modulation.feed_forward_shift, modulation.feed_forward_scale
         )
-        modulated_BTD: Tensor = x_BTD + modulation.feed_forward_gate * self.feed_forward(normalised_BTD)
-        return modulated_BTD
+        return torch.addcmul(x_BTD, modulation.feed_forward_gate, self.feed_forward(normalised_BTD))
 
 
 def _learns_eagerly_on_cpu(x: Tensor) -> bool:
