@@ -120,6 +120,45 @@ def test_completing_nothing_is_refused(gateway: FakeGateway, monkeypatch: pytest
     assert run(["complete", "fake"]) == 2
 
 
+def test_an_evaluation_takes_a_file_a_judge_and_options(
+    gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(tmp_path / "questions.jsonl")
+    options = ("--data", data, "--judge", "cnn@2", "--set", "max_tokens=9", "--seed", "4")
+    assert run(["evaluate", "fake", "--task", "exact-match", *options]) == 0
+    spec = gateway.requests[0][2]["spec"]
+    assert (spec["questions"], spec["judge"]) == (data, "models/cnn/versions/2")
+    assert (spec["options"], spec["seed"], spec["dataset"]) == ({"max_tokens": "9"}, 4, "")
+    assert "next: vermeil report 1" in capsys.readouterr().out
+    assert run(["evaluate", "fake", "--set", "max_tokens"]) == 2
+    assert "write --set max_tokens=64" in capsys.readouterr().err
+
+
+def test_a_report_is_a_page_in_a_file(
+    gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["evaluate", "fake", "--detach"])
+    page = tmp_path / "page.html"
+    assert run(["report", "jobs/1", "--out", str(page)]) == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert str(page) in capsys.readouterr().out
+    assert run(["report", "1", "--out", "-"]) == 0
+    assert capsys.readouterr().out == page.read_text()
+    assert run(["report", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "perplexity@1"
+    assert run(["report", "absent"]) == 3
+
+
+def test_two_evaluations_are_compared(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "1", "jobs/2"]) == 0
+    shown = capsys.readouterr().out
+    assert "first is better" in shown
+    assert "perplexity is left out: tokens differ" in shown
+    assert gateway.requests[-1][2] == {"first": "jobs/1", "second": "jobs/2", "seed": 0}
+    assert run(["compare", "1", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["differences"][0]["p_value"] == 1.0
+
+
 @pytest.mark.parametrize("command", ["datasets", "models", "recipes", "tasks"])
 def test_lists_name_what_is_there(
     gateway: FakeGateway, command: str, capsys: pytest.CaptureFixture[str]

@@ -68,6 +68,17 @@ class Vermeil:
         spec = {"model": resource_name(model), "task": task, **options}
         return self._start("/v1/evaluations", {"spec": spec}, request_id)
 
+    def report(self, job: str) -> Json:
+        """What an evaluation found: `report` (vermeil.evaluation.v1.Report) and `page`, an HTML file."""
+        name = job.removeprefix("jobs/")
+        return self.transport.get(f"/v1/evaluations/{name}/report")
+
+    def compare(self, first: str, second: str, *, seed: int = 0) -> Json:
+        """Two evaluations item by item (vermeil.evaluation.v1.Comparison), first minus second."""
+        body = {"first": _named("jobs", first), "second": _named("jobs", second), "seed": seed}
+        comparison: Json = self.transport.post("/v1/evaluation-comparisons", body)["comparison"]
+        return comparison
+
     def embed(self, dataset: str, model: str) -> Job:
         """Embed every picture of a dataset by a dual model; what is done or under way is not begun again."""
         spec = {"dataset": _named("datasets", dataset), "embedding_model": resource_name(model)}

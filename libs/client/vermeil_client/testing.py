@@ -42,6 +42,8 @@ class FakeGateway(httpx.BaseTransport):
             return _ANSWERS[path](body)
         if path.startswith("/v1/jobs/"):
             return self._job(path.removeprefix("/v1/"))
+        if path.startswith("/v1/evaluations/"):
+            return self._report(path.split("/")[3])
         return self._list(path, dict(request.url.params))
 
     def _start(self, verb: str, body: Json) -> Json:
@@ -70,6 +72,12 @@ class FakeGateway(httpx.BaseTransport):
             line = {"time": "2026-01-01T00:00:00Z", "level": "info", "text": "done"}
             return httpx.Response(200, json={"lines": [line], "next_page_token": ""})
         return httpx.Response(200, json=job)
+
+    def _report(self, job: str) -> httpx.Response:
+        found = self.jobs.get(f"jobs/{job}")
+        if found is None:
+            return _not_found(f"no job jobs/{job}")
+        return httpx.Response(200, json={"report": found["result"], "page": f"<!doctype html><p>{job}"})
 
     def _list(self, path: str, query: Json) -> httpx.Response:
         version = {"name": "datasets/fake/versions/1", "card": {"num_samples": 1.0}}
@@ -113,6 +121,23 @@ def _hits(body: Json) -> httpx.Response:
     return httpx.Response(200, json={"hits": hits, "dataset": "", "model": ""})
 
 
+def _comparison(body: Json) -> httpx.Response:
+    """A job is as good as itself, and better than any other."""
+    gap = -1.0 if body["first"] != body["second"] else 0.0
+    verdict = "first is better" if gap else "no difference shown"
+    difference = {"name": "bits_per_byte", "first": 2.0 + gap, "second": 2.0, "difference": gap, "low": gap}
+    difference |= {
+        "high": gap,
+        "level": 0.95,
+        "p_value": 1.0 + gap,
+        "lower_is_better": True,
+        "verdict": verdict,
+    }
+    found = {"task": "perplexity@1", "first_model": body["first"], "second_model": body["second"]}
+    found |= {"num_items": "3", "differences": [difference], "left_out": {"perplexity": "tokens differ"}}
+    return httpx.Response(200, json={"comparison": found})
+
+
 def _pictures(body: Json) -> httpx.Response:
     """Squares of one grey, which is the seed; the size of every one is 8 × 8."""
     count, first = body.get("n") or 1, body.get("seed") or 0
@@ -153,5 +178,6 @@ _ANSWERS: dict[str, Callable[[Json], httpx.Response]] = {
     "/v1/completions": lambda body: _stream(body["prompt"], lambda text: {"text": text}),
     "/v1/images/generations": _pictures,
     "/v1/search": _hits,
+    "/v1/evaluation-comparisons": _comparison,
 }
 """What is answered at once, by path."""

@@ -155,6 +155,29 @@ def test_what_can_be_started_is_listed(gateway: Running) -> None:
     assert gateway.http.get("/v1/recipes").json()["recipes"][0]["name"] == "nano"
 
 
+def test_a_report_is_read_as_numbers_or_as_a_page(gateway: Running) -> None:
+    job = (
+        gateway.http.post("/v1/evaluations", json={"spec": {"model": "models/x"}})
+        .json()["job"]["name"]
+        .removeprefix("jobs/")
+    )
+    answer = gateway.http.get(f"/v1/evaluations/{job}/report").json()
+    assert answer["report"]["task"] == "perplexity@1"
+    page = gateway.http.get(f"/v1/evaluations/{job}/page")
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.text == answer["page"]
+    assert gateway.http.get("/v1/evaluations/absent/page").status_code == 404
+
+
+def test_two_evaluations_are_compared(gateway: Running) -> None:
+    body = {"first": "jobs/1", "second": "jobs/2"}
+    comparison = gateway.http.post("/v1/evaluation-comparisons", json=body).json()["comparison"]
+    assert comparison["differences"][0]["difference"] == 1.0
+    assert comparison["num_items"] == "3"
+    wrong = gateway.http.post("/v1/evaluation-comparisons", json={"frist": "jobs/1"})
+    assert wrong.json()["error"]["param"] == "frist"
+
+
 @pytest.mark.parametrize(
     ("query", "named"),
     [

@@ -1,4 +1,4 @@
-"""`vermeil ingest`, `vermeil train`, `vermeil evaluate`: start a job, follow it, say what it made."""
+"""`vermeil ingest`, `vermeil train`: start a job, follow it, say what it made."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +12,14 @@ from vermeil_client.commands.output import Output
 from vermeil_client.recipes import read_recipe, with_changes
 from vermeil_client.resources import Job
 
-_DETACH = typer.Option(False, "--detach", "-d", help="Print the job's name and do not wait for it.")
-_REQUEST = typer.Option("", "--request-id", help="The same id gives the same job, however often it is sent.")
+DETACH = typer.Option(False, "--detach", "-d", help="Print the job's name and do not wait for it.")
+REQUEST = typer.Option("", "--request-id", help="The same id gives the same job, however often it is sent.")
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command()(ingest)
     app.command()(train)
-    app.command()(evaluate)
 
 
 def ingest(
@@ -41,8 +40,8 @@ def ingest(
     keep_duplicates: bool = typer.Option(False, help="Keep documents that occur twice."),
     origin: str = typer.Option("", help="Where the data come from, for the data card."),
     licence: str = typer.Option("", help="Their licence, for the data card."),
-    request_id: str = _REQUEST,
-    detach: bool = _DETACH,
+    request_id: str = REQUEST,
+    detach: bool = DETACH,
 ) -> None:
     """Turn files and folders into a dataset."""
     output: Output = context.obj
@@ -63,7 +62,7 @@ def ingest(
     with output.connect() as client:
         dataset = name or dataset_id(paths[0])
         job = client.ingest(dataset, sources, request_id=request_id or None, **options)
-        if _started(output, job, detach):
+        if started(output, job, detach):
             return
         done = output.follow(client, job)
         output.say(f"{done.result.get('dataset_version')} · {_summary(done.result)}")
@@ -76,8 +75,8 @@ def train(
     dataset: str = typer.Option("", help="Dataset to learn from, instead of the recipe's own."),
     name: str = typer.Option("", help="Name of the model, instead of the recipe's own."),
     change: list[str] = typer.Option([], "--set", help="Change a field, such as run.steps=100; repeatable."),
-    request_id: str = _REQUEST,
-    detach: bool = _DETACH,
+    request_id: str = REQUEST,
+    detach: bool = DETACH,
 ) -> None:
     """Train a model by a recipe."""
     output: Output = context.obj
@@ -90,47 +89,11 @@ def train(
             changes.append(f"name={name}")
         wanted = with_changes(_recipe(client, recipe), changes)
         job = client.train(wanted, request_id=request_id or None)
-        if _started(output, job, detach):
+        if started(output, job, detach):
             return
         done = output.follow(client, job)
         output.say(f"{done.result.get('model_version')} · {_summary(done.result)}")
         output.say(f"next: vermeil chat {wanted.get('name', 'MODEL')}")
-
-
-def evaluate(
-    context: typer.Context,
-    model: str = typer.Argument(..., help="A model, such as vermeil-nano or vermeil-nano@3."),
-    task: str = typer.Option("perplexity", help="What to measure; `vermeil tasks` lists them."),
-    dataset: str = typer.Option("", help="Dataset to measure on; default: the one it was trained on."),
-    split: str = typer.Option("validation", help="validation or train."),
-    limit: int = typer.Option(0, help="At most this many items; 0 for all."),
-    seed: int = typer.Option(0, help="Seed of the intervals."),
-    request_id: str = _REQUEST,
-    detach: bool = _DETACH,
-) -> None:
-    """Measure a model, with intervals."""
-    output: Output = context.obj
-    full = f"datasets/{dataset.removeprefix('datasets/')}" if dataset else ""
-    options = {"dataset": full, "split": split, "limit": limit, "seed": seed}
-    with output.connect() as client:
-        job = client.evaluate(model, task, request_id=request_id or None, **options)
-        if _started(output, job, detach):
-            return
-        report = output.follow(client, job).result
-    if output.as_json:
-        return
-    items = int(report.get("num_items", 0))
-    output.say(f"{report.get('model')} · {report.get('task')} on {report.get('data')} · {items:,} items")
-    rows = [
-        {
-            "metric": metric["name"],
-            "value": f"{metric['value']:.4f}",
-            f"{metric['level']:.0%} interval": interval,
-        }
-        for metric in report.get("metrics", ())
-        for interval in [f"{metric['low']:.4f} to {metric['high']:.4f}"]
-    ]
-    output.table(list(rows[0]) if rows else [], rows)
 
 
 def dataset_id(path: str) -> str:
@@ -155,7 +118,8 @@ def _recipe(client: Vermeil, recipe: str) -> dict[str, Any]:
     return shipped[recipe]
 
 
-def _started(output: Output, job: Job, detach: bool) -> bool:
+def started(output: Output, job: Job, detach: bool) -> bool:
+    """Whether nobody waits for the job; its name is printed then."""
     if detach:
         output.show(job.raw) if output.as_json else output.say(job.name)
     return detach

@@ -2,7 +2,18 @@
 
 from fastapi import APIRouter
 
-from vermeil_gateway.api import chat, completions, datasets, encoding, health, images, jobs, models, work
+from vermeil_gateway.api import (
+    chat,
+    completions,
+    datasets,
+    encoding,
+    evaluations,
+    health,
+    images,
+    jobs,
+    models,
+    work,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     chat.router,
@@ -12,6 +23,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     jobs.router,
     work.router,
+    evaluations.router,
     encoding.router,
     health.router,
 )

@@ -8,10 +8,11 @@ from vermeil.encoder.v1 import encoder_service_pb2 as encoder
 from vermeil.encoder.v1.encoder_pb2 import SearchHit
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceServicer
 from vermeil.evaluation.v1 import evaluation_service_pb2 as evaluation
-from vermeil.evaluation.v1.evaluation_pb2 import Task
+from vermeil.evaluation.v1.evaluation_pb2 import Comparison, Difference, Report, Task
 from vermeil.evaluation.v1.evaluation_service_pb2_grpc import EvaluationServiceServicer
 from vermeil.ingest.v1 import ingest_service_pb2 as ingest
 from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
+from vermeil.job.v1.job_service_pb2 import GetJobRequest
 from vermeil.training.v1 import training_service_pb2 as training
 from vermeil.training.v1.recipe_pb2 import Recipe
 from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceServicer
@@ -67,3 +68,22 @@ class FakeWork(
     async def ListTasks(self, request: evaluation.ListTasksRequest, context: Any) -> Any:
         """One task."""
         return evaluation.ListTasksResponse(tasks=[Task(name="perplexity", version=1)])
+
+    async def GetReport(self, request: evaluation.GetReportRequest, context: Any) -> Any:
+        """A report of the job that was named, whatever it is."""
+        await self._jobs.GetJob(GetJobRequest(name=request.name), context)
+        report = Report(model=request.name, task="perplexity@1", num_items=3)
+        return evaluation.GetReportResponse(report=report, page=f"<!doctype html><p>{request.name}")
+
+    async def CompareReports(self, request: evaluation.CompareReportsRequest, context: Any) -> Any:
+        """A job is better than itself by nothing, and than another by one."""
+        gap = float(request.first != request.second)
+        difference = Difference(name="bits_per_byte", difference=gap, p_value=1 - gap)
+        comparison = Comparison(
+            task="perplexity@1",
+            first_model=request.first,
+            second_model=request.second,
+            num_items=3,
+            differences=[difference],
+        )
+        return evaluation.CompareReportsResponse(comparison=comparison)
