@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -137,7 +138,7 @@ def measured(draw: Draw, classes: Tensor, judge: Judge, grid: Path, names: list[
     assert best is not None
     order = classes.argsort(stable=True)
     per_class = len(classes) // len(names)
-    first = torch.cat([order[number * per_class :][:10] for number in range(len(names))])
+    first = torch.cat([order[number * per_class :][: min(10, per_class)] for number in range(len(names))])
     draw_rows(to_pixels(best[2][first]).numpy(), names, grid)
     return {"best guidance": best[1], "by guidance": rows, **rows[str(best[1])]}
 
@@ -176,6 +177,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--judge", type=Path, help="folder of a judge trained before")
     arguments = parser.parse_args()
+    if not os.environ.get("VERMEIL_DATA_DIR"):
+        sys.exit("VERMEIL_DATA_DIR does not name a folder of real data")
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
