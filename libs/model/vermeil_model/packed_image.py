@@ -65,9 +65,18 @@ class PackedImageModel:
         pieces = []
         for start in range(0, len(noisy_BCHW), size):
             rows = slice(start, start + size)
-            part = None if context is None else context.rows(rows)
+            part = None if context is None else self._part(context, rows)
             pieces.append(self._predict(noisy_BCHW[rows], times_B[rows], part))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _part(self, context: Context, rows: slice) -> Context | None:
+        """Some rows of a context; without a mask that hides nothing, and none where it hides all."""
+        part = context.rows(rows)
+        if part.visible_BL is None or self.device.type != "cpu":
+            return part
+        if bool(part.visible_BL.all()):
+            return part._replace(visible_BL=None)
+        return part if bool(part.visible_BL.any()) else None
 
     def _predict(self, noisy_BCHW: Tensor, times_B: Tensor, context: Context | None) -> Tensor:
         config, model = self.config, self._model
