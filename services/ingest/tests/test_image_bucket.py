@@ -18,7 +18,7 @@ from vermeil_ingest.submit import submit
 from vermeil_ingest.tasks import job_kind
 from vermeil_jobs import JobState, MemoryJobs, Runner
 
-from .conftest import Start
+from .conftest import Start  # pants: no-infer-dep
 from .pictures import png, tar_of
 
 

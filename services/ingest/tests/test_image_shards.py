@@ -13,7 +13,7 @@ from vermeil_ingest.submit import submit
 from vermeil_ingest.tasks import job_kind, look_kind
 from vermeil_jobs import Job, JobState, MemoryJobs, Runner
 
-from .conftest import Start
+from .conftest import Start  # pants: no-infer-dep
 from .pictures import fill, png
 
 Work = Callable[[Job], Job]
