@@ -231,3 +231,29 @@ def test_search_takes_a_picture_or_a_text_and_not_both(gateway: FakeGateway, tmp
     assert run(arguments) == 2
     assert run([*arguments, "--image", str(tmp_path / "none.png")]) == 3
     assert run(["search", "emoji", "a heart", "--model", "dual-emoji", "--image", str(picture)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "command"),
+    [
+        ("", "vermeil chat x"),
+        ("image", "vermeil images x"),
+        ("dual", 'vermeil search peps "WORDS" --model x'),
+        ("classifier", "vermeil models x"),
+    ],
+)
+def test_train_says_what_to_do_with_the_model(
+    gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, command: str
+) -> None:
+    recipe = tmp_path / "x.yaml"
+    recipe.write_text(f"name: x\ntask: '{task}'\n")
+    assert run(["train", str(recipe), "--dataset", "peps"]) == 0
+    assert f"next: {command}" in capsys.readouterr().out
+
+
+def test_a_folder_named_like_a_recipe_is_not_taken_for_one(
+    gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nano").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", "nano"]) == 0

@@ -51,7 +51,7 @@ class Clients:
     Args:
         channels: By service: registry, ingest, encoder-text, encoder-image, trainer, evaluator, generator.
         call_timeout: Seconds for a plain call.
-        generation_timeout: Seconds for an answer.
+        generation_timeout: Seconds for what a model computes.
     """
 
     def __init__(
@@ -95,6 +95,14 @@ class Clients:
     ) -> ResponseMessage:
         """A plain call."""
         return await method(request, timeout=self._call_timeout)
+
+    async def compute(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[RequestMessage, ResponseMessage]",
+        request: RequestMessage,
+    ) -> ResponseMessage:
+        """A call on which a model computes, which may have to be loaded first."""
+        return await method(request, timeout=self._generation_timeout)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateResponse, None]:
         """The pieces of an answer; closing the generator cancels the call."""

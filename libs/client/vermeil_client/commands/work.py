@@ -93,7 +93,7 @@ def train(
             return
         done = output.follow(client, job)
         output.say(f"{done.result.get('model_version')} · {_summary(done.result)}")
-        output.say(f"next: vermeil chat {wanted.get('name', 'MODEL')}")
+        output.say(f"next: {_next(wanted)}")
 
 
 def dataset_id(path: str) -> str:
@@ -109,7 +109,7 @@ def dataset_id(path: str) -> str:
 
 def _recipe(client: Vermeil, recipe: str) -> dict[str, Any]:
     path = Path(recipe).expanduser()
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
         return read_recipe(path)
     shipped = {each["name"]: each for each in client.recipes()}
     if recipe not in shipped:
@@ -123,6 +123,18 @@ def started(output: Output, job: Job, detach: bool) -> bool:
     if detach:
         output.show(job.raw) if output.as_json else output.say(job.name)
     return detach
+
+
+def _next(recipe: Mapping[str, Any]) -> str:
+    """What people do with a model of this recipe."""
+    name = recipe.get("name", "MODEL")
+    dataset = str(recipe.get("data", {}).get("dataset", "DATASET")).removeprefix("datasets/")
+    commands = {
+        "image": f"vermeil images {name}",
+        "dual": f'vermeil search {dataset} "WORDS" --model {name}',
+        "classifier": f"vermeil models {name}",
+    }
+    return commands.get(recipe.get("task", ""), f"vermeil chat {name}")
 
 
 def _summary(result: Mapping[str, Any]) -> str:

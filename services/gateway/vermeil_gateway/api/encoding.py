@@ -33,4 +33,4 @@ async def start_encoding(request: Request, clients: WithClients) -> JSONResponse
 async def search(request: Request, clients: WithClients) -> JSONResponse:
     """The samples of an embedded dataset that are nearest to a text or a picture."""
     message = await read(request, SearchRequest())
-    return shown(await clients.call(clients.image_encoder.Search, message))
+    return shown(await clients.compute(clients.image_encoder.Search, message))
