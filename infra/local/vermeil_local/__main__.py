@@ -4,12 +4,15 @@ import sys
 
 from vermeil_errors import VermeilError
 
+from vermeil_local.processors import share_processors
 from vermeil_local.settings import LocalSettings
-from vermeil_local.up import run
 
 
 def main() -> int:
     """Run until told to stop."""
+    share_processors()
+    from vermeil_local.up import run  # noqa: PLC0415 loads every service, and OpenMP
+
     try:
         run(LocalSettings.load(), print)
     except VermeilError as error:

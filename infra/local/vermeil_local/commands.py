@@ -13,6 +13,7 @@ from vermeil_errors import DeadlineExceeded, Unavailable
 from vermeil_local.detach import start_detached
 from vermeil_local.home import Home
 from vermeil_local.ports import check_free
+from vermeil_local.processors import share_processors
 from vermeil_local.settings import LocalSettings
 
 _MARK = {"ok": "✓", "warning": "!", "problem": "✗"}
@@ -38,6 +39,7 @@ def up(
         output.say(f"ready at {running.url}; stop it with `vermeil down`")
     else:
         check_free(settings)
+        share_processors()
         from vermeil_local.up import run  # noqa: PLC0415 loads every service
 
         run(settings, output.say)

@@ -1,4 +1,4 @@
-"""From this machine's own documentation to a model that answers, in minutes.
+"""From this machine's own documentation to a model that writes, from digits to one that draws, in minutes.
 
 Everything goes through the same doors as a user's own work: the gateway, jobs, the registry.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vermeil_client import Vermeil
 from vermeil_client.client import source
+from vermeil_client.commands.draw import draw_rows, write_grid
 from vermeil_client.commands.output import Output
 from vermeil_client.recipes import with_changes
 from vermeil_errors import VermeilError
@@ -21,6 +22,9 @@ from vermeil_local.home import Home, Running
 from vermeil_local.settings import LocalSettings
 
 _DATASET = "python-docs"
+_DIGITS = "digits"
+_NUM_PICTURES = 8
+"""Of each digit in the grid."""
 _PROMPT = "Return a list of"
 
 
@@ -30,38 +34,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", default="nano", help="a recipe of the trainer")
     parser.add_argument("--set", action="append", default=[], help="change a field, such as run.steps=100")
     parser.add_argument("--max-bytes", type=int, default=12_000_000, help="text to learn from, at most")
+    parser.add_argument("--image-recipe", default="digits-image", help="a recipe of the trainer for pictures")
+    parser.add_argument("--image-set", action="append", default=[], help="change a field of that one")
     options = parser.parse_args(arguments)
     try:
-        _tour(LocalSettings.load(), options.recipe, options.set, options.max_bytes)
+        _tour(LocalSettings.load(), options)
     except VermeilError as error:
         sys.stderr.write(f"quickstart: {error}\n")
         return error.exit_code
     return 0
 
 
-def _tour(settings: LocalSettings, recipe: str, changes: list[str], max_bytes: int) -> None:
+def _tour(settings: LocalSettings, options: argparse.Namespace) -> None:
     began = time.monotonic()
     home = Home(settings.home)
-    _title("1/6 Vermeil is up")
+    _title("1/7 Vermeil is up")
     running = home.running() or start_detached(settings)
     _say(f"gateway {running.url} · everything it keeps is in {home.path}")
     output = Output(url=running.url, as_json=False)
     with Vermeil(running.url) as client:
-        _title("2/6 Data: the English in this Python installation")
-        folder = home.path / "quickstart" / "python-docs"
-        dataset = _ingest(client, output, folder, max_bytes)
-        _title("3/6 Training")
-        wanted = _recipe(client, recipe, [f"data.dataset=datasets/{_DATASET}", *changes])
-        done = output.follow(client, client.train(wanted))
-        version = str(done.result["model_version"])
-        _title("4/6 Evaluation")
+        _title("2/7 Data: the English in this Python installation")
+        dataset = _ingest(client, output, home.path / "quickstart" / "python-docs", options.max_bytes)
+        _title("3/7 Training a model that writes")
+        wanted = _recipe(client, options.recipe, [f"data.dataset=datasets/{_DATASET}", *options.set])
+        version = str(output.follow(client, client.train(wanted)).result["model_version"])
+        _title("4/7 Evaluation")
         report = output.follow(client, client.evaluate(version)).result
         for metric in report["metrics"]:
             _say(f"{metric['name']} {metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})")
-        _title("5/6 A question")
+        _title("5/7 A question")
         _answer(client, str(wanted["name"]))
-    _title("6/6 Done")
-    _summary(running, dataset, version, time.monotonic() - began)
+        _title("6/7 Training a model that draws, from handwritten digits")
+        drawing, grid = _draw(client, output, home.path / "quickstart", options)
+    _title("7/7 Done")
+    _say(f"{dataset} → {version} and {_DIGITS} → {drawing} in {(time.monotonic() - began) / 60:.1f} minutes.")
+    _say(f"Look at what it drew: {grid}")
+    _what_next(running, version.split("/")[1], drawing.split("/")[1])
 
 
 def _ingest(client: Vermeil, output: Output, folder: Path, max_bytes: int) -> str:
@@ -85,14 +93,27 @@ def _answer(client: Vermeil, model: str) -> None:
     sys.stdout.write("\n")
 
 
-def _summary(running: Running, dataset: str, version: str, seconds: float) -> None:
-    model = version.split("/")[1]
-    _say(f"{dataset} → {version} in {seconds / 60:.1f} minutes. It still runs at {running.url}. Try:")
+def _draw(client: Vermeil, output: Output, folder: Path, options: argparse.Namespace) -> tuple[str, Path]:
+    """The version of the model that draws, and the file with a row of pictures of every digit."""
+    output.follow(client, client.ingest(_DIGITS, [source("digits:")]))
+    wanted = _recipe(client, options.image_recipe, [f"data.dataset=datasets/{_DIGITS}", *options.image_set])
+    version = str(output.follow(client, client.train(wanted)).result["model_version"])
+    digits = [str(digit) for digit in range(10)]
+    drawn = draw_rows(client, str(wanted["name"]), digits, {"n": _NUM_PICTURES, "seed": 1}, quiet=False)
+    grid = folder / "digits.png"
+    write_grid(grid, drawn, _NUM_PICTURES)
+    return version, grid
+
+
+def _what_next(running: Running, model: str, drawing: str) -> None:
+    _say(f"It still runs at {running.url}. Try:")
     for command, meaning in (
         (f"vermeil chat {model}", "talk with it (it has read manuals, not conversations)"),
         (f'vermeil complete {model} -p "Raises ValueError if"', "let it continue a text"),
+        (f"vermeil images {drawing} 3 1 4 -o pi.png", "let the other one draw, a row for each digit"),
         (f"vermeil models {model}", "recipe, data, seed and figures behind it"),
         ("vermeil ingest FOLDER", "your own texts, then: vermeil train nano --dataset NAME"),
+        ("vermeil ingest FOLDER --media image", "your own pictures, a folder for each class"),
         ("vermeil status", "what runs"),
         ("vermeil down", "stop it; nothing is lost"),
     ):

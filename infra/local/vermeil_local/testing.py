@@ -90,6 +90,18 @@ def small_recipe(dataset: str, name: str, steps: int) -> dict[str, Any]:
     }
 
 
+def small_image_recipe(dataset: str, name: str, steps: int) -> dict[str, Any]:
+    """A recipe for a model that draws grey pictures of 8 × 8 pixels by class, trained in seconds."""
+    return {
+        "name": name,
+        "task": "image",
+        "model": {"depth": 2, "width": 32, "num_heads": 2},
+        "image": {"image_height": 8, "image_width": 8, "channels": 1, "patch_size": 4, "condition": "class"},
+        "data": {"dataset": f"datasets/{dataset}"},
+        "run": {"steps": steps, "batch_size": 8, "evaluate_batches": 1, "precision": "fp32"},
+    }
+
+
 def write_words(folder: Path, num_files: int = 40) -> None:
     """Text files by formula: words that follow one another by rule, so that a model can learn them."""
     for number in range(num_files):
