@@ -122,7 +122,7 @@ def measure(
         num_items=len(rows),
         metrics=_metrics(task, rows, conclusion, evaluation.seed),
         definition=definition,
-        judge=f"{subjects.judge.about}, {subjects.judge.digest}" if subjects.judge else "",
+        judge=_about(subjects.judge, conclusion) if subjects.judge else "",
         seed=evaluation.seed,
     )
     details = {**conclusion.details, "seed": evaluation.seed}
@@ -155,6 +155,13 @@ def _metrics(task: Task, rows: Sequence[Row], conclusion: Conclusion, seed: int)
         for rule in task.metrics
         if _is_known(rule, rows, conclusion)
     )
+
+
+def _about(judge: Model, conclusion: Conclusion) -> str:
+    """The judge as it stands in the report: what it is, how good where that was measured, and which."""
+    accuracy = conclusion.details.get("judge_accuracy")
+    measured = f", accuracy {accuracy:.2%} on the real ones" if isinstance(accuracy, float) else ""
+    return f"{judge.about}{measured}, {judge.digest}"
 
 
 def _is_known(rule: Rule, rows: Sequence[Row], conclusion: Conclusion) -> bool:
