@@ -44,7 +44,7 @@ class LoadedImageModel:
     num_bytes: int
     """Size of its weights in memory."""
     memory_bytes: int
-    """All that it takes: weights, and the pictures of one batch on their way through a layer."""
+    """All that it takes: weights, their packed copy, the pictures of one batch in a layer."""
 
     @property
     def config(self) -> ImageConfig:
@@ -82,7 +82,7 @@ def load_image(name: str, folder: Path, settings: GeneratorSettings) -> LoadedIm
     batch = settings.generator_image_batch
     painter = Painter(name, Sampler(model), batch, settings.generator_image_queue)
     weights = weight_bytes(model)
-    memory = weights + _activation_bytes(config, batch)
+    memory = 2 * weights + _activation_bytes(config, batch)
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
     more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     names = _class_names(more.get(CLASS_NAMES), config, folder)

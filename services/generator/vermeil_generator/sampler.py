@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 from vermeil_media import Pixels
-from vermeil_model import Conditions, ImageModel, to_pixels
+from vermeil_model import Conditions, ImageModel, PackedImageModel, to_pixels
 from vermeil_model.image_sampling import Predict, SamplingStep, draw_noise, guided, integrate
 
 from vermeil_generator.image_order import Style, Wish
@@ -48,17 +48,17 @@ class Drawing(Protocol):
 
 
 class Sampler:
-    """Draws with an image model."""
+    """Draws with the packed form of an image model."""
 
     def __init__(self, model: ImageModel) -> None:
-        self._model = model
+        self._model = PackedImageModel(model)
 
     @torch.inference_mode()
     def draw(
         self, wishes: Sequence[Wish], style: Style, *, is_wanted: Callable[[int], bool], on_step: OnStep
     ) -> Sequence[Pixels]:
         """The pixels of every wish that is still wanted."""
-        device = self._model.position.device
+        device = self._model.device
         noise_BCHW = draw_noise(self._model.config, [wish.seed for wish in wishes]).to(device)
 
         def tell(step: SamplingStep) -> None:
@@ -103,7 +103,7 @@ class Sampler:
             conditions = Conditions.of_classes(asked)
         else:
             conditions = Conditions.of_captions([each or () for each in asked])
-        return conditions.to(self._model.position.device)
+        return conditions.to(self._model.device)
 
 
 def _pixels(images_BCHW: Tensor) -> list[Pixels]:
