@@ -188,7 +188,12 @@ def sampling_runs(
 
     return {
         "vermeil": lambda: sample_images(
-            ours, Conditions.of_classes(classes), seeds=seeds, steps=steps, guidance=guidance
+            ours,
+            Conditions.of_classes(classes),
+            seeds=seeds,
+            steps=steps,
+            guidance=guidance,
+            guidance_from=0.0,
         ),
         "diffusers": draw_theirs,
     }

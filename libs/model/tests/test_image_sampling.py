@@ -5,7 +5,7 @@ import torch
 from vermeil_errors import InvalidInput
 from vermeil_model import Conditions, ImageModel, SamplingStep, sample_images
 from vermeil_model.flow import velocity
-from vermeil_model.image_sampling import Solver, draw_noise, integrate
+from vermeil_model.image_sampling import GUIDANCE_FROM, Solver, draw_noise, integrate
 from vermeil_model.testing import BY_CLASS, BY_TEXT, small_conditions, small_image_model
 
 VARIANTS = (BY_CLASS, BY_TEXT, BY_CLASS | {"adaln": True})
@@ -32,6 +32,8 @@ def naive(
     def slope(x: torch.Tensor, time: float) -> torch.Tensor:
         times = torch.full((len(x),), time)
         with_condition = model(x.float(), times, asked).double()
+        if guidance not in (0, 1) and time < GUIDANCE_FROM:
+            return velocity(with_condition, x, time)
         without = model(x.float(), times).double()
         return velocity(without + guidance * (with_condition - without), x, time)
 
@@ -69,6 +71,16 @@ def test_the_picture_of_a_seed_does_not_depend_on_its_batch(
     for row, seed in enumerate(seeds):
         alone = Conditions(*(None if part is None else part[row : row + 1] for part in asked))
         close(sample_images(model, alone, seeds=[seed], steps=4, guidance=guidance), together[row : row + 1])
+
+
+def test_guidance_works_from_its_time_on() -> None:
+    model = calm_model(**BY_CLASS)
+    asked, options = Conditions.of_classes([2]), {"seeds": [1], "steps": 4, "guidance": 3.0}
+    plain = sample_images(model, asked, seeds=[1], steps=4)
+    always, never = (sample_images(model, asked, **options, guidance_from=time) for time in (0.0, 1.0))
+    close(never, plain)
+    late = sample_images(model, asked, **options, guidance_from=0.75)
+    assert min((late - plain).abs().max(), (late - always).abs().max()) > 0.05
 
 
 def test_pictures_without_a_condition_may_stand_beside_others() -> None:
