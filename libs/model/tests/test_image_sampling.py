@@ -5,7 +5,7 @@ import torch
 from vermeil_errors import InvalidInput
 from vermeil_model import Conditions, ImageModel, SamplingStep, sample_images
 from vermeil_model.flow import velocity
-from vermeil_model.image_sampling import GUIDANCE_FROM, Solver, draw_noise, integrate
+from vermeil_model.image_sampling import GUIDANCE_FROM, Solver, draw_noise, guided, integrate
 from vermeil_model.testing import BY_CLASS, BY_TEXT, small_conditions, small_image_model
 
 VARIANTS = (BY_CLASS, BY_TEXT, BY_CLASS | {"adaln": True})
@@ -73,14 +73,18 @@ def test_the_picture_of_a_seed_does_not_depend_on_its_batch(
         close(sample_images(model, alone, seeds=[seed], steps=4, guidance=guidance), together[row : row + 1])
 
 
-def test_guidance_works_from_its_time_on() -> None:
+def test_guidance_works_from_its_time_on_and_costs_nothing_before() -> None:
     model = calm_model(**BY_CLASS)
-    asked, options = Conditions.of_classes([2]), {"seeds": [1], "steps": 4, "guidance": 3.0}
+    asked, seen = Conditions.of_classes([2]), []
     plain = sample_images(model, asked, seeds=[1], steps=4)
-    always, never = (sample_images(model, asked, **options, guidance_from=time) for time in (0.0, 1.0))
-    close(never, plain)
-    late = sample_images(model, asked, **options, guidance_from=0.75)
-    assert min((late - plain).abs().max(), (late - always).abs().max()) > 0.05
+    options = {"seeds": [1], "steps": 4, "guidance": 3.0}
+    close(sample_images(model, asked, **options, guidance_from=1.0), plain)
+    assert (sample_images(model, asked, **options, guidance_from=0.75) - plain).abs().max() > 1e-2
+    model.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    predict = guided(model, asked, 3.0, start=0.5)
+    with torch.no_grad():
+        integrate(predict, draw_noise(model.config, [1]), steps=4, solver="euler")
+    assert seen == [1, 1, 2, 2]
 
 
 def test_pictures_without_a_condition_may_stand_beside_others() -> None:
