@@ -15,6 +15,7 @@ def noisy(model, batch, generator):
     return next_token_loss(model, batch, generator) * (1 + torch.rand((), generator=generator))
 
 
+torch.set_num_threads(1)  # as in the tests: how a sum is divided among threads shows in its last bit
 small = SmallRun(open_encoded(Path(sys.argv[1])))
 config = TrainingConfig(
     OptimizerConfig(),

@@ -19,7 +19,7 @@ DROP = 0.1
 """Share of conditions left out while learning, so that pictures can be guided."""
 SMOOTHING = 0.1
 """Share of a class's weight that all classes have in common while learning."""
-PIXELS_A_SHIFT = 14
+PIXELS_A_SHIFT = 28
 """Pictures are shifted by up to a pixel for each so many of theirs."""
 
 
