@@ -49,7 +49,8 @@ RESULTS = Path(__file__).with_name("results")
 RECIPES = Path(__file__).parents[1] / "vermeil_trainer" / "recipes"
 GUIDANCE = (1.0, 1.5, 2.5)
 STEPS = 30
-PROBE_STEPS = 30
+PROBE_STEPS = 60
+"""More than the recipe warms up for."""
 MOST_IN_MANIFOLD = 2000
 
 
