@@ -26,6 +26,7 @@ from vermeil_jobs.kind import JobKind
 from vermeil_jobs.ledger import Ledger
 from vermeil_jobs.memory import ManualClock, MemoryJobs
 from vermeil_jobs.register import register
+from vermeil_jobs.registry import Registry, registry_answers, registry_at
 from vermeil_jobs.remote import GrpcJobs
 from vermeil_jobs.runner import Runner
 from vermeil_jobs.versions import MemoryNames, Names, RegistryNames, Version
@@ -66,11 +67,14 @@ __all__ = [
     "Progress",
     "Pulse",
     "RecordingDoorbell",
+    "Registry",
     "RegistryNames",
     "Runner",
     "Spec",
     "Version",
     "make_app",
     "register",
+    "registry_answers",
+    "registry_at",
     "run_worker",
 ]

@@ -169,26 +169,21 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The config that `to_dict` described; unknown and missing keys are refused by name."""
-        if not isinstance(values, Mapping):
-            raise InvalidInput.for_field(
-                "text", values, "is not a table of sizes", "See ModelConfig.to_dict."
-            )
-        given = dict(known_fields(cls, values))
+        given = dict(known_fields(cls, values, "text"))
         scaling = given.get("rope_scaling")
         if scaling is not None:
-            if not isinstance(scaling, Mapping):
-                raise InvalidInput.for_field(
-                    "rope_scaling", scaling, "is not a table", "See RopeScaling for its fields."
-                )
-            given["rope_scaling"] = RopeScaling(**known_fields(RopeScaling, scaling, prefix="rope_scaling."))
+            found = known_fields(RopeScaling, scaling, "rope_scaling", prefix="rope_scaling.")
+            given["rope_scaling"] = RopeScaling(**found)
         return cls(**given)
 
 
 _INTEGER_FIELDS = tuple(f.name for f in fields(ModelConfig) if f.type == "int")
 
 
-def known_fields(cls: type, values: Mapping[str, Any], *, prefix: str = "") -> Mapping[str, Any]:
-    """`values`, if they name every required field of a dataclass and nothing else."""
+def known_fields(cls: type, values: object, field: str, *, prefix: str = "") -> Mapping[str, Any]:
+    """`values`, if they are a table that names every required field of a dataclass and nothing else."""
+    if not isinstance(values, Mapping):
+        raise InvalidInput.for_field(field, values, "is not a table", f"See {cls.__name__} for its fields.")
     names = {f.name for f in fields(cls)}
     for name in values:
         if name not in names:

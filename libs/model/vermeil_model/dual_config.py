@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from vermeil_errors import InvalidInput
-
 from vermeil_model.config import ModelConfig, known_fields, require_positive_integer
 from vermeil_model.image_config import TOKENS_PER_CAPTION, check_grid
 
@@ -105,6 +103,4 @@ class DualConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The config that `to_dict` described; unknown and missing keys are refused by name."""
-        if not isinstance(values, Mapping):
-            raise InvalidInput.for_field("dual", values, "is not a table of sizes", "See DualConfig.to_dict.")
-        return cls(**known_fields(cls, values))
+        return cls(**known_fields(cls, values, "dual"))

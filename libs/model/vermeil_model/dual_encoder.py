@@ -21,7 +21,7 @@ from vermeil_model.attention import additive_mask, scaled_dot_product
 from vermeil_model.dual_config import DualConfig
 from vermeil_model.image_model import grid_waves
 from vermeil_model.layers import Block, Linear, RMSNorm
-from vermeil_model.patches import to_patches
+from vermeil_model.patches import check_pictures, to_patches
 from vermeil_model.rotary import Rotary
 
 FIRST_SCALE = 1 / 0.07
@@ -107,14 +107,7 @@ class DualEncoder(nn.Module):
     def embed_images(self, images_BCHW: Tensor) -> Tensor:
         """Unit vectors (B, E), float32, of pictures of −1 … 1."""
         config = self.config
-        expected = (config.channels, config.image_height, config.image_width)
-        if tuple(images_BCHW.shape[1:]) != expected:
-            raise InvalidInput.for_field(
-                "images",
-                tuple(images_BCHW.shape),
-                f"are not of shape (batch, {', '.join(map(str, expected))})",
-                "Resize them or use an encoder of their size.",
-            )
+        check_pictures(images_BCHW, self.config, "an encoder")
         patches_BTP = to_patches(images_BCHW, config.patch_size).to(self.position.dtype)
         rows = torch.arange(config.num_rows, device=images_BCHW.device).repeat_interleave(config.num_columns)
         columns = torch.arange(config.num_columns, device=images_BCHW.device).repeat(config.num_rows)

@@ -17,9 +17,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from vermeil_errors import InvalidInput
 
 from vermeil_model.config import known_fields, require, require_positive_integer
+from vermeil_model.patches import check_pictures
 
 NORM_GROUP = 8
 """Channels normalised together."""
@@ -70,11 +70,7 @@ class ClassifierConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The config that `to_dict` described; unknown and missing keys are refused by name."""
-        if not isinstance(values, Mapping):
-            raise InvalidInput.for_field(
-                "classifier", values, "is not a table of sizes", "See ClassifierConfig.to_dict."
-            )
-        return cls(**known_fields(cls, values))
+        return cls(**known_fields(cls, values, "classifier"))
 
 
 class Convolution(nn.Module):
@@ -147,15 +143,7 @@ class ImageClassifier(nn.Module):
 
     def features(self, images_BCHW: Tensor) -> Tensor:
         """What the last layer sees of each picture, (B, F), float32."""
-        config = self.config
-        expected = (config.channels, config.image_height, config.image_width)
-        if tuple(images_BCHW.shape[1:]) != expected:
-            raise InvalidInput.for_field(
-                "images",
-                tuple(images_BCHW.shape),
-                f"are not of shape (batch, {', '.join(map(str, expected))})",
-                "Resize them or use a classifier of their size.",
-            )
+        check_pictures(images_BCHW, self.config, "a classifier")
         weight = self.head.weight
         x_BCHW = images_BCHW.to(weight.dtype).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:

@@ -209,11 +209,7 @@ class ImageConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The config that `to_dict` described; unknown and missing keys are refused by name."""
-        if not isinstance(values, Mapping):
-            raise InvalidInput.for_field(
-                "image", values, "is not a table of sizes", "See ImageConfig.to_dict."
-            )
-        return cls(**known_fields(cls, values))
+        return cls(**known_fields(cls, values, "image"))
 
 
 def check_grid(image_height: int, image_width: int, channels: int, patch_size: int) -> None:

@@ -22,7 +22,7 @@ from vermeil_model.conditions import Conditions, check_kind
 from vermeil_model.context import Context, PatchAttention, Reading
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.layers import Block, Linear, Modulation, RMSNorm, modulate
-from vermeil_model.patches import from_patches, to_patches
+from vermeil_model.patches import check_pictures, from_patches, to_patches
 from vermeil_model.rotary import Rotary
 
 TIME_FEATURES = 128
@@ -101,7 +101,7 @@ class ImageModel(nn.Module):
         times_B are 0 (noise) … 1 (clean). What is asked for comes as `conditions`, or as the `context`
         that `read` made of them.
         """
-        self._check_pictures(noisy_BCHW)
+        check_pictures(noisy_BCHW, self.config, "a model")
         if conditions is not None:
             context = self.read(conditions)
         embedded_BD = self.embed_time(times_B, context)
@@ -187,17 +187,6 @@ class ImageModel(nn.Module):
         if torch.is_autocast_enabled(weight.device.type):
             return torch.get_autocast_dtype(weight.device.type)
         return weight.dtype
-
-    def _check_pictures(self, images_BCHW: Tensor) -> None:
-        config = self.config
-        expected = (config.channels, config.image_height, config.image_width)
-        if tuple(images_BCHW.shape[1:]) != expected:
-            raise InvalidInput.for_field(
-                "images",
-                tuple(images_BCHW.shape),
-                f"are not of shape (batch, {', '.join(map(str, expected))})",
-                "Resize them or use a model of their size.",
-            )
 
 
 def layer_modulation(modulations_BND: Tensor, layer: int) -> Modulation:

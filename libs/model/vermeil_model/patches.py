@@ -9,10 +9,35 @@ Letters: B batch, C channels, H height, W width, T patches, P values of a patch.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from einops import rearrange
 from torch import Tensor
 from vermeil_errors import InvalidInput
+
+
+class PictureSize(Protocol):
+    """A config of any network that takes pictures."""
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def image_height(self) -> int: ...
+    @property
+    def image_width(self) -> int: ...
+
+
+def check_pictures(images_BCHW: Tensor, config: PictureSize, network: str) -> None:
+    """Refuse pictures of another size than the network's; `network` is its name, such as "a model"."""
+    expected = (config.channels, config.image_height, config.image_width)
+    if tuple(images_BCHW.shape[1:]) != expected:
+        raise InvalidInput.for_field(
+            "images",
+            tuple(images_BCHW.shape),
+            f"are not of shape (batch, {', '.join(map(str, expected))})",
+            f"Resize them or use {network} of their size.",
+        )
 
 
 def to_patches(images_BCHW: Tensor, patch_size: int) -> Tensor:

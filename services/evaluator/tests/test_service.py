@@ -14,7 +14,6 @@ from vermeil_data import open_dataset
 from vermeil_data.card import load_card
 from vermeil_errors import Conflict, InvalidInput, NotFound, PermissionDenied, VermeilError
 from vermeil_evaluator.catalogue import perplexity, rolling_perplexity
-from vermeil_evaluator.clients import Registry
 from vermeil_evaluator.settings import EvaluatorSettings
 from vermeil_evaluator.submit import submit
 from vermeil_evaluator.surroundings import Surroundings
@@ -30,6 +29,7 @@ from vermeil_jobs import (
     NewDatasetVersion,
     NewJob,
     NewModelVersion,
+    Registry,
     Runner,
     Spec,
 )

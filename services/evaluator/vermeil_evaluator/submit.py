@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
 from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
 from vermeil_errors import Conflict, InvalidInput
-from vermeil_jobs import Job, Names, NewJob, Spec, Version
+from vermeil_jobs import Job, Names, NewJob, Registry, Spec, Version
 from vermeil_telemetry import current_traceparent
 
 from vermeil_evaluator.catalogue import find_task
-from vermeil_evaluator.clients import Registry
 from vermeil_evaluator.intake import take_in
 from vermeil_evaluator.messages import evaluation_from_message
 from vermeil_evaluator.surroundings import Surroundings

@@ -6,11 +6,10 @@ from functools import partial
 from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
 from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
 from vermeil_artifacts import ArtifactStore
-from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Names, Version
+from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Names, Registry, Version, registry_at
 from vermeil_jobs import register as register_kind
 
 from vermeil_evaluator.catalogue import find_task
-from vermeil_evaluator.clients import Registry, registry
 from vermeil_evaluator.evaluate import Named, evaluate
 from vermeil_evaluator.intake import FILE
 from vermeil_evaluator.messages import evaluation_from_message, report_to_json
@@ -22,7 +21,7 @@ from vermeil_evaluator.surroundings import Surroundings
 def register(app: JobsApp, settings: EvaluatorSettings | None = None) -> list[str]:
     """Let the workers of `app` evaluate; the queues they must listen on."""
     settings = settings or EvaluatorSettings.load()
-    found = registry(settings)
+    found = registry_at(settings.registry_address, settings.token)
     register_kind(app, job_kind(found, Surroundings.of(settings)), found.jobs)
     return [QUEUE]
 

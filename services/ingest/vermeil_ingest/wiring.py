@@ -1,11 +1,9 @@
 """Wiring: which registry the service talks to."""
 
-import asyncio
 from functools import partial
 
 from vermeil.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
-from vermeil_errors import VermeilError
-from vermeil_jobs import JobClient
+from vermeil_jobs import JobClient, registry_answers
 from vermeil_rpc import Service
 
 from vermeil_ingest.api import IngestServicer
@@ -19,13 +17,11 @@ def build(settings: IngestSettings, *, jobs: JobClient | None = None) -> list[Se
     registry = jobs or registry_jobs(settings)
     servicer = IngestServicer(partial(submit, jobs=registry, roots=settings.roots))
 
-    async def ready() -> bool:
-        try:
-            await asyncio.to_thread(registry.list_jobs, page_size=1)
-        except VermeilError:
-            return False
-        return True
-
     return [
-        Service("vermeil.ingest.v1.IngestService", add_IngestServiceServicer_to_server, servicer, ready=ready)
+        Service(
+            "vermeil.ingest.v1.IngestService",
+            add_IngestServiceServicer_to_server,
+            servicer,
+            ready=partial(registry_answers, registry),
+        )
     ]

@@ -1,10 +1,9 @@
 """Wiring: which registry and which encoder the service talks to."""
 
-import asyncio
 from functools import partial
 
 from vermeil.training.v1.training_service_pb2_grpc import add_TrainingServiceServicer_to_server
-from vermeil_errors import VermeilError
+from vermeil_jobs import registry_answers
 from vermeil_rpc import Service
 
 from vermeil_trainer.api import TrainingServicer
@@ -19,18 +18,11 @@ def build(settings: TrainerSettings, *, peers: Peers | None = None) -> list[Serv
     known = peers or peers_at(settings)
     servicer = TrainingServicer(partial(submit, peers=known))
 
-    async def ready() -> bool:
-        try:
-            await asyncio.to_thread(known.jobs.list_jobs, page_size=1)
-        except VermeilError:
-            return False
-        return True
-
     return [
         Service(
             "vermeil.training.v1.TrainingService",
             add_TrainingServiceServicer_to_server,
             servicer,
-            ready=ready,
+            ready=partial(registry_answers, known.jobs),
         )
     ]

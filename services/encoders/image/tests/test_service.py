@@ -22,7 +22,6 @@ from vermeil_data import (
     write_dataset,
 )
 from vermeil_data.testing import picture_samples
-from vermeil_encoders_image.clients import Registry
 from vermeil_encoders_image.dual_model import DualModel
 from vermeil_encoders_image.settings import EncoderImageSettings
 from vermeil_encoders_image.submit import submit
@@ -39,6 +38,7 @@ from vermeil_jobs import (
     NewDatasetVersion,
     NewJob,
     NewModelVersion,
+    Registry,
     Runner,
     Spec,
 )

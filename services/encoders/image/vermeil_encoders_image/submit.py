@@ -9,10 +9,8 @@ from vermeil_artifacts import ArtifactRef
 from vermeil_data import ImageEncoding, TokenizerSpec
 from vermeil_data.tokenizer_training import DEFAULT_VOCAB_SIZE
 from vermeil_errors import InvalidInput
-from vermeil_jobs import Job, JobState, NewJob, Spec
+from vermeil_jobs import Job, JobState, NewJob, Registry, Spec
 from vermeil_telemetry import current_traceparent
-
-from vermeil_encoders_image.clients import Registry
 
 ENCODE, EMBED = "vermeil.encoder.v1.encode_images", "vermeil.encoder.v1.embed_images"
 QUEUE = "encoder-image"

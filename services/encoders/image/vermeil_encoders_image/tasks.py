@@ -9,10 +9,9 @@ from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
 from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
 from vermeil_data import TextTokenizer, TokenizerSpec
 from vermeil_errors import InvalidInput
-from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp
+from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Registry, registry_at
 from vermeil_jobs import register as register_kind
 
-from vermeil_encoders_image.clients import Registry, registry
 from vermeil_encoders_image.encode import Report, encode
 from vermeil_encoders_image.settings import EncoderImageSettings
 from vermeil_encoders_image.submit import (
@@ -33,7 +32,7 @@ Work = Callable[..., JobOutcome]
 def register(app: JobsApp, settings: EncoderImageSettings | None = None) -> list[str]:
     """Let the workers of `app` encode and embed; the queues they must listen on."""
     settings = settings or EncoderImageSettings.load()
-    known = registry(settings)
+    known = registry_at(settings.registry_address, settings.token)
     for kind in job_kinds(known, store_from_settings(settings)):
         register_kind(app, kind, known.jobs)
     return [QUEUE]

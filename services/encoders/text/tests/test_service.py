@@ -14,7 +14,6 @@ from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
 from vermeil_artifacts import ArtifactRef, LocalStore
 from vermeil_data import Sample, TokenizerSpec, open_encoded, train_tokenizer, write_dataset
 from vermeil_data.testing import documents
-from vermeil_encoders_text.clients import Registry
 from vermeil_encoders_text.encode import MAX_BYTES
 from vermeil_encoders_text.settings import EncoderTextSettings
 from vermeil_encoders_text.submit import submit
@@ -31,6 +30,7 @@ from vermeil_jobs import (
     NewDatasetVersion,
     NewJob,
     NewModelVersion,
+    Registry,
     Runner,
     Spec,
 )

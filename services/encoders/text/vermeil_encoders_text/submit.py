@@ -9,10 +9,8 @@ from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
 from vermeil_data import TokenizerSpec
 from vermeil_data.tokenizer_training import DEFAULT_VOCAB_SIZE
 from vermeil_errors import InvalidInput
-from vermeil_jobs import Job, JobState, NewJob, Spec
+from vermeil_jobs import Job, JobState, NewJob, Registry, Spec
 from vermeil_telemetry import current_traceparent
-
-from vermeil_encoders_text.clients import Registry
 
 KIND = "vermeil.encoder.v1.encode"
 QUEUE = "encoder-text"

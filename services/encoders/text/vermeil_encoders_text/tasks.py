@@ -7,10 +7,9 @@ from vermeil.encoder.v1.encoder_pb2 import EncodingSpec
 from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
 from vermeil_artifacts import ArtifactStore, store_from_settings
 from vermeil_errors import InvalidInput
-from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp
+from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Registry, registry_at
 from vermeil_jobs import register as register_kind
 
-from vermeil_encoders_text.clients import Registry, registry
 from vermeil_encoders_text.encode import encode
 from vermeil_encoders_text.settings import EncoderTextSettings
 from vermeil_encoders_text.submit import KIND, QUEUE, submit, tokenizer_spec
@@ -20,7 +19,7 @@ from vermeil_encoders_text.tokenizers import read_tokenizer
 def register(app: JobsApp, settings: EncoderTextSettings | None = None) -> list[str]:
     """Let the workers of `app` encode; the queues they must listen on."""
     settings = settings or EncoderTextSettings.load()
-    known = registry(settings)
+    known = registry_at(settings.registry_address, settings.token)
     register_kind(app, job_kind(known, store_from_settings(settings)), known.jobs)
     return [QUEUE]
 

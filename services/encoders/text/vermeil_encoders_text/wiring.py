@@ -1,16 +1,14 @@
 """Wiring: which registry and which store the service works with."""
 
-import asyncio
 from functools import partial
 
 from vermeil.encoder.v1.encoder_service_pb2_grpc import add_EncoderServiceServicer_to_server
 from vermeil_artifacts import ArtifactStore, store_from_settings
 from vermeil_data import TextTokenizer
-from vermeil_errors import VermeilError
+from vermeil_jobs import Registry, registry_answers, registry_at
 from vermeil_rpc import Service
 
 from vermeil_encoders_text.api import EncoderServicer
-from vermeil_encoders_text.clients import Registry, registry
 from vermeil_encoders_text.embed import TextEmbedder
 from vermeil_encoders_text.settings import EncoderTextSettings
 from vermeil_encoders_text.submit import submit
@@ -21,7 +19,7 @@ def build(
     settings: EncoderTextSettings, *, known: Registry | None = None, store: ArtifactStore | None = None
 ) -> list[Service]:
     """EncoderService; `known` and `store` stand in for the real ones in tests."""
-    names = known or registry(settings)
+    names = known or registry_at(settings.registry_address, settings.token)
     artifacts = store or store_from_settings(settings)
     tokenizers = KnownTokenizers(artifacts, settings.encoder_text_tokenizers)
 
@@ -31,18 +29,14 @@ def build(
     def tokenizer_of(model: str) -> TextTokenizer:
         return tokenizers.get(digest_of(model))
 
-    async def ready() -> bool:
-        try:
-            await asyncio.to_thread(names.jobs.list_jobs, page_size=1)
-        except VermeilError:
-            return False
-        return True
-
     servicer = EncoderServicer(
         partial(submit, registry=names), tokenizer_of, digest_of, TextEmbedder(artifacts, settings)
     )
     return [
         Service(
-            "vermeil.encoder.v1.EncoderService", add_EncoderServiceServicer_to_server, servicer, ready=ready
+            "vermeil.encoder.v1.EncoderService",
+            add_EncoderServiceServicer_to_server,
+            servicer,
+            ready=partial(registry_answers, names.jobs),
         )
     ]
