@@ -2,11 +2,12 @@
 
     VERMEIL_DATA_DIR=… python services/trainer/benchmarks/fashion.py --cpu-seconds 2400
 
-Vermeil trains the shipped recipe fashion-image, its steps set so that they take the budget; the peers get
-the processor seconds that it used. A classifier trained here (recipe judge-fashion, on the training
-pictures alone) judges: class accuracy of samples, and Fréchet distance (FID's formula) and precision and
-recall in its features against the test pictures. Its features are not Inception's, so neither are the
-numbers. Real training pictures against the test pictures are printed as the floor.
+Vermeil trains the shipped recipe fashion-image, its steps set so that they take the budget; the peers
+train until it is used up. Two contestants run side by side, each on its own threads. A classifier trained
+here (recipe judge-fashion, on the training pictures alone) judges: class accuracy of samples, and Fréchet
+distance (FID's formula) and precision and recall in its features against the test pictures. Its features
+are not Inception's, so neither are the numbers. Real training pictures against the test pictures are
+printed as the floor.
 """
 
 import argparse
@@ -17,16 +18,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from fashion_peers import Peer, dit, sample_peer, train_peer, unet
-from torch import Tensor
-from vermeil_data import EncodedImages, ImageEncoding, ImageLoader, Sample, encode_images, open_dataset
+from torch import Tensor, nn
+from vermeil_data import (
+    EncodedImages,
+    ImageEncoding,
+    ImageLoader,
+    Sample,
+    encode_images,
+    open_dataset,
+    open_encoded_images,
+)
 from vermeil_data import write_dataset as write_samples
 from vermeil_media.idx import read_idx
 from vermeil_media.image import encode_png
@@ -52,6 +63,7 @@ STEPS = 30
 PROBE_STEPS = 60
 """More than the recipe warms up for."""
 MOST_IN_MANIFOLD = 2000
+PEERS = {"diffusers DiT": dit, "diffusers UNet": unet}
 
 
 def encode(folder: Path) -> EncodedImages:
@@ -144,31 +156,49 @@ def measured(draw: Draw, classes: Tensor, judge: Judge, grid: Path, names: list[
     return {"best guidance": best[1], "by guidance": rows, **rows[str(best[1])]}
 
 
-def contestants(
-    encoded: EncodedImages, folder: Path, budget: float
-) -> dict[str, tuple[Draw, dict[str, Any]]]:
-    """Everybody trained; what draws for each, and how it came to be."""
+def our_draw(encoded: EncodedImages, folder: Path, budget: float) -> tuple[Draw, dict[str, Any]]:
+    """The shipped recipe, trained for the budget."""
     steps = steps_within(budget, encoded, folder / "probe")
     model = load_checkpoint(trained("fashion-image", encoded, folder / "ours", steps), ImageModel)
-    used = cpu_seconds(folder / "ours")
-    size = sum(weight.numel() for weight in model.parameters())
 
-    def ours(classes: Tensor, guidance: float) -> Tensor:
+    def draw(classes: Tensor, guidance: float) -> Tensor:
         asked = Conditions.of_classes(classes.tolist())
         return sample_images(model, asked, steps=STEPS, guidance=guidance, seeds=range(len(classes)))
 
-    found: dict[str, tuple[Draw, dict[str, Any]]] = {
-        "Vermeil": (ours, {"parameters": size, "steps": steps, "training CPU seconds": used})
-    }
-    for name, make in (("diffusers DiT", dit), ("diffusers UNet", unet)):
-        loader = ImageLoader(encoded, "train", 64, 0, condition="class")
-        peer, peer_steps = train_peer(make(), loader, used)
+    return draw, made(model, steps, cpu_seconds(folder / "ours"))
 
-        def drawn(classes: Tensor, guidance: float, peer: Peer = peer) -> Tensor:
-            return sample_peer(peer, classes, steps=STEPS, guidance=guidance)
 
-        size = sum(weight.numel() for weight in peer.model.parameters())
-        found[name] = (drawn, {"parameters": size, "steps": peer_steps, "training CPU seconds": used})
+def peer_draw(make: Callable[[], Peer], encoded: EncodedImages, budget: float) -> tuple[Draw, dict[str, Any]]:
+    """A network of diffusers, trained for the budget."""
+    peer, steps = train_peer(make(), ImageLoader(encoded, "train", 64, 0, condition="class"), budget)
+
+    def draw(classes: Tensor, guidance: float) -> Tensor:
+        return sample_peer(peer, classes, steps=STEPS, guidance=guidance)
+
+    return draw, made(peer.model, steps, budget)
+
+
+def made(model: nn.Module, steps: int, used: float) -> dict[str, Any]:
+    """How a contestant came to be."""
+    size = sum(weight.numel() for weight in model.parameters())
+    return {"parameters": size, "steps": steps, "training CPU seconds": used}
+
+
+def contest(name: str, folder: Path, judge_folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One contestant trained and judged."""
+    torch.set_num_threads(arguments.threads)
+    encoded = open_encoded_images(folder / "encoded")
+    judge = Judge(load_checkpoint(judge_folder, ImageClassifier), encoded)
+    if name in PEERS:
+        draw, how = peer_draw(PEERS[name], encoded, arguments.cpu_seconds)
+    else:
+        draw, how = our_draw(encoded, folder, arguments.cpu_seconds)
+    print(name, json.dumps(how), flush=True)
+    names = list(encoded.class_names)
+    classes = torch.arange(arguments.samples) % len(names)
+    grid = RESULTS / f"fashion-{name.rsplit(maxsplit=1)[-1].lower()}.png"
+    found = how | measured(draw, classes, judge, grid, names)
+    print(name, json.dumps(found), flush=True)
     return found
 
 
@@ -176,6 +206,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cpu-seconds", type=float, default=2400, help="for each; 20 minutes of two cores")
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=1, help="of each contestant")
+    parser.add_argument("--at-once", type=int, default=2, help="contestants side by side")
     parser.add_argument("--judge", type=Path, help="folder of a judge trained before")
     arguments = parser.parse_args()
     if not os.environ.get("VERMEIL_DATA_DIR"):
@@ -187,19 +219,19 @@ def main() -> None:
         judge_folder = arguments.judge or trained("judge-fashion", encoded, folder / "judge")
         judge = Judge(load_checkpoint(judge_folder, ImageClassifier), encoded)
         print(f"judge: {judge.accuracy:.4f} of the test pictures told right", flush=True)
-        names = list(encoded.class_names)
-        classes = torch.arange(arguments.samples) % len(names)
         real = torch.randperm(encoded.num_images("train"), generator=torch.Generator().manual_seed(0))
         chosen = real[: arguments.samples].numpy()
         floor = judge(
             from_pixels(torch.tensor(encoded.pixels("train")[chosen])),
             torch.tensor(encoded.classes("train")[chosen]),
         )
-        table = {"real training pictures": floor}
-        for name, (draw, made) in contestants(encoded, folder, arguments.cpu_seconds).items():
-            grid = RESULTS / f"fashion-{name.split()[-1].lower()}.png"
-            table[name] = made | measured(draw, classes, judge, grid, names)
-            print(name, json.dumps(table[name]), flush=True)
+        with ProcessPoolExecutor(arguments.at_once, get_context("spawn")) as pool:
+            running = {
+                name: pool.submit(contest, name, folder, judge_folder, arguments)
+                for name in ("Vermeil", *PEERS)
+            }
+            rows = {name: future.result() for name, future in running.items()}
+    table = {"real training pictures": floor, **rows}
     report(table, judge.accuracy, arguments)
 
 
@@ -216,6 +248,7 @@ def report(table: dict[str, Any], accuracy: float, arguments: argparse.Namespace
         "judge accuracy on the test set": accuracy,
         "samples": arguments.samples,
         "sampling steps": STEPS,
+        "threads of each": arguments.threads,
         "contestants": table,
         "machine": {"processor": platform.processor(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {name: version(name) for name in ("torch", "diffusers")},
