@@ -1,8 +1,8 @@
 """The layers of the text tower: RMSNorm, attention with grouped heads, SwiGLU, and the block of them.
 
 They know nothing of tokens, caches or losses. Unusual: query, key and value come from one matrix and
-gate and up from another (rows in that order), because few large products are quicker than many small;
-attention is split into `project` and `output` so that spans of several towers can attend jointly.
+gate and up from another (rows in that order), because few large products are quicker than many small.
+A block opens into queries, keys and values and closes with what attention gave: towers attend jointly.
 
 Letters: B batch, T tokens, D width, H query heads, K key/value heads, E head width, F feed-forward,
 G gate and up.
@@ -139,11 +139,21 @@ class Block(nn.Module):
         modulation: Modulation | None = None,
     ) -> Tensor:
         """Same shape out; `attend` decides which tokens see which."""
+        mixed = attend(*self.open(x_BTD, rotation, modulation), layer)
+        return self.close(x_BTD, mixed, modulation)
+
+    def open(
+        self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], modulation: Modulation | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What is attended with: rotated queries and keys, and values."""
         normalised_BTD = self.attention_norm(x_BTD)
         if modulation is not None:
             normalised_BTD = modulate(normalised_BTD, modulation.attention_shift, modulation.attention_scale)
-        queries, keys, values = self.attention.project(normalised_BTD, rotation)
-        mixed_BTD = self.attention.output(attend(queries, keys, values, layer).flatten(-2))
+        return self.attention.project(normalised_BTD, rotation)
+
+    def close(self, x_BTD: Tensor, mixed_BTHE: Tensor, modulation: Modulation | None = None) -> Tensor:
+        """The residual stream once what attention gave has been added, and the feed-forward has run."""
+        mixed_BTD = self.attention.output(mixed_BTHE.flatten(-2))
         if modulation is None:
             x_BTD = x_BTD + mixed_BTD
             out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
