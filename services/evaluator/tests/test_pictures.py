@@ -128,6 +128,7 @@ def test_copies_of_training_pictures_are_found_and_shown(images: EncodedImages, 
     assert copied.items[7]["nearest_train"] == 7
     page = (tmp_path / "out" / PAGE_FILE).read_text()
     assert "Nearest training pictures" in page
+    assert "than 99% of 45 unseen real ones; coarse" in page
     assert page.count("data:image/png") > 40
 
 

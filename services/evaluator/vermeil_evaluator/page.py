@@ -54,11 +54,15 @@ def page(found: Findings) -> str:
     failures = [_shown(item, found.folder, budget) for item in worst(found)]
     pairs = [_shown(item, found.folder, budget) for item in found.items if item.get("picture_beside")]
     pictures = [item for item in found.items if item.get("picture")]
+    names = {metric.name for metric in found.report.metrics}
     grid = [_shown(item, found.folder, budget) for item in islice(_spread(pictures), MAX_PICTURES)]
     return environment.get_template("report.html.j2").render(
         report=found.report,
-        metrics=[(metric, intervals(metric.interval)) for metric in found.report.metrics],
-        details={name: _text(value) for name, value in found.details.items()},
+        metrics=[
+            (metric, bar, found.details.get(metric.name, ""))
+            for metric, bar in zip(found.report.metrics, intervals(found.report.metrics), strict=True)
+        ],
+        details={name: _text(value) for name, value in found.details.items() if name not in names},
         definition={name: _text(value) for name, value in found.report.definition.items()},
         plots=_plots(found),
         grid=[each for each in grid if each.picture],

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from vermeil_metrics import Interval
 
+from vermeil_evaluator.report import Metric
 from vermeil_evaluator.task import Curve
 
 WIDTH, HEIGHT = 460, 200
 """Of the plotting area, in SVG units."""
 _BAR_WIDTH = 160
+_SHARE = "share"
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,15 @@ class Plot:
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval as a bar with a dot."""
+    """An interval as a bar with a dot, on an axis that others of its sort share."""
 
     low: float
     dot: float
     high: float
+    begin: str
+    """What the axis begins with,"""
+    end: str
+    """and ends with."""
 
 
 def line(curve: Curve) -> Plot:
@@ -53,7 +59,7 @@ def line(curve: Curve) -> Plot:
     across, up = _scaled(places, WIDTH), HEIGHT - _scaled(y, HEIGHT)
     points = " ".join(f"{one:.1f},{other:.1f}" for one, other in zip(across, up, strict=True))
     step = max(1, len(x) // 6)
-    x_ticks = [Tick(float(across[index]), f"{x[index]:g}") for index in range(0, len(x), step)]
+    x_ticks = [Tick(float(across[index]), _label(x[index])) for index in range(0, len(x), step)]
     return Plot(curve.title, curve.x_label, curve.y_label, points, (), x_ticks, _y_ticks(y.min(), y.max()))
 
 
@@ -64,27 +70,46 @@ def histogram(title: str, x_label: str, values: Sequence[float]) -> Plot:
     most = max(1, int(counts.max()))
     bars = [(index * width, width - 1, HEIGHT * count / most) for index, count in enumerate(counts.tolist())]
     x_ticks = [
-        Tick(index * width, f"{edges[index]:.3g}") for index in range(0, len(edges), max(1, len(edges) // 6))
+        Tick(index * width, _label(edges[index])) for index in range(0, len(edges), max(1, len(edges) // 6))
     ]
     return Plot(title, x_label, "items", "", bars, x_ticks, _y_ticks(0, most))
 
 
-def intervals(interval: Interval) -> Bar:
-    """The interval on an axis half as wide again."""
-    spread = (interval.high - interval.low) or 1.0
-    begin = interval.low - spread / 4
+def intervals(metrics: Sequence[Metric]) -> Sequence[Bar]:
+    """A bar for each number: shares from 0 to 1, others from 0 to the greatest of their statistic."""
+    reaches: dict[str, tuple[float, float]] = {_SHARE: (0.0, 1.0)}
+    for metric in metrics:
+        low, high = reaches.get(_sort(metric), (0.0, 0.0))
+        found = metric.interval
+        reaches[_sort(metric)] = min(low, found.low), max(high, found.high)
+    return [_bar(metric.interval, *reaches[_sort(metric)]) for metric in metrics]
+
+
+def _sort(metric: Metric) -> str:
+    """Numbers of one sort are drawn on one axis; means that stay within 0 and 1 are shares."""
+    if "mean" not in metric.statistic:
+        return metric.statistic
+    return _SHARE if 0 <= metric.interval.low <= metric.interval.high <= 1 else metric.name
+
+
+def _bar(interval: Interval, begin: float, end: float) -> Bar:
+    reach = (end - begin) or 1.0
     low, dot, high = (
-        float(np.clip((value - begin) / (1.5 * spread), 0, 1)) * _BAR_WIDTH
+        float(np.clip((value - begin) / reach, 0, 1)) * _BAR_WIDTH
         for value in (interval.low, interval.value, interval.high)
     )
-    return Bar(low, dot, high)
+    return Bar(low, dot, high, _label(begin), _label(end))
 
 
 def _y_ticks(low: float, high: float) -> Sequence[Tick]:
     places = np.linspace(0, 1, 5)
-    return [Tick(HEIGHT * (1 - place), f"{low + place * (high - low):.3g}") for place in places.tolist()]
+    return [Tick(HEIGHT * (1 - place), _label(low + place * (high - low))) for place in places.tolist()]
 
 
 def _scaled(values: "np.typing.NDArray[np.float64]", size: float) -> "np.typing.NDArray[np.float64]":
     low, high = values.min(), values.max()
     return np.asarray((values - low) / ((high - low) or 1.0) * size)
+
+
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -18,6 +18,8 @@ from vermeil_evaluator.task import Conclusion, Curve, Row, Rule, Run, Task, mean
 TRAIN = "train"
 _SUSPECTS = 24
 _UNSEEN_SHARE = 0.01
+_TELLING = 10
+"""With fewer unseen pictures beyond the mark than this, it is coarse."""
 _KERNEL_REFERENCE = 2000
 Features = npt.NDArray[np.float32]
 
@@ -96,6 +98,13 @@ def _look_for_copies(
         row["picture_beside"] = png(pixels[row["nearest_train"]])
 
 
+def _how_copies_were_told(num_unseen: int) -> str:
+    """A remark on the page: the mark is a quantile, and hangs on few pictures where there are few."""
+    told = f"nearer to a training picture than {1 - _UNSEEN_SHARE:.0%} of {num_unseen:,} unseen real ones"
+    num_telling = _UNSEEN_SHARE * num_unseen
+    return told if num_telling >= _TELLING else f"{told}; coarse: the nearest of them alone set the mark"
+
+
 def _curves(rows: Sequence[Row]) -> Sequence[Curve]:
     ordered = sorted(float(row["train_distance"]) for row in rows)
     share = np.linspace(0, 1, len(ordered))
@@ -112,6 +121,7 @@ def _details(
         "num_real": len(reference),
         "num_train": len(train),
         "fid_small of all training pictures": frechet_distance(train, reference),
+        "near_copies": _how_copies_were_told(len(reference)),
     }
     classes = drawn.images.classes(drawn.split)
     names, judged = drawn.images.class_names, run.judge.model.class_names
