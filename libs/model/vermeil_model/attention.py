@@ -58,17 +58,22 @@ def scaled_dot_product(
     mask: Tensor | None,
     *,
     causal: bool = True,
+    scale: float | None = None,
 ) -> Tensor:
-    """Attention under an additive mask in the queries' dtype; with none, plainly causal (S = T) or full."""
+    """Attention under an additive mask in the queries' dtype; with none, plainly causal (S = T) or full.
+
+    Scores are multiplied by `scale`, by default one over the root of the head width.
+    """
     queries, keys, values = (x.transpose(1, 2) for x in (queries_BTHE, keys_BSKE, values_BSKE))
     if _products_are_quicker(queries):
-        return _attend_by_products(queries, keys, values, mask, causal=causal).transpose(1, 2)
+        return _attend_by_products(queries, keys, values, mask, causal=causal, scale=scale).transpose(1, 2)
     mixed_BHTE = functional.scaled_dot_product_attention(
         queries,
         keys,
         values,
         attn_mask=mask,
         is_causal=causal and mask is None,
+        scale=scale,
         enable_gqa=queries.shape[1] != keys.shape[1],
     )
     return mixed_BHTE.transpose(1, 2)
@@ -93,9 +98,16 @@ def _products_are_quicker(queries_BHTE: Tensor) -> bool:
 
 
 def _attend_by_products(
-    queries_BHTE: Tensor, keys_BKSE: Tensor, values_BKSE: Tensor, mask: Tensor | None, *, causal: bool
+    queries_BHTE: Tensor,
+    keys_BKSE: Tensor,
+    values_BKSE: Tensor,
+    mask: Tensor | None,
+    *,
+    causal: bool,
+    scale: float | None = None,
 ) -> Tensor:
     """Scores, softmax and mixture as whole matrices, a block of queries at a time."""
+    scale = queries_BHTE.shape[-1] ** -0.5 if scale is None else scale
     num_heads, num_tokens = queries_BHTE.shape[1:3]
     group = num_heads // keys_BKSE.shape[1]
     if group > 1:
@@ -108,9 +120,8 @@ def _attend_by_products(
         end = min(start + BLOCK, num_tokens)
         num_seen = end if causal else keys_NSE.shape[1]
         bias = _causal_rows(start, end, queries_NTE) if causal else _rows_of(mask, start, end, queries_BHTE)
-        blocks.append(
-            _Products.apply(queries_NTE[:, start:end], keys_NSE[:, :num_seen], values_NSE[:, :num_seen], bias)
-        )
+        seen_keys, seen_values = keys_NSE[:, :num_seen], values_NSE[:, :num_seen]
+        blocks.append(_Products.apply(queries_NTE[:, start:end], seen_keys, seen_values, bias, scale))
     mixed_NTE = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
     mixed_BHTE: Tensor = mixed_NTE.unflatten(0, (-1, num_heads))
     return mixed_BHTE
@@ -126,22 +137,24 @@ class _Products(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        ctx.scale = queries.shape[-1] ** -0.5
-        shares = torch.softmax(torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=ctx.scale), dim=-1)
+    def forward(
+        ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float
+    ) -> Tensor:
+        ctx.scale = scale
+        shares = torch.softmax(torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=scale), dim=-1)
         ctx.save_for_backward(queries, keys, values, shares)
         return torch.bmm(shares, values)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, None]:
         queries, keys, values, shares = ctx.saved_tensors
         by_values = torch.bmm(shares.transpose(1, 2), gradient)
         by_shares = torch.bmm(gradient, values.transpose(1, 2))
         by_scores = torch._softmax_backward_data(by_shares, shares, -1, shares.dtype)
         by_queries = torch.bmm(by_scores, keys).mul_(ctx.scale)
         by_keys = torch.bmm(by_scores.transpose(1, 2), queries).mul_(ctx.scale)
-        return by_queries, by_keys, by_values, by_scores if ctx.needs_input_grad[3] else None
+        return by_queries, by_keys, by_values, by_scores if ctx.needs_input_grad[3] else None, None
 
 
 def _causal_rows(start: int, end: int, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Mean cross entropy of a readout, without ever holding all logits.
+"""Cross entropy of a readout, without ever holding all logits.
 
 Rows are read out in chunks, and each chunk's gradient is taken at once, while its logits are at hand:
 memory stays at one chunk, and nothing is computed twice. Not differentiable twice.
@@ -6,9 +6,11 @@ memory stays at one chunk, and nothing is computed twice. Not differentiable twi
 Letters: N rows, M rows of a chunk, D width, V vocabulary.
 """
 
+# ruff: noqa: N815
+
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,40 +25,54 @@ MOST_LOGITS_ON_ACCELERATOR = 2**28
 """1 GiB in float32: few, large products."""
 
 
+class ReadoutLosses(NamedTuple):
+    """What a readout costs."""
+
+    mean: Tensor
+    """Over counted targets, in nats, float32, with a gradient; 0 where none counts."""
+    each_N: Tensor
+    """Of every row, float32, without a gradient; 0 where the target does not count."""
+
+
 def readout_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
     """Mean over counted targets, in nats, float32; 0 where none counts."""
+    return readout_losses(hidden_ND, weight_VD, targets_N).mean
+
+
+def readout_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> ReadoutLosses:
+    """The same, and what each row contributes."""
     if hidden_ND.shape[0] * weight_VD.shape[0] <= _most_logits(hidden_ND):
-        logits_NV = functional.linear(hidden_ND, weight_VD).float()
-        total = functional.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED_TARGET, reduction="sum")
-        return total / _num_counted(targets_N)
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, targets_N)
-    return loss
+        each_N = _losses(functional.linear(hidden_ND, weight_VD).float(), targets_N)
+        return ReadoutLosses(each_N.sum() / _num_counted(targets_N), each_N.detach())
+    mean, each_N = _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, targets_N)
+    return ReadoutLosses(mean, each_N)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad)
         by_hidden_ND = torch.empty_like(hidden_ND) if wanted else None
         by_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wanted else None
         num_counted = _num_counted(targets_N)
-        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        each_N = torch.empty(len(hidden_ND), dtype=torch.float32, device=hidden_ND.device)
         size = max(1, _most_logits(hidden_ND) // weight_VD.shape[0])
         for start in range(0, len(hidden_ND), size):
             hidden_MD, targets_M = hidden_ND[start : start + size], targets_N[start : start + size]
             logits_MV = functional.linear(hidden_MD, weight_VD).float()
-            total += _summed_loss(logits_MV, targets_M)
+            each_N[start : start + size] = _losses(logits_MV, targets_M)
             if by_hidden_ND is not None and by_weight_VD is not None:
                 by_logits_MV = _gradient(logits_MV, targets_M).div_(num_counted).to(hidden_MD.dtype)
                 by_hidden_ND[start : start + size] = by_logits_MV @ weight_VD
                 by_weight_VD += by_logits_MV.t() @ hidden_MD
         ctx.save_for_backward(by_hidden_ND, by_weight_VD)
         ctx.weight_dtype = weight_VD.dtype
-        return total / num_counted
+        ctx.mark_non_differentiable(each_N)
+        return each_N.sum() / num_counted, each_N
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         by_hidden_ND, by_weight_VD = ctx.saved_tensors
         by_hidden = (by_hidden_ND * gradient).to(by_hidden_ND.dtype)
         return by_hidden, (by_weight_VD * gradient).to(ctx.weight_dtype), None
@@ -70,8 +86,8 @@ def _num_counted(targets_N: Tensor) -> Tensor:
     return (targets_N != IGNORED_TARGET).sum().clamp_min(1)
 
 
-def _summed_loss(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-    return functional.cross_entropy(logits_MV, targets_M, ignore_index=IGNORED_TARGET, reduction="sum")
+def _losses(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
+    return functional.cross_entropy(logits_MV, targets_M, ignore_index=IGNORED_TARGET, reduction="none")
 
 
 def _gradient(logits_MV: Tensor, targets_M: Tensor) -> Tensor:

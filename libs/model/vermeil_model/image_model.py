@@ -22,6 +22,7 @@ from vermeil_model.conditions import Conditions, check_kind
 from vermeil_model.context import Context, PatchAttention, Reading
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.layers import Block, Linear, Modulation, RMSNorm, modulate
+from vermeil_model.linear import compute_dtype
 from vermeil_model.patches import check_pictures, from_patches, to_patches
 from vermeil_model.rotary import Rotary
 
@@ -183,10 +184,7 @@ class ImageModel(nn.Module):
         return Context(reading.keys, reading.values, visible_BL, pooled_BD)
 
     def _compute_dtype(self) -> torch.dtype:
-        weight = self.position
-        if torch.is_autocast_enabled(weight.device.type):
-            return torch.get_autocast_dtype(weight.device.type)
-        return weight.dtype
+        return compute_dtype(self.position)
 
 
 def layer_modulation(modulations_BND: Tensor, layer: int) -> Modulation:

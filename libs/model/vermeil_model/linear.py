@@ -28,6 +28,13 @@ def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
     return functional.linear(x, weight_OI)
 
 
+def compute_dtype(weight: Tensor) -> torch.dtype:
+    """What products with this weight are computed in: autocast's dtype, where it is on, or its own."""
+    if torch.is_autocast_enabled(weight.device.type):
+        return torch.get_autocast_dtype(weight.device.type)
+    return weight.dtype
+
+
 class _OneDnnLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_OI: Tensor) -> Tensor:

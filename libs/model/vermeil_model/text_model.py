@@ -21,6 +21,7 @@ from vermeil_model.cache import CachedAttention, KeyValueCache
 from vermeil_model.config import ModelConfig
 from vermeil_model.cross_entropy import readout_cross_entropy
 from vermeil_model.layers import Block, Linear, RMSNorm
+from vermeil_model.linear import compute_dtype
 from vermeil_model.rotary import Rotary
 
 
@@ -82,7 +83,7 @@ class TextModel(nn.Module):
         hidden_BTD = self.hidden(tokens_BT, documents_BT=documents_BT, cache=cache, positions=positions)
         if targets_BT is None:
             return ModelOutput(logits=self.readout(hidden_BTD), loss=None)
-        loss = readout_cross_entropy(hidden_BTD.flatten(0, 1), self._readout_weight(), targets_BT.flatten())
+        loss = readout_cross_entropy(hidden_BTD.flatten(0, 1), self.readout_weight, targets_BT.flatten())
         return ModelOutput(logits=None, loss=loss)
 
     def hidden(
@@ -117,16 +118,15 @@ class TextModel(nn.Module):
 
     def readout(self, hidden: Tensor) -> Tensor:
         """Logits (…, V) of a hidden state (…, D)."""
-        return functional.linear(hidden, self._readout_weight())
+        return functional.linear(hidden, self.readout_weight)
 
-    def _readout_weight(self) -> Tensor:
+    @property
+    def readout_weight(self) -> Tensor:
+        """The matrix that reads logits out, (V, D)."""
         return self.embedding.weight if self.head is None else self.head.weight
 
     def _compute_dtype(self) -> torch.dtype:
-        weight = self.embedding.weight
-        if torch.is_autocast_enabled(weight.device.type):
-            return torch.get_autocast_dtype(weight.device.type)
-        return weight.dtype
+        return compute_dtype(self.embedding.weight)
 
     def _check_length(self, num_tokens: int) -> None:
         if num_tokens > self.config.context_length:
