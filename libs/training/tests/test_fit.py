@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from vermeil_errors import InvalidInput
 from vermeil_training import (
+    Losses,
     OptimizerConfig,
     Progress,
     RunConfig,
@@ -140,7 +141,7 @@ def test_the_average_is_what_is_validated_and_left_in_the_model(
     assert averaged.train_loss == plain.train_loss
     assert not same_weights(model, last)
     state = make_state(with_run(ema_decay=0.0), model)
-    assert evaluate_loss(state, small.validation(), 2) == averaged.validation_loss
+    assert evaluate_loss(state, small.validation(), 2).loss == averaged.validation_loss
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoint(
@@ -161,8 +162,34 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoint(
 
 def test_validation_is_the_mean_over_counted_targets(small: SmallRun, with_run: Configure) -> None:
     state = make_state(with_run(precision="fp32", ema_decay=0.0), small.model())
-    loss = evaluate_loss(state, small.validation(), 3)
+    loss = evaluate_loss(state, small.validation(), 3).loss
     batches = small.validation()
     with torch.no_grad():
         by_hand = [next_token_loss(state.model, next(batches), state.generator) for _ in range(3)]
     assert loss == pytest.approx(float(torch.stack(by_hand).mean()), abs=1e-6)
+
+
+def test_parts_of_a_loss_are_logged_as_means_over_what_had_them(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    def of_two_parts(model, batch, generator):
+        loss = next_token_loss(model, batch, generator)
+        one, none = torch.ones(()), torch.zeros(())
+        return Losses(loss, {"words": (loss.detach() * 3, 3 * one), "pictures": (none, none)})
+
+    run(small, config, tmp_path, objective=of_two_parts)
+    lines = read_metrics(tmp_path)
+    for kind in ("loss", "validation_loss"):
+        found = [line for line in lines if kind in line]
+        assert found
+        for line in found:
+            assert line[f"{kind}_words"] == pytest.approx(line[kind], rel=1e-5)
+            assert f"{kind}_pictures" not in line
+
+
+def test_what_is_done_before_a_step_hears_how_many_were_done(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    heard: list[int] = []
+    run(small, config, tmp_path, before_step=heard.append)
+    assert heard == list(range(12))

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
-from vermeil_training import AdamW, OptimizerConfig
+from vermeil_errors import InvalidInput
+from vermeil_training import AdamW, OptimizerConfig, TrainingConfig, make_state, train_step
 from vermeil_training.optimizer import clip_gradients, make_optimizers
 from vermeil_training.testing import SmallRun
 
@@ -73,3 +75,25 @@ def test_making_optimizers_does_not_import_the_compiler() -> None:
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_parts_of_a_model_learn_at_their_own_rates_and_frozen_ones_not_at_all(
+    small: SmallRun, config: TrainingConfig
+) -> None:
+    optimizer = OptimizerConfig("adamw", rates={"embedding.": 0.0, "layers.0.": 0.1})
+    state = make_state(replace(config, optimizer=optimizer), small.model())
+    before = {name: weight.detach().clone() for name, weight in state.model.named_parameters()}
+    train_step(state, small.loader())
+    moved = {
+        name: float((weight.detach() - before[name]).abs().max())
+        for name, weight in state.model.named_parameters()
+    }
+    assert moved["embedding.weight"] == 0
+    name = "attention.output.weight"
+    assert moved[f"layers.0.{name}"] == pytest.approx(0.1 * moved[f"layers.1.{name}"], rel=0.05)
+
+
+def test_a_rate_for_weights_that_are_not_there_is_refused(small: SmallRun, config: TrainingConfig) -> None:
+    optimizer = OptimizerConfig("adamw", rates={"image.": 0.5})
+    with pytest.raises(InvalidInput, match=r"optimizer\.rates.*image.*known are"):
+        make_state(replace(config, optimizer=optimizer), small.model())

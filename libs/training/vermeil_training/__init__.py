@@ -7,6 +7,7 @@ from vermeil_training.config import OptimizerConfig, RunConfig, ScheduleConfig, 
 from vermeil_training.fit import CHECKPOINTS, TrainResult, fit
 from vermeil_training.muon import Muon
 from vermeil_training.objectives import (
+    Losses,
     Objective,
     classify,
     conditions_of,
@@ -17,7 +18,7 @@ from vermeil_training.objectives import (
 from vermeil_training.pace import Progress
 from vermeil_training.run_log import METRICS, PLOT, draw_losses, read_metrics
 from vermeil_training.state import TrainState, make_state
-from vermeil_training.step import evaluate_loss, train_step
+from vermeil_training.step import Validation, evaluate_loss, train_step
 from vermeil_training.world import World, best_device, join_world
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PLOT",
     "AdamW",
     "Batches",
+    "Losses",
     "Muon",
     "Objective",
     "Optimizer",
@@ -37,6 +39,7 @@ __all__ = [
     "TrainState",
     "TrainingBatch",
     "TrainingConfig",
+    "Validation",
     "World",
     "best_device",
     "classify",

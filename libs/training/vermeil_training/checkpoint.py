@@ -22,7 +22,7 @@ from vermeil_telemetry import get_logger
 from vermeil_training.batches import Batches
 from vermeil_training.state import TrainState
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 KEPT = 2
 """Complete checkpoints that stay: the newest, and one to fall back on."""
 
@@ -33,6 +33,7 @@ _PLAIN = (
     "seconds",
     "cpu_seconds",
     "losses",
+    "parts",
     "train_loss",
     "validation_loss",
     "validation_step",

@@ -5,6 +5,7 @@ may be left open and is settled by `RunConfig` and `ScheduleConfig` themselves.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -34,6 +35,8 @@ class OptimizerConfig:
     """Second moment of AdamW, 0 to 1."""
     gradient_clip: float = 1.0
     """Largest norm of the whole gradient; 0 turns clipping off."""
+    rates: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Learning rates of parts of the model over the peaks, by how their weights' names begin; 0 freezes."""
 
     def __post_init__(self) -> None:
         _one_of("optimizer.kind", self.kind, get_args(OptimizerKind))
@@ -43,6 +46,8 @@ class OptimizerConfig:
         _between("optimizer.beta1", self.beta1, 0, 1, open_high=True)
         _between("optimizer.beta2", self.beta2, 0, 1, open_high=True)
         _between("optimizer.gradient_clip", self.gradient_clip, 0, math.inf)
+        for prefix, rate in self.rates.items():
+            _between(f"optimizer.rates[{prefix!r}]", rate, 0, math.inf)
 
 
 @dataclass(frozen=True)

@@ -55,14 +55,16 @@ def fit(
     world: World | None = None,
     objective: Objective[Any] = next_token_loss,
     unit: str = "tokens",
+    before_step: Callable[[int], object] = lambda _: None,
     on_validation: Callable[[int], object] = lambda _: None,
     on_progress: Callable[[Progress], object] = lambda _: None,
     should_stop: Callable[[], bool] = never,
 ) -> TrainResult:
     """Train `model`, keeping checkpoints, log and plot in `folder`; go on there if they exist.
 
-    `unit` names what batches count, in the log and in progress. After each validation the first process
-    calls `on_validation` with the step, while the model carries the averaged weights. When `should_stop`
+    `unit` names what batches count, in the log and in progress. Before each step every process calls
+    `before_step` with the number of steps done; after each validation the first process calls
+    `on_validation` with it, while the model carries the averaged weights. When `should_stop`
     answers true, the run writes a checkpoint and returns; when it raises, the run is abandoned as it
     stands.
     """
@@ -74,9 +76,10 @@ def fit(
         try:
             while True:
                 if _due(state, run.evaluate_every) and state.validation_step < state.step:
-                    loss = evaluate_loss(state, validation, run.evaluate_batches, objective, should_stop)
-                    state.validation_step, state.validation_loss = state.step, loss
-                    _write(log, state, {"validation_loss": loss})
+                    found = evaluate_loss(state, validation, run.evaluate_batches, objective, should_stop)
+                    state.validation_step, state.validation_loss = state.step, found.loss
+                    parts = {f"validation_loss_{name}": value for name, value in found.parts.items()}
+                    _write(log, state, {"validation_loss": found.loss, **parts})
                     _show(state, on_validation)
                 if _due(state, run.checkpoint_every):
                     save_state(state, loader, folder / CHECKPOINTS)
@@ -84,6 +87,7 @@ def fit(
                     on_progress(pace.progress())
                 if state.step == run.steps:
                     break
+                before_step(state.step)
                 with pace.timed():
                     result = train_step(state, loader, objective, should_stop)
                     pace.read(result, now=any(_due(state, every) for every in _intervals(state)))

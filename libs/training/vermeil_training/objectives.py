@@ -4,8 +4,8 @@ Random numbers come from the generator alone, so that a resumed run and every va
 Where gradients are off a loss is measured: nothing is dropped, shifted or smoothed then.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,10 +23,21 @@ PIXELS_A_SHIFT = 28
 """Pictures are shifted by up to a pixel for each so many of theirs."""
 
 
+class Losses(NamedTuple):
+    """A loss of several parts."""
+
+    total: Tensor
+    """What is made small."""
+    parts: Mapping[str, tuple[Tensor, Tensor]]
+    """Parts of it for the log: sum and count; every batch has the same names, with count 0 what it lacks."""
+
+
 class Objective(Protocol[BatchT_contra]):
     """What is made small."""
 
-    def __call__(self, model: Callable[..., Any], batch: BatchT_contra, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, model: Callable[..., Any], batch: BatchT_contra, generator: torch.Generator
+    ) -> Tensor | Losses:
         """Mean loss of a batch on the model's device."""
 
 

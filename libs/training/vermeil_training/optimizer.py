@@ -4,8 +4,11 @@ A hidden matrix is a matrix inside the stack of layers (an nn.ModuleList); whate
 brings goes to AdamW. Fused matrices of the text tower are told to Muon in their pieces.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+from vermeil_errors import InvalidInput
 from vermeil_model.layers import Attention, FeedForward
 
 from vermeil_training.adamw import AdamW, Optimizer
@@ -15,15 +18,52 @@ from vermeil_training.muon import Muon
 
 def make_optimizers(model: nn.Module, config: OptimizerConfig) -> tuple[Optimizer, ...]:
     """The optimizers of a run; together they move every trained weight once."""
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    hidden = _hidden_matrices(model) if config.kind == "muon" else []
-    by_muon = {id(weight) for weight in hidden}
-    rest = [weight for weight in trained if id(weight) not in by_muon]
+    hidden = {id(weight) for weight in _hidden_matrices(model)} if config.kind == "muon" else set()
+    by_rate: dict[float, list[Tensor]] = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            by_rate.setdefault(_rate(name, config.rates), []).append(weight)
+    pieces = _pieces(model)
+    return tuple(
+        optimizer
+        for rate, weights in by_rate.items()
+        for optimizer in _optimizers_at(rate, weights, hidden, pieces, config)
+    )
+
+
+def freeze(model: nn.Module, rates: Mapping[str, float]) -> None:
+    """Take no gradient of what has a rate of 0."""
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in rates:
+        if not any(name.startswith(prefix) for name in names):
+            known = ", ".join(sorted({f"{name.split('.')[0]}." for name in names}))
+            raise InvalidInput.for_field(
+                "optimizer.rates", prefix, "begins the name of no weight", f"known are {known}"
+            )
+    for name, weight in model.named_parameters():
+        if _rate(name, rates) == 0:
+            weight.requires_grad_(False)
+
+
+def _rate(name: str, rates: Mapping[str, float]) -> float:
+    return next((rate for prefix, rate in rates.items() if name.startswith(prefix)), 1.0)
+
+
+def _optimizers_at(
+    rate: float,
+    weights: list[Tensor],
+    hidden: set[int],
+    pieces: dict[Tensor, list[int]],
+    config: OptimizerConfig,
+) -> list[Optimizer]:
+    """Those that move some weights at `rate` times the peaks."""
+    by_muon = [weight for weight in weights if id(weight) in hidden]
+    rest = [weight for weight in weights if id(weight) not in hidden]
 
     def adamw(weights: list[Tensor], weight_decay: float) -> AdamW:
         return AdamW(
             weights,
-            learning_rate=config.learning_rate,
+            learning_rate=rate * config.learning_rate,
             beta1=config.beta1,
             beta2=config.beta2,
             weight_decay=weight_decay,
@@ -31,15 +71,14 @@ def make_optimizers(model: nn.Module, config: OptimizerConfig) -> tuple[Optimize
 
     matrices = adamw([weight for weight in rest if weight.ndim >= 2], config.weight_decay)
     vectors = adamw([weight for weight in rest if weight.ndim < 2], 0.0)
-    if not hidden:
-        return matrices, vectors
     muon = Muon(
-        hidden,
-        learning_rate=config.matrix_learning_rate,
+        by_muon,
+        learning_rate=rate * config.matrix_learning_rate,
         weight_decay=config.weight_decay,
-        pieces=_pieces(model),
+        pieces=pieces,
     )
-    return matrices, vectors, muon
+    found: tuple[Optimizer, ...] = (matrices, vectors, muon)
+    return [optimizer for optimizer in found if optimizer.weights]
 
 
 def clip_gradients(weights: list[Tensor], largest: float) -> Tensor:

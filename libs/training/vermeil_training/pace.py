@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from vermeil_errors import InvalidInput
 from vermeil_model import TextModel, flops_per_token
 
@@ -46,7 +45,7 @@ class Pace:
     def __init__(self, state: TrainState, unit: str) -> None:
         self._state = state
         self._unit = unit
-        self._unread: list[tuple[int, Tensor]] = []
+        self._unread: list[tuple[int, StepResult]] = []
         self._loss: float | None = None
         self._mark = (state.items, state.seconds)
         self._rate = 0.0
@@ -64,26 +63,33 @@ class Pace:
 
     def read(self, result: StepResult, *, now: bool) -> None:
         """Take note of a step's loss; read it from the device where it costs nothing, or `now`."""
-        self._unread.append((self._state.step, result.loss))
+        self._unread.append((self._state.step, result))
         if now or result.loss.device.type == "cpu":
-            for step, loss in self._unread:
-                self._loss = float(loss)
+            for step, unread in self._unread:
+                self._loss = float(unread.loss)
                 if not math.isfinite(self._loss):
                     raise InvalidInput(
                         f"the loss is {self._loss} at step {step}; checkpoints before it are kept",
                         fix="lower optimizer.learning_rate and matrix_learning_rate, or warm up longer",
                     )
                 self._state.losses.append(self._loss)
+                for name, (sum_, count) in unread.parts.items():
+                    known = self._state.parts.setdefault(name, [0.0, 0.0])
+                    known[0] += float(sum_)
+                    known[1] += float(count)
             self._unread.clear()
 
     def line(self, result: StepResult) -> dict[str, float]:
         """The figures of a line of the log; the next line starts afresh."""
         state = self._state
         state.train_loss = math.fsum(state.losses) / len(state.losses)
+        parts = {f"loss_{name}": sum_ / count for name, (sum_, count) in state.parts.items() if count}
         state.losses.clear()
+        state.parts.clear()
         self._mark = (state.items, state.seconds)
         figures = {
             "loss": state.train_loss,
+            **parts,
             "gradient_norm": float(result.gradient_norm),
             self._unit: float(state.items),
             "seconds": state.seconds,
@@ -91,8 +97,9 @@ class Pace:
             f"{self._unit}_per_second": self._rate,
         }
         for optimizer in state.optimizers:
-            name = type(optimizer).__name__.lower()
-            figures[f"learning_rate_{name}"] = optimizer.learning_rate * result.learning_rate_factor
+            name = f"learning_rate_{type(optimizer).__name__.lower()}"
+            rate = optimizer.learning_rate * result.learning_rate_factor
+            figures[name] = max(rate, figures.get(name, 0.0))
         utilisation = self._utilisation()
         return figures if utilisation is None else figures | {"mfu": utilisation}
 

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vermeil_training.adamw import Optimizer
 from vermeil_training.config import TrainingConfig
-from vermeil_training.optimizer import make_optimizers
+from vermeil_training.optimizer import freeze, make_optimizers
 from vermeil_training.world import World
 
 
@@ -43,6 +43,8 @@ class TrainState:
     """Processor time spent in steps, over all threads of this process."""
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last line of the log."""
+    parts: dict[str, list[float]] = field(default_factory=dict)
+    """Parts of those losses by name: sum and count."""
     train_loss: float | None = None
     """Mean loss of the last line of the log."""
     validation_loss: float | None = None
@@ -61,6 +63,7 @@ def make_state(config: TrainingConfig, model: nn.Module, world: World | None = N
     world = world or World()
     run = config.run
     model.to(world.device).train()
+    freeze(model, config.optimizer.rates)
     if run.activation_checkpointing:
         _recompute_layers(model)
     forward: nn.Module = torch.compile(model) if run.compile else model  # type: ignore[assignment]

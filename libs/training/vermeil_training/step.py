@@ -5,7 +5,7 @@ between loader and objective. Losses come back as tensors on the device, so that
 made to wait for Python.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -13,11 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from vermeil_training.batches import Batches
-from vermeil_training.objectives import Objective, next_token_loss
+from vermeil_training.objectives import Losses, Objective, next_token_loss
 from vermeil_training.optimizer import clip_gradients
 from vermeil_training.precision import computes_in_bf16
 from vermeil_training.schedule import learning_rate_factor
 from vermeil_training.state import TrainState, averaged_weights, update_average
+from vermeil_training.world import World
+
+Parts = dict[str, tuple[Tensor, Tensor]]
+"""Parts of a loss by name: sum and count."""
 
 
 class StepResult(NamedTuple):
@@ -29,6 +33,17 @@ class StepResult(NamedTuple):
     """Before clipping."""
     learning_rate_factor: float
     """The schedule's, on every peak."""
+    parts: Parts
+    """Of the loss, as sums and counts over micro-batches and processes."""
+
+
+class Validation(NamedTuple):
+    """What data that are not learned from tell."""
+
+    loss: float
+    """Mean over counted targets."""
+    parts: Mapping[str, float]
+    """The mean of each of its parts that the batches had."""
 
 
 class Stopped(Exception):  # noqa: N818
@@ -50,6 +65,7 @@ def train_step(
     run, world = state.config.run, state.world
     position, drawn = loader.state(), state.generator.get_state()
     loss = torch.zeros((), device=world.device)
+    parts: Parts = {}
     num_items = 0
     for micro in range(run.accumulation):
         if world.any(should_stop()):
@@ -60,9 +76,10 @@ def train_step(
         batch = next(loader).to(world.device)
         with _gradients_exchanged(state, micro == run.accumulation - 1):
             with compute_precision(state):
-                part = objective(state.forward, batch, state.generator) / run.accumulation
-            part.backward()  # type: ignore[no-untyped-call]
-        loss += part.detach()
+                found = _as_losses(objective(state.forward, batch, state.generator))
+            (found.total / run.accumulation).backward()  # type: ignore[no-untyped-call]
+        loss += found.total.detach() / run.accumulation
+        _add(parts, found)
         num_items += batch.num_items
     norm = clip_gradients(state.parameters, state.config.optimizer.gradient_clip)
     factor = learning_rate_factor(state.config.schedule, state.step, run.steps)
@@ -72,7 +89,7 @@ def train_step(
     state.step += 1
     state.items += num_items * world.size
     update_average(state)
-    return StepResult(world.mean(loss), norm, factor)
+    return StepResult(world.mean(loss), norm, factor, _total(parts, world))
 
 
 @torch.no_grad()
@@ -82,7 +99,7 @@ def evaluate_loss(
     num_batches: int,
     objective: Objective[Any] = next_token_loss,
     should_stop: Callable[[], bool] = never,
-) -> float:
+) -> Validation:
     """Mean loss over counted targets of the next batches; the same batches and the same draws every time.
 
     Averaged weights are used where the run keeps them.
@@ -92,6 +109,7 @@ def evaluate_loss(
     generator = torch.Generator(world.device).manual_seed(world.rank)
     total = torch.zeros((), dtype=torch.float64, device=world.device)
     counted = torch.zeros_like(total)
+    parts: Parts = {}
     state.model.eval()
     try:
         with averaged_weights(state), compute_precision(state):
@@ -100,12 +118,31 @@ def evaluate_loss(
                     raise Stopped
                 batch = next(batches).to(world.device)
                 num_targets = batch.num_targets
-                total += objective(state.model, batch, generator) * num_targets
+                found = _as_losses(objective(state.model, batch, generator))
+                total += found.total * num_targets
                 counted += num_targets
+                _add(parts, found)
     finally:
         state.model.train()
         batches.restore(position)
-    return float(world.total(total) / world.total(counted))
+    return Validation(
+        float(world.total(total) / world.total(counted)),
+        {name: float(sum_ / count) for name, (sum_, count) in _total(parts, world).items() if count > 0},
+    )
+
+
+def _as_losses(found: Tensor | Losses) -> Losses:
+    return found if isinstance(found, Losses) else Losses(found, {})
+
+
+def _add(parts: Parts, found: Losses) -> None:
+    for name, (sum_, count) in found.parts.items():
+        before = parts.get(name, (0.0, 0.0))
+        parts[name] = (before[0] + sum_.detach(), before[1] + count)
+
+
+def _total(parts: Parts, world: World) -> Parts:
+    return {name: (world.total(sum_), world.total(count)) for name, (sum_, count) in parts.items()}
 
 
 def compute_precision(state: TrainState) -> AbstractContextManager[object]:

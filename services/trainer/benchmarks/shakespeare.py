@@ -61,7 +61,7 @@ def whole_validation_loss(model: TextModel, encoded: EncodedDataset, context: in
     rows = max(1, 4096 // context)
     batches = Loader(encoded, "validation", context, rows, 0, mode="packed")
     state = make_state(TrainingConfig(run=RunConfig(precision="fp32")), model)
-    return evaluate_loss(state, batches, batches.batches_per_epoch)
+    return evaluate_loss(state, batches, batches.batches_per_epoch).loss
 
 
 def vermeil(name: str, encoded: EncodedDataset, folder: Path) -> dict[str, Any]:
