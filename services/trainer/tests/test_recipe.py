@@ -17,6 +17,7 @@ from vermeil_model.config import SIZES as MODEL_SIZES
 from vermeil_trainer.network import model_config
 from vermeil_trainer.reading import read_recipe, recipe_from_dict, recipe_from_message, recipe_to_message
 from vermeil_trainer.recipe import ModelSpec, Recipe
+from vermeil_trainer.rules import EACH
 from vermeil_trainer.shipped import FOLDER, shipped_recipes
 from vermeil_trainer.sizes import SIZES, size_violations, sizes_of
 from vermeil_trainer.train import training_config
@@ -141,8 +142,10 @@ def test_a_file_that_is_no_recipe_is_refused(
 def test_every_field_of_the_contract_is_known_and_no_other() -> None:
     def check(section: object, descriptor: Any) -> None:
         assert [field.name for field in fields(section)] == [field.name for field in descriptor.fields]  # type: ignore[arg-type]
-        for field in descriptor.fields:
-            if field.message_type is not None:
+        for ours, field in zip(fields(section), descriptor.fields, strict=True):  # type: ignore[arg-type]
+            if EACH in ours.metadata:
+                check(ours.metadata[EACH](), field.message_type)
+            elif field.message_type is not None:
                 check(getattr(section, field.name), field.message_type)
 
     check(Recipe(), recipe_pb2.Recipe.DESCRIPTOR)

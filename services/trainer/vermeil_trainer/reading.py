@@ -18,8 +18,8 @@ from vermeil.training.v1 import recipe_pb2
 from vermeil_errors import InvalidInput, NotFound, Violation
 
 from vermeil_trainer.recipe import Recipe
-from vermeil_trainer.rules import RULE, violation
-from vermeil_trainer.task_rules import task_violations
+from vermeil_trainer.rules import EACH, RULE, violation
+from vermeil_trainer.task_rules import meaningless_sections, task_violations
 
 SectionT = TypeVar("SectionT")
 
@@ -70,8 +70,8 @@ def recipe_to_message(recipe: Recipe) -> recipe_pb2.Recipe:
     """The message with every default written out."""
     message = recipe_pb2.Recipe()
     _write(recipe, message)
-    if recipe.task == "text":
-        message.ClearField("image")
+    for section in meaningless_sections(recipe.task):
+        message.ClearField(section)  # type: ignore[arg-type]
     return message
 
 
@@ -81,7 +81,12 @@ def _read(cls: type[SectionT], message: Message, path: str, violations: list[Vio
         name, full_name = field.name, f"{path}{field.name}"
         descriptor = message.DESCRIPTOR.fields_by_name[name]
         value = getattr(message, name)
-        if descriptor.message_type is not None:
+        if EACH in field.metadata:
+            given[name] = tuple(
+                _read(field.metadata[EACH], part, f"{full_name}[{index}].", violations)
+                for index, part in enumerate(value)
+            )
+        elif descriptor.message_type is not None:
             given[name] = _read(field.default_factory, value, f"{full_name}.", violations)  # type: ignore[arg-type]
         elif message.HasField(name) if descriptor.has_presence else value != descriptor.default_value:
             problem = field.metadata[RULE](value)
@@ -95,7 +100,10 @@ def _read(cls: type[SectionT], message: Message, path: str, violations: list[Vio
 def _write(section: object, message: Message) -> None:
     for field in fields(section):  # type: ignore[arg-type]
         value = getattr(section, field.name)
-        if message.DESCRIPTOR.fields_by_name[field.name].message_type is not None:
+        if EACH in field.metadata:
+            for part in value:
+                _write(part, getattr(message, field.name).add())
+        elif message.DESCRIPTOR.fields_by_name[field.name].message_type is not None:
             getattr(message, field.name).SetInParent()
             _write(value, getattr(message, field.name))
         elif value is not None:
@@ -130,6 +138,8 @@ def _fill(message: Message, values: Mapping[Any, Any], path: str, violations: li
             violations.append(violation(name, value, "is not a field of a recipe", _guess(key, path, known)))
         elif value is None:
             continue
+        elif known[key].message_type is not None and known[key].is_repeated:
+            _fill_each(message, key, value, name, violations)
         elif known[key].message_type is not None and isinstance(value, Mapping):
             getattr(message, key).SetInParent()
             _fill(getattr(message, key), value, f"{name}.", violations)
@@ -140,6 +150,15 @@ def _fill(message: Message, values: Mapping[Any, Any], path: str, violations: li
                 violations.append(violation(name, value, f"is not {words}", f"give {words}"))
             else:
                 setattr(message, key, fitting)
+
+
+def _fill_each(message: Message, key: str, values: Any, name: str, violations: list[Violation]) -> None:
+    for index, part in enumerate(values if isinstance(values, list) else [values]):
+        if isinstance(part, Mapping):
+            _fill(getattr(message, key).add(), part, f"{name}[{index}].", violations)
+        else:
+            words = "a group of fields"
+            violations.append(violation(f"{name}[{index}]", part, f"is not {words}", f"give {words}"))
 
 
 def _fitting(kind: int, value: Any) -> Any:

@@ -6,7 +6,7 @@ name, intervals from the number of steps.
 
 from dataclasses import dataclass, field
 
-from vermeil_trainer.rules import choice, free, number, whole
+from vermeil_trainer.rules import choice, each, free, number, whole
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,68 @@ class ImageSpec:
 
 
 @dataclass(frozen=True)
+class FusionSpec:
+    """How two trained models become one."""
+
+    kind: str = choice("alloy", "mot", "dense", "low_rank", "prefix", "cross_attention")
+    """The technique."""
+    text: str = free()
+    """The language model: its name, or by hand its folder."""
+    image: str = free()
+    """The image generator: its name, or by hand its folder."""
+    ramp_steps: int | None = whole(None, 0)
+    """Steps over which the towers of an alloy open to one another; none means a tenth of all."""
+    text_rate: float = number(1.0, 0)
+    """Learning rate of the text tower over the recipe's; 0 freezes it."""
+    image_rate: float = number(1.0, 0)
+    """Learning rate of the image tower over the recipe's; 0 freezes it."""
+    joint_rate: float = number(1.0, 0)
+    """Learning rate of what joins the towers over the recipe's."""
+    flow_weight: float = number(3.0, 0)
+    """Weight of the loss of pictures beside that of text."""
+    rank: int | None = whole(None, 1, 65_536)
+    """Rank of what towers have of their own, for low_rank; none means 16."""
+
+
+@dataclass(frozen=True)
+class MixtureSource:
+    """Data of a mixture."""
+
+    name: str = free()
+    """What the tasks call it."""
+    dataset: str = free()
+    """Name of a dataset or of one of its versions; by hand its folder."""
+
+
+@dataclass(frozen=True)
+class MixtureTask:
+    """Something that is learned from a source."""
+
+    kind: str = choice("language-modelling", "captioning", "vqa", "text-to-image", "interleaved")
+    """What."""
+    source: str = free()
+    """Name of the source."""
+    weight: float | None = number(None, 0, above=True)
+    """Its part of the mixture over that of the others; none means by size and temperature."""
+
+
+@dataclass(frozen=True)
+class MixtureSpec:
+    """What a fused model learns from."""
+
+    sources: tuple[MixtureSource, ...] = each(MixtureSource)
+    """The data."""
+    tasks: tuple[MixtureTask, ...] = each(MixtureTask)
+    """What is learned from them."""
+    temperature: float = number(1.0, 0, above=True)
+    """Weights that are not given go with the size of a source to the power of 1 over it."""
+    text_slots: int = whole(128, 16, 1_048_576)
+    """Text tokens in a row of a batch."""
+    picture_slots: int = whole(2, 1, 1024)
+    """Pictures in a row of a batch."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One run from first to last."""
 
@@ -173,7 +235,19 @@ class Recipe:
     """The schedule."""
     run: RunSpec = field(default_factory=RunSpec)
     """The run."""
-    task: str = choice("text", "image", "dual", "classifier")
-    """What is learned: the next token, pictures from noise, which caption belongs, or the class."""
+    task: str = choice("text", "image", "dual", "classifier", "fusion")
+    """What is learned: the next token, pictures from noise, which caption belongs, the class, or to read
+    and draw."""
     image: ImageSpec = field(default_factory=ImageSpec)
     """The pictures."""
+    fusion: FusionSpec = field(default_factory=FusionSpec)
+    """What becomes one, for task fusion."""
+    mixture: MixtureSpec = field(default_factory=MixtureSpec)
+    """What it learns from, for task fusion."""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """All it learns from, each once."""
+        if self.task != "fusion":
+            return (self.data.dataset,)
+        return tuple(dict.fromkeys(source.dataset for source in self.mixture.sources))

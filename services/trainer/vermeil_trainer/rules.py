@@ -10,8 +10,8 @@ from typing import Any
 
 from vermeil_errors import InvalidInput, Violation
 
-RULE = "rule"
-"""Key of a field's metadata under which its rule is kept."""
+RULE, EACH = "rule", "each"
+"""Keys of a field's metadata under which its rule is kept, or the class of each of several."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ def choice(default: str | int, *others: str | int) -> Any:
 def free(default: str | bool | None = "") -> Any:
     """Any text, or a flag."""
     return field(default=default, metadata={RULE: lambda _: None})
+
+
+def each(section: type) -> Any:
+    """Any number of groups of fields."""
+    return field(default=(), metadata={EACH: section})
 
 
 def violation(field: str, value: object, problem: str, fix: str) -> Violation:

@@ -5,10 +5,12 @@ two together.
 """
 
 from dataclasses import fields
+from typing import Any
 
 from vermeil_errors import Violation
 
-from vermeil_trainer.recipe import ImageSpec, ModelSpec, Recipe
+from vermeil_trainer.fusion_rules import fusion_violations
+from vermeil_trainer.recipe import FusionSpec, ImageSpec, MixtureSpec, ModelSpec, Recipe
 from vermeil_trainer.rules import violation
 from vermeil_trainer.sizes import size_violations
 
@@ -17,8 +19,12 @@ CLASSIFIER_WIDTH, CLASSIFIER_BLOCKS = 32, 1
 _NORM_GROUP, _SMALLEST_JUDGED = 8, 8
 _SAMPLED = {"condition", "pool_condition", "adaln", "sampling_steps", "guidance"}
 """Fields of ImageSpec that only pictures from noise have a use for."""
+_OF_IMAGES = {field.name for field in fields(ImageSpec)}
+_OF_MODELS = {field.name for field in fields(ModelSpec)}
+_OF_FUSION = {field.name for field in fields(FusionSpec)}
+_OF_MIXTURES = {field.name for field in fields(MixtureSpec)}
 _WITHOUT_MEANING = {
-    "text": {"image": {field.name for field in fields(ImageSpec)}, "model": set()},
+    "text": {"image": _OF_IMAGES, "model": set()},
     "image": {"image": {"embedding_width"}, "model": {"context_length", "tie_embeddings"}},
     "dual": {
         "image": _SAMPLED,
@@ -29,10 +35,22 @@ _WITHOUT_MEANING = {
     },
     "classifier": {
         "image": {*_SAMPLED, "embedding_width", "patch_size", "context_length"},
-        "model": {field.name for field in fields(ModelSpec)} - {"depth", "width", "initial"},
+        "model": _OF_MODELS - {"depth", "width", "initial"},
+    },
+    "fusion": {
+        "image": _OF_IMAGES - {"fit", "flip", "sampling_steps", "guidance"},
+        "model": _OF_MODELS,
+        "data": {"dataset"},
     },
 }
 """By task and section: the fields that are not for it."""
+
+
+def meaningless_sections(task: str) -> tuple[str, ...]:
+    """Groups of fields that say nothing for a task."""
+    if task == "fusion":
+        return "model", "data"
+    return ("image", "fusion", "mixture") if task == "text" else ("fusion", "mixture")
 
 
 def task_violations(recipe: Recipe) -> list[Violation]:
@@ -42,6 +60,10 @@ def task_violations(recipe: Recipe) -> list[Violation]:
         for section, names in _WITHOUT_MEANING[recipe.task].items()
         for each in _without_meaning(recipe, section, _given(getattr(recipe, section)) & names)
     ]
+    if recipe.task == "fusion":
+        return violations + fusion_violations(recipe)
+    for section, names in (("fusion", _OF_FUSION), ("mixture", _OF_MIXTURES)):
+        violations += _without_meaning(recipe, section, _given(getattr(recipe, section)) & names)
     if recipe.task != "text" and recipe.data.sampling != "packed":
         violations += _without_meaning(recipe, "data", {"sampling"})
     if recipe.task == "classifier":
@@ -88,7 +110,7 @@ def _classifier_violations(recipe: Recipe) -> list[Violation]:
     return violations
 
 
-def _given(section: ModelSpec | ImageSpec) -> set[str]:
+def _given(section: Any) -> set[str]:
     """Names of the fields that are not at their defaults."""
     return {field.name for field in fields(section) if getattr(section, field.name) != field.default}
 

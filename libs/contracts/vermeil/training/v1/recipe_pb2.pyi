@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -285,6 +287,198 @@ class ImageSpec(_message.Message):
 Global___ImageSpec: _TypeAlias = ImageSpec  # noqa: Y015
 
 @_typing.final
+class MixtureSource(_message.Message):
+    """MixtureSource is data of a mixture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the tasks call it: 1 to 63 characters of a-z, 0-9 and "-"."""
+    dataset: _builtins.str
+    """"datasets/{dataset}" for the newest version, or "datasets/{dataset}/versions/{version}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        dataset: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MixtureSource: _TypeAlias = MixtureSource  # noqa: Y015
+
+@_typing.final
+class MixtureTask(_message.Message):
+    """MixtureTask is something that is learned from a source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"language-modelling", "captioning", "vqa", "text-to-image" or "interleaved"; default
+    "language-modelling".
+    """
+    source: _builtins.str
+    """Name of the source."""
+    weight: _builtins.float
+    """Its part of the mixture over that of the others, above 0; default by its size and the temperature."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        source: _builtins.str = ...,
+        weight: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "kind", b"kind", "source", b"source", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___MixtureTask: _TypeAlias = MixtureTask  # noqa: Y015
+
+@_typing.final
+class MixtureSpec(_message.Message):
+    """MixtureSpec is what a fused model learns from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCES_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TEXT_SLOTS_FIELD_NUMBER: _builtins.int
+    PICTURE_SLOTS_FIELD_NUMBER: _builtins.int
+    temperature: _builtins.float
+    """Above 0: weights that are not given go with the size of a source to the power of 1 over it; default 1."""
+    text_slots: _builtins.int
+    """Text tokens in a row of a batch, 16 to 1,048,576; default 128."""
+    picture_slots: _builtins.int
+    """Pictures in a row of a batch, 1 to 1024; default 2."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___MixtureSource]:
+        """The data; 1 or more."""
+
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MixtureTask]:
+        """What is learned from them; 1 or more."""
+
+    def __init__(
+        self,
+        *,
+        sources: _abc.Iterable[Global___MixtureSource] | None = ...,
+        tasks: _abc.Iterable[Global___MixtureTask] | None = ...,
+        temperature: _builtins.float | None = ...,
+        text_slots: _builtins.int | None = ...,
+        picture_slots: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots", "_temperature", b"_temperature", "_text_slots", b"_text_slots", "picture_slots", b"picture_slots", "temperature", b"temperature", "text_slots", b"text_slots"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots", "_temperature", b"_temperature", "_text_slots", b"_text_slots", "picture_slots", b"picture_slots", "sources", b"sources", "tasks", b"tasks", "temperature", b"temperature", "text_slots", b"text_slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__picture_slots: _TypeAlias = _typing.Literal["picture_slots"]  # noqa: Y015
+    _WhichOneofArgType__picture_slots: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__text_slots: _TypeAlias = _typing.Literal["text_slots"]  # noqa: Y015
+    _WhichOneofArgType__text_slots: _TypeAlias = _typing.Literal["_text_slots", b"_text_slots"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__picture_slots) -> _WhichOneofReturnType__picture_slots | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text_slots) -> _WhichOneofReturnType__text_slots | None: ...
+
+Global___MixtureSpec: _TypeAlias = MixtureSpec  # noqa: Y015
+
+@_typing.final
+class FusionSpec(_message.Message):
+    """FusionSpec is how two trained models become one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    RAMP_STEPS_FIELD_NUMBER: _builtins.int
+    TEXT_RATE_FIELD_NUMBER: _builtins.int
+    IMAGE_RATE_FIELD_NUMBER: _builtins.int
+    JOINT_RATE_FIELD_NUMBER: _builtins.int
+    FLOW_WEIGHT_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"alloy", "mot", "dense", "low_rank", "prefix" or "cross_attention"; default "alloy"."""
+    text: _builtins.str
+    """The language model: "models/{model}" or one of its versions."""
+    image: _builtins.str
+    """The image generator: "models/{model}" or one of its versions."""
+    ramp_steps: _builtins.int
+    """Steps over which the towers of an alloy open to one another; 0 means they are open from the start;
+    default a tenth of all steps.
+    """
+    text_rate: _builtins.float
+    """Learning rate of the text tower over the recipe's; 0 freezes it; default 1."""
+    image_rate: _builtins.float
+    """Learning rate of the image tower over the recipe's; 0 freezes it; default 1."""
+    joint_rate: _builtins.float
+    """Learning rate of what joins the towers over the recipe's; default 1."""
+    flow_weight: _builtins.float
+    """Weight of the loss of pictures beside that of text, 0 or more; default 3."""
+    rank: _builtins.int
+    """Rank of what towers have of their own, 1 to 65,536, for low_rank; default 16."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        text: _builtins.str = ...,
+        image: _builtins.str = ...,
+        ramp_steps: _builtins.int | None = ...,
+        text_rate: _builtins.float | None = ...,
+        image_rate: _builtins.float | None = ...,
+        joint_rate: _builtins.float | None = ...,
+        flow_weight: _builtins.float | None = ...,
+        rank: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flow_weight", b"_flow_weight", "_image_rate", b"_image_rate", "_joint_rate", b"_joint_rate", "_ramp_steps", b"_ramp_steps", "_rank", b"_rank", "_text_rate", b"_text_rate", "flow_weight", b"flow_weight", "image_rate", b"image_rate", "joint_rate", b"joint_rate", "ramp_steps", b"ramp_steps", "rank", b"rank", "text_rate", b"text_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flow_weight", b"_flow_weight", "_image_rate", b"_image_rate", "_joint_rate", b"_joint_rate", "_ramp_steps", b"_ramp_steps", "_rank", b"_rank", "_text_rate", b"_text_rate", "flow_weight", b"flow_weight", "image", b"image", "image_rate", b"image_rate", "joint_rate", b"joint_rate", "kind", b"kind", "ramp_steps", b"ramp_steps", "rank", b"rank", "text", b"text", "text_rate", b"text_rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flow_weight: _TypeAlias = _typing.Literal["flow_weight"]  # noqa: Y015
+    _WhichOneofArgType__flow_weight: _TypeAlias = _typing.Literal["_flow_weight", b"_flow_weight"]  # noqa: Y015
+    _WhichOneofReturnType__image_rate: _TypeAlias = _typing.Literal["image_rate"]  # noqa: Y015
+    _WhichOneofArgType__image_rate: _TypeAlias = _typing.Literal["_image_rate", b"_image_rate"]  # noqa: Y015
+    _WhichOneofReturnType__joint_rate: _TypeAlias = _typing.Literal["joint_rate"]  # noqa: Y015
+    _WhichOneofArgType__joint_rate: _TypeAlias = _typing.Literal["_joint_rate", b"_joint_rate"]  # noqa: Y015
+    _WhichOneofReturnType__ramp_steps: _TypeAlias = _typing.Literal["ramp_steps"]  # noqa: Y015
+    _WhichOneofArgType__ramp_steps: _TypeAlias = _typing.Literal["_ramp_steps", b"_ramp_steps"]  # noqa: Y015
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    _WhichOneofReturnType__text_rate: _TypeAlias = _typing.Literal["text_rate"]  # noqa: Y015
+    _WhichOneofArgType__text_rate: _TypeAlias = _typing.Literal["_text_rate", b"_text_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flow_weight) -> _WhichOneofReturnType__flow_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_rate) -> _WhichOneofReturnType__image_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__joint_rate) -> _WhichOneofReturnType__joint_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ramp_steps) -> _WhichOneofReturnType__ramp_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text_rate) -> _WhichOneofReturnType__text_rate | None: ...
+
+Global___FusionSpec: _TypeAlias = FusionSpec  # noqa: Y015
+
+@_typing.final
 class OptimizerSpec(_message.Message):
     """OptimizerSpec is how weights move."""
 
@@ -514,13 +708,16 @@ class Recipe(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    FUSION_FIELD_NUMBER: _builtins.int
+    MIXTURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's id, 1 to 63 characters of a-z, 0-9 and "-", starting with a letter."""
     description: _builtins.str
     """A sentence for people."""
     task: _builtins.str
     """What is learned: "text" (the next token), "image" (pictures from noise), "dual" (which caption
-    belongs to which picture) or "classifier" (the class of a picture); default "text".
+    belongs to which picture), "classifier" (the class of a picture) or "fusion" (to read and draw, from
+    a mixture); default "text".
     """
     @_builtins.property
     def model(self) -> Global___ModelSpec:
@@ -546,6 +743,14 @@ class Recipe(_message.Message):
     def image(self) -> Global___ImageSpec:
         """The pictures."""
 
+    @_builtins.property
+    def fusion(self) -> Global___FusionSpec:
+        """What becomes one, for task "fusion"."""
+
+    @_builtins.property
+    def mixture(self) -> Global___MixtureSpec:
+        """What it learns from, for task "fusion"."""
+
     def __init__(
         self,
         *,
@@ -558,10 +763,12 @@ class Recipe(_message.Message):
         run: Global___RunSpec | None = ...,
         task: _builtins.str = ...,
         image: Global___ImageSpec | None = ...,
+        fusion: Global___FusionSpec | None = ...,
+        mixture: Global___MixtureSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "image", b"image", "model", b"model", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "fusion", b"fusion", "image", b"image", "mixture", b"mixture", "model", b"model", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "description", b"description", "image", b"image", "model", b"model", "name", b"name", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "description", b"description", "fusion", b"fusion", "image", b"image", "mixture", b"mixture", "model", b"model", "name", b"name", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,23 +780,49 @@ class TrainingSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SourceJobsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RECIPE_FIELD_NUMBER: _builtins.int
     ENCODING_JOB_FIELD_NUMBER: _builtins.int
+    SOURCE_JOBS_FIELD_NUMBER: _builtins.int
     encoding_job: _builtins.str
     """The job whose output "encoded" is the dataset to learn from, "jobs/{job}"."""
     @_builtins.property
     def recipe(self) -> Global___Recipe:
         """The recipe."""
 
+    @_builtins.property
+    def source_jobs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """For task "fusion": the job whose output "encoded" is the data of each source, by the source's name."""
+
     def __init__(
         self,
         *,
         recipe: Global___Recipe | None = ...,
         encoding_job: _builtins.str = ...,
+        source_jobs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recipe", b"recipe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoding_job", b"encoding_job", "recipe", b"recipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoding_job", b"encoding_job", "recipe", b"recipe", "source_jobs", b"source_jobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,129 @@
+"""Recipes that make two models one: what they must name, and what is said when they do not."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from vermeil_errors import InvalidInput
+from vermeil_trainer.fusion_rules import ramp_steps
+from vermeil_trainer.reading import recipe_from_dict, recipe_from_message, recipe_to_message
+
+RECIPE: dict[str, Any] = {
+    "name": "both",
+    "task": "fusion",
+    "fusion": {"text": "models/words", "image": "models/pictures"},
+    "mixture": {
+        "sources": [
+            {"name": "words", "dataset": "datasets/words"},
+            {"name": "seen", "dataset": "datasets/p"},
+        ],
+        "tasks": [
+            {"kind": "language-modelling", "source": "words", "weight": 0.5},
+            {"kind": "captioning", "source": "seen"},
+            {"kind": "text-to-image", "source": "seen", "weight": 2},
+        ],
+    },
+    "run": {"steps": 50},
+}
+
+
+def changed(**sections: Any) -> dict[str, Any]:
+    values = deepcopy(RECIPE)
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    return values
+
+
+def test_a_recipe_comes_back_from_its_message_as_it_was() -> None:
+    recipe = recipe_from_dict(RECIPE)
+    message = recipe_to_message(recipe)
+    assert recipe_from_message(message) == recipe
+    assert not message.HasField("model")
+    listed = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    assert recipe_from_dict(listed) == recipe
+
+
+def test_it_learns_from_all_its_sources() -> None:
+    assert recipe_from_dict(RECIPE).datasets == ("datasets/words", "datasets/p")
+
+
+@pytest.mark.parametrize(("given", "steps"), [(None, 5), (0, 0), (50, 50)])
+def test_an_alloy_opens_over_a_tenth_of_the_steps_unless_told_otherwise(
+    given: int | None, steps: int
+) -> None:
+    assert ramp_steps(recipe_from_dict(changed(fusion={"ramp_steps": given}))) == steps
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "words"),
+    [
+        ({"fusion": {"text": ""}}, "fusion.text", "is required; name the model that writes"),
+        ({"fusion": {"image": ""}}, "fusion.image", "is required; name the model that draws"),
+        ({"fusion": {"kind": "glue"}}, "fusion.kind", "choose alloy or mot or dense"),
+        ({"fusion": {"kind": "mot", "ramp_steps": 3}}, "fusion.ramp_steps", "has no meaning for mot"),
+        ({"fusion": {"rank": 3}}, "fusion.rank", "has no meaning for alloy"),
+        ({"fusion": {"ramp_steps": 51}}, "fusion.ramp_steps", "is more than run.steps (50)"),
+        ({"fusion": {"text_rate": -1}}, "fusion.text_rate", "give a number at least 0"),
+        (
+            {"fusion": {"text_rate": 0, "image_rate": 0, "joint_rate": 0}},
+            "fusion.joint_rate",
+            "leaves nothing to learn",
+        ),
+        ({"mixture": {"sources": []}}, "mixture.sources", "is empty; name at least one dataset"),
+        ({"mixture": {"tasks": []}}, "mixture.tasks", "is empty; say what to learn"),
+        (
+            {"mixture": {"tasks": ["captioning"]}},
+            "mixture.tasks[0]",
+            "'captioning': is not a group of fields",
+        ),
+        (
+            {"mixture": {"tasks": [{"kind": "guessing", "source": "seen"}]}},
+            "mixture.tasks[0].kind",
+            "choose language-modelling or captioning",
+        ),
+        (
+            {"mixture": {"tasks": [{"kind": "vqa", "source": "sea"}]}},
+            "mixture.tasks[0].source",
+            "'sea': is none of mixture.sources; choose words or seen",
+        ),
+        (
+            {"mixture": {"tasks": [{"kind": "vqa", "source": "seen", "weight": 0}]}},
+            "mixture.tasks[0].weight",
+            "give a number above 0",
+        ),
+        ({"mixture": {"tasks": [{"task": "vqa"}]}}, "mixture.tasks[0].task", "is not a field of a recipe"),
+        ({"model": {"depth": 3}}, "model.depth", "has no meaning for task fusion"),
+        ({"data": {"dataset": "datasets/x"}}, "data.dataset", "has no meaning for task fusion"),
+        ({"image": {"patch_size": 2}}, "image.patch_size", "has no meaning for task fusion"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value_and_its_fix(
+    wrong: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        recipe_from_dict(changed(**wrong))
+    found = {each.field: each.description for each in refused.value.violations}
+    assert words in found[field]
+
+
+@pytest.mark.parametrize(
+    ("sources", "field", "words"),
+    [
+        ([{"name": "seen", "dataset": ""}], "mixture.sources[0].dataset", "is required"),
+        ([{"name": "a b", "dataset": "datasets/x"}], "mixture.sources[0].name", "'a b': is no name"),
+        ([{"name": "seen", "dataset": "datasets/x"}] * 2, "mixture.sources[1].name", "is there twice"),
+    ],
+)
+def test_a_source_has_a_name_of_its_own_and_a_dataset(
+    sources: list[dict[str, str]], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        recipe_from_dict(changed(mixture={"sources": sources}))
+    assert any(each.field == field and words in each.description for each in refused.value.violations)
+
+
+@pytest.mark.parametrize("section", ["fusion", "mixture"])
+def test_a_recipe_of_one_modality_has_no_fusion(section: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"{section}\..*has no meaning for task text"):
+        recipe_from_dict({"name": "x", section: RECIPE[section]})

@@ -1,0 +1,83 @@
+"""What a recipe of task fusion must hold: two models, data, and what to learn from them."""
+
+import re
+from collections import Counter
+
+from vermeil_errors import Violation
+
+from vermeil_trainer.recipe import Recipe
+from vermeil_trainer.rules import violation
+
+RANK = 16
+"""Of low_rank where the recipe leaves it open."""
+RAMP = 0.1
+"""Part of all steps over which an alloy opens where the recipe leaves it open."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def fusion_violations(recipe: Recipe) -> list[Violation]:
+    """Fields that are missing, or right alone and wrong together."""
+    return _fusion(recipe) + _sources(recipe) + _tasks(recipe)
+
+
+def ramp_steps(recipe: Recipe) -> int:
+    """Steps over which the towers of an alloy open to one another."""
+    chosen = recipe.fusion.ramp_steps
+    return round(RAMP * recipe.run.steps) if chosen is None else chosen
+
+
+def _fusion(recipe: Recipe) -> list[Violation]:
+    fusion = recipe.fusion
+    found = [
+        violation(f"fusion.{name}", "", "is required", f"name the model that {does}")
+        for name, does in (("text", "writes"), ("image", "draws"))
+        if not getattr(fusion, name)
+    ]
+    for name, kind in (("ramp_steps", "alloy"), ("rank", "low_rank")):
+        value = getattr(fusion, name)
+        if value is not None and fusion.kind != kind:
+            found.append(
+                violation(f"fusion.{name}", value, f"has no meaning for {fusion.kind}", "leave it out")
+            )
+    if fusion.ramp_steps is not None and fusion.ramp_steps > recipe.run.steps:
+        problem = f"is more than run.steps ({recipe.run.steps})"
+        found.append(violation("fusion.ramp_steps", fusion.ramp_steps, problem, "open in fewer steps"))
+    if fusion.text_rate == fusion.image_rate == fusion.joint_rate == 0:
+        found.append(violation("fusion.joint_rate", 0, "leaves nothing to learn", "give one a rate above 0"))
+    return found
+
+
+def _sources(recipe: Recipe) -> list[Violation]:
+    sources = recipe.mixture.sources
+    if not sources:
+        return [violation("mixture.sources", [], "is empty", "name at least one dataset")]
+    found = []
+    counted = Counter(source.name for source in sources)
+    for index, source in enumerate(sources):
+        path = f"mixture.sources[{index}]"
+        if not _NAME.fullmatch(source.name):
+            fix = "write 1 to 63 characters of a-z, 0-9 and -"
+            found.append(violation(f"{path}.name", source.name, "is no name", fix))
+        elif counted[source.name] > 1:
+            found.append(violation(f"{path}.name", source.name, "is there twice", "call one otherwise"))
+        if not source.dataset:
+            fix = "name a dataset, such as datasets/peps"
+            found.append(violation(f"{path}.dataset", "", "is required", fix))
+    return found
+
+
+def _tasks(recipe: Recipe) -> list[Violation]:
+    mixture = recipe.mixture
+    if not mixture.tasks:
+        return [violation("mixture.tasks", [], "is empty", "say what to learn, such as captioning")]
+    names = [source.name for source in mixture.sources]
+    return [
+        violation(
+            f"mixture.tasks[{index}].source",
+            task.source,
+            "is none of mixture.sources",
+            f"choose {' or '.join(names)}" if names else "add the source",
+        )
+        for index, task in enumerate(mixture.tasks)
+        if task.source not in names
+    ]
