@@ -20,7 +20,6 @@ _LABEL_WIDTH = 28
 """Letters in a line of a caption."""
 _INCHES = 0.9
 """Width of a picture on paper."""
-_INCHES_A_LETTER = 0.07
 _GAP = 1
 """Pixels between pictures."""
 
@@ -56,10 +55,8 @@ def draw_rows(pixels_BHWC: npt.NDArray[np.uint8], labels: list[str], path: Path)
         place = np.s_[row * height : (row + 1) * height - _GAP, column * width : (column + 1) * width - _GAP]
         tiled[place] = pixels_HWC
     wrapped = [textwrap.wrap(label, _LABEL_WIDTH)[:3] for label in labels]
-    margin = 0.2 + _INCHES_A_LETTER * max(len(line) for lines in wrapped for line in (*lines, ""))
-    size = (columns * _INCHES + margin, len(labels) * _INCHES * height / width)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(columns * _INCHES, len(labels) * _INCHES * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(tiled.squeeze(2) if tiled.shape[2] == 1 else tiled, cmap="gray", vmin=0, vmax=255)
     axes.set_yticks(
         [row * height + (height - _GAP) / 2 for row in range(len(labels))],
@@ -72,7 +69,7 @@ def draw_rows(pixels_BHWC: npt.NDArray[np.uint8], labels: list[str], path: Path)
         side.set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The canvas of the figure itself: pyplot would keep global state and is not safe in threads.
-    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_figure(path, bbox_inches="tight", pad_inches=0.1)
 
 
 def _asked_for(encoded: EncodedImages, model: ImageModel) -> tuple[Conditions | None, list[str]]:
