@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 from vermeil_errors import InvalidInput
-from vermeil_metrics import covered, densities, frechet_distance, in_manifold, kernel_distance, nearest
+from vermeil_metrics import (
+    covered,
+    densities,
+    frechet_distance,
+    frechet_to,
+    in_manifold,
+    kernel_distance,
+    kernel_to,
+    nearest,
+)
 
 Cloud = NDArray[np.float64]
 
@@ -47,6 +56,19 @@ def test_the_kernel_distance_is_torchmetrics_kid_of_the_same_features() -> None:
     ours, theirs = cloud(100, 16, 4), cloud(100, 16, 5, shift=0.2)
     expected = float(poly_mmd(torch.from_numpy(theirs), torch.from_numpy(ours)))
     assert kernel_distance(ours, theirs) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_reference_may_be_measured_once_for_sets_of_any_size() -> None:
+    reference = cloud(60, 24, 1)
+    frechet, kernel = frechet_to(reference), kernel_to(reference)
+    for num in (5, 24, 23, 200):
+        points = cloud(num, 24, num, shift=0.1)
+        gap = points.mean(axis=0) - reference.mean(axis=0)
+        ours, theirs = np.cov(points, rowvar=False), np.cov(reference, rowvar=False)
+        overlap = np.sqrt(np.clip(np.linalg.eigvals(ours @ theirs).real, 0, None)).sum()
+        expected = gap @ gap + ours.trace() + theirs.trace() - 2 * overlap
+        assert frechet(points) == pytest.approx(expected, rel=1e-6)
+        assert kernel(points) == kernel_distance(points, reference)
 
 
 def slow_distances(ours: Cloud, theirs: Cloud) -> Cloud:

@@ -15,8 +15,10 @@ from vermeil_metrics.distances import (
     covered,
     densities,
     frechet_distance,
+    frechet_to,
     in_manifold,
     kernel_distance,
+    kernel_to,
     nearest,
 )
 from vermeil_metrics.exact_match import final_number, same_text, without_calculations
@@ -41,10 +43,12 @@ __all__ = [
     "densities",
     "final_number",
     "frechet_distance",
+    "frechet_to",
     "in_manifold",
     "jackknife_comparison",
     "jackknife_interval",
     "kernel_distance",
+    "kernel_to",
     "nearest",
     "paired_comparison",
     "paired_sums",

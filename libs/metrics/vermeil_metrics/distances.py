@@ -4,7 +4,8 @@ Points are features of samples; what space they live in decides what the numbers
 it. N generated, M real, D dimensions, K neighbours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,25 +17,52 @@ _ROWS_AT_ONCE = 1024
 
 def frechet_distance(features_ND: ArrayLike, reference_MD: ArrayLike) -> float:
     """Squared distance of the Gaussians fitted to both clouds: the formula of FID (1706.08500)."""
-    features, reference = _clouds(features_ND, reference_MD, at_least=2)
-    mean_gap = features.mean(axis=0) - reference.mean(axis=0)
-    ours, theirs = np.cov(features, rowvar=False), np.cov(reference, rowvar=False)
-    ours, theirs = np.atleast_2d(ours), np.atleast_2d(theirs)
-    # tr (AB)^½ = tr (A^½ B A^½)^½, where every matrix is symmetric and no eigenvalue complex
-    root = _root(ours)
-    eigenvalues = np.linalg.eigvalsh(root @ theirs @ root)
-    overlap = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
-    return float(mean_gap @ mean_gap + np.trace(ours) + np.trace(theirs) - 2 * overlap)
+    return frechet_to(reference_MD)(features_ND)
+
+
+def frechet_to(reference_MD: ArrayLike) -> Callable[[ArrayLike], float]:
+    """`frechet_distance` to a reference that is measured once, for a jackknife's many sets."""
+    _, reference = _clouds(reference_MD, reference_MD, at_least=2)
+    mean, covariance = reference.mean(axis=0), np.atleast_2d(np.cov(reference, rowvar=False))
+    root = cache(lambda: _root(covariance))
+
+    def distance(features_ND: ArrayLike) -> float:
+        features, _ = _clouds(features_ND, reference, at_least=2)
+        num, dimensions = features.shape
+        centred = (features - features.mean(axis=0)) / np.sqrt(num - 1)
+        # tr (AB)^½ of A = XᵀX: AB has the eigenvalues of X B Xᵀ, and of B^½ A B^½; the smaller is quicker.
+        if num < dimensions:
+            product = centred @ covariance @ centred.T
+        else:
+            product = root() @ (centred.T @ centred) @ root()
+        overlap = np.sqrt(np.clip(np.linalg.eigvalsh(product), 0, None)).sum()
+        mean_gap = features.mean(axis=0) - mean
+        return float(mean_gap @ mean_gap + (centred**2).sum() + np.trace(covariance) - 2 * overlap)
+
+    return distance
 
 
 def kernel_distance(features_ND: ArrayLike, reference_MD: ArrayLike) -> float:
     """Unbiased squared MMD with the cubic kernel (x·y/D + 1)³: the formula of KID (1801.01401)."""
-    features, reference = _clouds(features_ND, reference_MD, at_least=2)
-    num, num_real = len(features), len(reference)
-    ours, theirs = _kernel(features, features), _kernel(reference, reference)
-    inner = (ours.sum() - np.trace(ours)) / (num * (num - 1))
-    outer = (theirs.sum() - np.trace(theirs)) / (num_real * (num_real - 1))
-    return float(inner + outer - 2 * _kernel(features, reference).mean())
+    return kernel_to(reference_MD)(features_ND)
+
+
+def kernel_to(reference_MD: ArrayLike) -> Callable[[ArrayLike], float]:
+    """`kernel_distance` to a reference that is measured once, for a jackknife's many sets."""
+    _, reference = _clouds(reference_MD, reference_MD, at_least=2)
+    outer = _among_themselves(reference)
+
+    def distance(features_ND: ArrayLike) -> float:
+        features, _ = _clouds(features_ND, reference, at_least=2)
+        return float(_among_themselves(features) + outer - 2 * _kernel(features, reference).mean())
+
+    return distance
+
+
+def _among_themselves(points_ND: _Floats) -> float:
+    """The mean kernel of two different points."""
+    kernel, num = _kernel(points_ND, points_ND), len(points_ND)
+    return float((kernel.sum() - np.trace(kernel)) / (num * (num - 1)))
 
 
 def in_manifold(points_ND: ArrayLike, manifold_MD: ArrayLike, num_neighbours: int = 5) -> NDArray[np.bool_]:

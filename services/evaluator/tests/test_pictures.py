@@ -23,6 +23,7 @@ from vermeil_evaluator.cache import AnswerCache
 from vermeil_evaluator.compare import compare
 from vermeil_evaluator.evaluate import Evaluation, Named, Subjects, measure
 from vermeil_evaluator.models.fake import FakeModel
+from vermeil_evaluator.models.model import PictureSize
 from vermeil_evaluator.models.opening import open_model
 from vermeil_evaluator.page import PAGE_FILE
 from vermeil_evaluator.pictures import real
@@ -195,20 +196,77 @@ def test_a_caption_is_found_by_its_picture(images: EncodedImages, tmp_path: Path
                 self.drawn[answer.png] = request.condition
             return answer
 
-    painter, pair = Painter(condition="text"), Pair("sha256:pair")
+    painter, pair = Painter(condition="text"), Pair("sha256:pair", space="shared")
     painter.drawn = pair.drawn = {}
     found = run(painter, images, tmp_path / "out", task="r-precision", limit=30, judge=pair)
     assert numbers(found)["r_precision"] == 1.0
     assert found.details["among"] == 30
     blind = Painter("sha256:blind", condition="none")
     blind.drawn = {}
-    guessed = run(blind, images, tmp_path / "blind", task="r-precision", limit=30, judge=Judge("sha256:j"))
+    guessed = run(
+        blind,
+        images,
+        tmp_path / "blind",
+        task="r-precision",
+        limit=30,
+        judge=Judge("sha256:j", space="shared"),
+    )
     assert numbers(guessed)["r_precision"] < 0.5
 
 
 def test_a_judge_is_asked_for_by_name(images: EncodedImages, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"spec\.judge = '': is needed for image-quality"):
         run(FakeModel(), images, tmp_path / "out", judge=None)
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "judge", "problem"),
+    [
+        (
+            "image-quality", {"picture_size": PictureSize(16, 16, 1)}, {},
+            r"spec\.model = '16x16x1': is the size of pictures of the model, those of the data are 8x8x1; "
+            "encode the data at 16x16x1, or name a model that was trained at 8x8x1",
+        ),
+        (
+            "image-quality", {}, {"picture_size": PictureSize(8, 8, 3)},
+            r"spec\.judge = '8x8x3': is the size of pictures of the judge, those of the data are 8x8x1",
+        ),
+        (
+            "r-precision", {}, {"picture_size": PictureSize(8, 12, 1), "space": "shared"},
+            r"spec\.judge = '8x12x1': is the size of pictures of the judge",
+        ),
+        ("image-quality", {}, {"space": "inception"}, "is no judge for this task; .* the task inception-fid"),
+        ("inception-fid", {}, {}, "is no judge for this task; name a folder that .* inception WEIGHTS"),
+        ("r-precision", {}, {}, "is no judge for this task; name a dual encoder"),
+    ],
+)  # fmt: skip
+def test_models_and_judges_that_do_not_fit_are_refused_before_anything_is_drawn(
+    images: EncodedImages,
+    tmp_path: Path,
+    task: str,
+    model: dict[str, Any],
+    judge: dict[str, Any],
+    problem: str,
+) -> None:
+    asked = FakeModel(**model)
+    with pytest.raises(InvalidInput, match=problem):
+        run(asked, images, tmp_path / "out", task=task, limit=9, judge=Judge("sha256:judge", **judge))
+    assert asked.asked == []
+
+
+def test_the_numbers_of_inceptions_space_have_names_of_their_own(
+    images: EncodedImages, tmp_path: Path
+) -> None:
+    judge = Judge("sha256:judge", space="inception")
+    found = run(
+        Copyist(images, "validation"), images, tmp_path / "out", "inception-fid", limit=45, judge=judge
+    )
+    assert numbers(found)["inception_fid"] == pytest.approx(0, abs=1e-6)
+    assert set(numbers(found)) == {
+        *(f"inception_{each}" for each in ("fid", "fid_of_real", "kid", "precision", "recall")),
+        *("inception_density", "inception_coverage", "near_copies"),
+    }
+    assert "not Inception" not in str(found.details["space"])
 
 
 def test_models_in_folders_draw_and_judge(

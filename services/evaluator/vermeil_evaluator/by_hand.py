@@ -19,12 +19,13 @@ USAGE = """python -m vermeil_evaluator MODEL DATA --task NAME      measure a mod
        python -m vermeil_evaluator compare REPORT REPORT      two reports, item by item
        python -m vermeil_evaluator report REPORT              draw the page of a report again
        python -m vermeil_evaluator tasks                      what can be measured
+       python -m vermeil_evaluator inception WEIGHTS FOLDER   a judge of Inception's weights
        python -m vermeil_evaluator [worker]                   serve, or do the jobs of the queue"""
 
 
 def by_hand(arguments: Sequence[str]) -> None:
     """Do what the command line says."""
-    verbs = {"compare": _compare, "report": _report, "tasks": _tasks}
+    verbs = {"compare": _compare, "report": _report, "tasks": _tasks, "inception": _inception}
     verb = verbs.get(arguments[0])
     if verb:
         verb(arguments[1:])
@@ -94,11 +95,23 @@ def _tasks(arguments: Sequence[str]) -> None:
         sys.stdout.write(f"{task.id:24} {task.description}\n")
 
 
+def _inception(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(usage=USAGE, description="Make a judge for the task inception-fid.")
+    parser.add_argument("weights", type=Path, help="pt_inception-2015-12-05-6726825d.pth, or .safetensors")
+    parser.add_argument("folder", type=Path, help="where the judge is written")
+    given = parser.parse_args(arguments)
+    from vermeil_evaluator.models.inception import make_folder  # noqa: PLC0415 torch, only where it works
+
+    origin = make_folder(given.weights, given.folder)
+    sys.stdout.write(f"{given.folder}: weights {origin}; use it with --task inception-fid --judge\n")
+
+
 def table(report: Report) -> str:
     """The numbers for people."""
     lines = [f"{report.task} of {report.model} on {report.data}, {report.num_items:,} items"]
+    width = max(16, *(len(metric.name) for metric in report.metrics))
     lines += [
-        f"  {metric.name:16} {metric.interval.value:10.4f}   "
+        f"  {metric.name:{width}} {metric.interval.value:10.4f}   "
         f"{metric.interval.low:.4f} to {metric.interval.high:.4f} at {metric.interval.level:.0%}"
         for metric in report.metrics
     ]

@@ -105,10 +105,11 @@ def measure(
         subjects.data.folder, evaluation.split, evaluation.limit, subjects.model, options, evaluation.seed
     )
     items = task.data(material)
-    progress(0, len(items), "loading the model")
     teller = _Teller(progress, len(items))
     judge = Asker(subjects.judge, cache, "judge", teller.check) if subjects.judge else None
     run = Run(options, len(items), evaluation.seed, material, judge)
+    task.check(run)
+    progress(0, len(items), "loading the model")
     rows = _rows(task, items, run, Asker(subjects.model, cache, task.id, teller.check), teller)
     conclusion = task.conclude(rows, run)
     progress(len(items), len(items), "drawing intervals")

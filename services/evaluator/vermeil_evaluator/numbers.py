@@ -4,26 +4,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from vermeil_errors import InvalidInput
 from vermeil_metrics import (
     Comparison,
     Interval,
-    frechet_distance,
+    frechet_to,
     jackknife_comparison,
     jackknife_interval,
-    kernel_distance,
+    kernel_to,
     statistic,
 )
 
 Rows = Sequence[Mapping[str, Any]]
 Arrays = Mapping[str, NDArray[np.float32]]
 
-SET_STATISTICS: Mapping[str, Callable[[NDArray[np.float32], NDArray[np.float32]], float]] = {
-    "frechet": frechet_distance,
-    "kernel": kernel_distance,
+SET_STATISTICS: Mapping[str, Callable[[ArrayLike], Callable[[ArrayLike], float]]] = {
+    "frechet": frechet_to,
+    "kernel": kernel_to,
 }
-"""Functions of two arrays, the features and the reference."""
+"""Of two arrays: from the reference to a function of the features."""
 _OF_ARRAYS = {"array_mean": "mean"}
 """Statistics of sums whose evidence are arrays: about real pictures, say, which are no items."""
 
@@ -32,8 +32,8 @@ def interval(name: str, fields: Sequence[str], rows: Rows, arrays: Arrays, seed:
     """The number a statistic makes of these fields of the rows, or of these arrays."""
     if name in SET_STATISTICS:
         features, reference = (arrays[field] for field in fields)
-        distance = SET_STATISTICS[name]
-        return jackknife_interval(len(features), lambda kept: distance(features[kept], reference), seed=seed)
+        distance = SET_STATISTICS[name](reference)
+        return jackknife_interval(len(features), lambda kept: distance(features[kept]), seed=seed)
     found = statistic(_OF_ARRAYS.get(name, name))
     if name in _OF_ARRAYS:
         return found.interval(found.evidence(*(arrays[field] for field in fields)), seed=seed)
@@ -48,10 +48,10 @@ def comparison(
     if name in SET_STATISTICS:
         features, reference = (first[1][field] for field in fields)
         others = second[1][fields[0]]
-        distance = SET_STATISTICS[name]
+        distance = SET_STATISTICS[name](reference)
         return jackknife_comparison(
             min(len(features), len(others)),
-            lambda kept: distance(features[kept], reference) - distance(others[kept], reference),
+            lambda kept: distance(features[kept]) - distance(others[kept]),
             seed=seed,
         )
     found = statistic(_OF_ARRAYS.get(name, name))

@@ -17,6 +17,7 @@ from vermeil_media import encode_png
 
 from vermeil_evaluator.documents import check_split, split_sha256
 from vermeil_evaluator.item import Item
+from vermeil_evaluator.models.model import PictureSize
 from vermeil_evaluator.requests import Embed, SampleImage
 from vermeil_evaluator.task import Material, Options, Run
 
@@ -67,6 +68,30 @@ def to_draw(material: Material) -> PicturesToDraw:
     """The items of tasks about drawing."""
     num_items = material.limit or int(material.options["num_samples"])
     return PicturesToDraw(open_encoded_images(material.data), material.split, num_items, material.seed)
+
+
+def check_pictures(run: Run, space: str, fix: str) -> None:
+    """Model and judge have to do with pictures of the data's size, and the judge with such a space."""
+    assert run.judge, "the task needs a judge"
+    judge = run.judge.model
+    if judge.space != space:
+        raise InvalidInput.for_field("spec.judge", judge.about, "is no judge for this task", fix)
+    card = open_encoded_images(run.material.data).images
+    wanted = PictureSize(card.height, card.width, card.channels)
+    for role, model in (("model", run.material.model), ("judge", judge)):
+        size = model.picture_size
+        if size and _without_alpha(size) != _without_alpha(wanted):
+            raise InvalidInput.for_field(
+                f"spec.{role}",
+                str(size),
+                f"is the size of pictures of the {role}, those of the data are {wanted}",
+                f"encode the data at {size}, or name a {role} that was trained at {wanted}",
+            )
+
+
+def _without_alpha(size: PictureSize) -> PictureSize:
+    """Judges look at the colours alone."""
+    return size._replace(channels=min(size.channels, 3))
 
 
 def request(item: Item, run: Run) -> SampleImage:

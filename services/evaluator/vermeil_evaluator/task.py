@@ -111,6 +111,10 @@ def _no_conclusion(_rows: Sequence[Row], _run: Run) -> Conclusion:
     return Conclusion()
 
 
+def _fits_everything(_run: Run) -> None:
+    return
+
+
 @dataclass(frozen=True)
 class Task:
     """Something that can be measured."""
@@ -131,6 +135,8 @@ class Task:
     """What the answers are worth; "id" and "group" are added."""
     metrics: tuple[Rule, ...]
     """The numbers, most telling first."""
+    check: Callable[[Run], None] = _fits_everything
+    """Refuses a model or judge that does not fit the data, before anything is asked."""
     conclude: Callable[[Sequence[Row], Run], Conclusion] = _no_conclusion
     """Looks at all rows at the end, and may add to them."""
     options: Options = field(default_factory=dict)

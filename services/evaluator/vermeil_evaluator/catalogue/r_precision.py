@@ -8,9 +8,14 @@ import numpy as np
 from vermeil_errors import InvalidInput
 
 from vermeil_evaluator.item import Item
-from vermeil_evaluator.pictures import OPTIONS, request, to_draw
+from vermeil_evaluator.pictures import OPTIONS, check_pictures, request, to_draw
 from vermeil_evaluator.requests import Answer, Embed, Embedding, Picture, SampleImage
 from vermeil_evaluator.task import Conclusion, Row, Run, Task, mean
+
+
+def check(run: Run) -> None:
+    """The judge knows texts and pictures, of the data's size."""
+    check_pictures(run, "shared", "name a dual encoder")
 
 
 def prompt(item: Item, run: Run) -> Sequence[SampleImage]:
@@ -58,6 +63,7 @@ TASK = Task(
     prompt=prompt,
     score=score,
     metrics=(mean("r_precision"),),
+    check=check,
     conclude=conclude,
     options={**OPTIONS, "among": 100},
     needs_judge=True,

@@ -10,7 +10,7 @@ from vermeil_data import TextTokenizer
 from vermeil_media import Channels, decode_image
 from vermeil_model import DualEncoder, from_pixels, load_checkpoint, read_config
 
-from vermeil_evaluator.models.model import Check, in_runs
+from vermeil_evaluator.models.model import Check, PictureSize, in_runs
 from vermeil_evaluator.requests import Answer, Embed, Embedding, Request
 
 _AT_ONCE = 256
@@ -25,7 +25,9 @@ class DualFolder:
         self.condition = "none"
         self.class_names: tuple[str, ...] = ()
         self._folder = folder
-        self._config = read_config(folder, DualEncoder)
+        self._config = config = read_config(folder, DualEncoder)
+        self.picture_size = PictureSize(config.image_height, config.image_width, config.channels)
+        self.space = "shared"
 
     def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:
         """256 at a time, pictures and texts apart."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from vermeil_data import TextTokenizer
 
-from vermeil_evaluator.models.model import Check
+from vermeil_evaluator.models.model import Check, PictureSize
 from vermeil_evaluator.requests import (
     Answer,
     Continuation,
@@ -35,6 +35,8 @@ class FakeModel:
         batch: Requests answered together.
         condition: What its pictures are asked for by.
         class_names: Of the classes it tells apart.
+        picture_size: Of the pictures it says it draws or looks at.
+        space: What it says its features are good for.
     """
 
     def __init__(
@@ -47,11 +49,15 @@ class FakeModel:
         batch: int = 4,
         condition: str = "class",
         class_names: Sequence[str] = (),
+        picture_size: PictureSize | None = None,
+        space: str = "small",
     ) -> None:
         self.digest = digest
         self.about = "a fake"
         self.condition = condition
         self.class_names = tuple(class_names)
+        self.picture_size = picture_size
+        self.space = space
         self.asked: list[Request] = []
         """Everything it was asked, in order."""
         self._answers = dict(answers or {})

@@ -13,7 +13,7 @@ from vermeil_media import encode_png
 from vermeil_model import Conditions, ImageModel, load_checkpoint, read_config, sample_images, to_pixels
 from vermeil_model.tensor_files import read_json
 
-from vermeil_evaluator.models.model import Check, in_runs
+from vermeil_evaluator.models.model import Check, PictureSize, in_runs
 from vermeil_evaluator.requests import Answer, Picture, Request, SampleImage
 
 _PICTURES_AT_ONCE = 64
@@ -27,7 +27,9 @@ class ImageFolder:
         self.digest = digest
         self.about = "an image generator"
         self._folder = folder
-        self._config = read_config(folder, ImageModel)
+        self._config = config = read_config(folder, ImageModel)
+        self.picture_size = PictureSize(config.image_height, config.image_width, config.channels)
+        self.space = ""
         self.condition = str(self._config.condition)
         values = read_json(folder / "config.json")
         names = values.get("class_names") or ()

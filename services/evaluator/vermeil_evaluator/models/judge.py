@@ -16,7 +16,7 @@ from vermeil_media import decode_image
 from vermeil_model import ImageClassifier, from_pixels, load_checkpoint, read_config
 from vermeil_model.tensor_files import read_json
 
-from vermeil_evaluator.models.model import Check, in_runs
+from vermeil_evaluator.models.model import Check, PictureSize, in_runs
 from vermeil_evaluator.requests import Answer, Embed, Embedding, Request
 
 _PICTURES_AT_ONCE = 256
@@ -32,7 +32,9 @@ class ClassifierFolder:
         self.condition = "none"
         self.class_names = tuple(str(name) for name in values.get("class_names") or ())
         self._folder = folder
-        self._config = read_config(folder, ImageClassifier)
+        self._config = config = read_config(folder, ImageClassifier)
+        self.picture_size = PictureSize(config.image_height, config.image_width, config.channels)
+        self.space = "small"
 
     def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:
         """256 pictures at a time."""

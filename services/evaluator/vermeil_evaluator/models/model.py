@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from vermeil_errors import InvalidInput
 
@@ -11,6 +11,20 @@ from vermeil_evaluator.requests import Answer, Request
 Check = Callable[[], None]
 """Called between steps; may raise to stop."""
 RequestType = TypeVar("RequestType", bound=Request)
+
+
+class PictureSize(NamedTuple):
+    """Of the pictures that a model draws or looks at."""
+
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    channels: int
+    """1 grey, 3 RGB, 4 RGBA."""
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}x{self.channels}"
 
 
 class Model(Protocol):
@@ -34,6 +48,17 @@ class Model(Protocol):
     @property
     def class_names(self) -> Sequence[str]:
         """Of classes it draws or tells apart, by class id; empty for none."""
+        ...
+
+    @property
+    def picture_size(self) -> PictureSize | None:
+        """Of pictures it draws or looks at; None where it has to do with none, or takes any."""
+        ...
+
+    @property
+    def space(self) -> str:
+        """What its features are good for: small or inception, to compare sets of pictures in; shared by
+        pictures and texts; empty where it has none."""
         ...
 
     def answer(self, requests: Iterable[Request], check: Check) -> Iterator[Sequence[Answer]]:

@@ -15,6 +15,7 @@ _KINDS = {
     "vermeil-image": "image:ImageFolder",
     "vermeil-classifier": "judge:ClassifierFolder",
     "vermeil-dual": "dual:DualFolder",
+    "inception-fid": "inception:InceptionFolder",
 }
 """By model_type of config.json: module and class here, imported when needed."""
 

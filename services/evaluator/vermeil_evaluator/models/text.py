@@ -11,7 +11,7 @@ from vermeil_data.tokenizer import TOKENIZER_FILE
 from vermeil_model import Decoder, SamplingParameters, TextModel, load_checkpoint, read_config
 from vermeil_model import Request as Prompt
 
-from vermeil_evaluator.models.model import Check, alike, cannot, in_runs
+from vermeil_evaluator.models.model import Check, PictureSize, alike, cannot, in_runs
 from vermeil_evaluator.requests import (
     Answer,
     Continuation,
@@ -34,6 +34,8 @@ class TextFolder:
         self.about = "a text model"
         self.condition = "none"
         self.class_names: tuple[str, ...] = ()
+        self.picture_size: PictureSize | None = None
+        self.space = ""
         self._folder = folder
         self._context_length = read_config(folder).context_length
 
