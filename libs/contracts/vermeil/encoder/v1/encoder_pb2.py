@@ -24,29 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vermeil/encoder/v1/encoder.proto\x12\x12vermeil.encoder.v1\"c\n\rTokenizerSpec\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.vermeil.encoder.v1.TokenizerKind\x12\x12\n\nvocab_size\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\"k\n\rImageEncoding\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12)\n\x03\x66it\x18\x04 \x01(\x0e\x32\x1c.vermeil.encoder.v1.ImageFit\"\xa0\x01\n\x0c\x45ncodingSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x34\n\ttokenizer\x18\x02 \x01(\x0b\x32!.vermeil.encoder.v1.TokenizerSpec\x12\x30\n\x05image\x18\x03 \x01(\x0b\x32!.vermeil.encoder.v1.ImageEncoding\x12\x17\n\x0f\x65mbedding_model\x18\x04 \x01(\t\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x01(\x0c\"\x7f\n\tSearchHit\x12\x0e\n\x06sample\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x03\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x12\n\nclass_name\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61ptions\x18\x06 \x03(\t\x12\x0f\n\x07preview\x18\x07 \x01(\x0c\"\x15\n\x06Tokens\x12\x0b\n\x03ids\x18\x01 \x03(\x05*~\n\rTokenizerKind\x12\x1e\n\x1aTOKENIZER_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12TOKENIZER_KIND_BPE\x10\x01\x12\x17\n\x13TOKENIZER_KIND_BYTE\x10\x02\x12\x1c\n\x18TOKENIZER_KIND_CHARACTER\x10\x03*c\n\x08ImageFit\x12\x19\n\x15IMAGE_FIT_UNSPECIFIED\x10\x00\x12\x12\n\x0eIMAGE_FIT_CROP\x10\x01\x12\x11\n\rIMAGE_FIT_PAD\x10\x02\x12\x15\n\x11IMAGE_FIT_STRETCH\x10\x03*m\n\x0e\x45ncodingOutput\x12\x1f\n\x1b\x45NCODING_OUTPUT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NCODING_OUTPUT_TOKENS\x10\x01\x12\x1e\n\x1a\x45NCODING_OUTPUT_EMBEDDINGS\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vermeil/encoder/v1/encoder.proto\x12\x12vermeil.encoder.v1\"c\n\rTokenizerSpec\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.vermeil.encoder.v1.TokenizerKind\x12\x12\n\nvocab_size\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\"k\n\rImageEncoding\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12)\n\x03\x66it\x18\x04 \x01(\x0e\x32\x1c.vermeil.encoder.v1.ImageFit\"\xb1\x01\n\x0c\x45ncodingSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x34\n\ttokenizer\x18\x02 \x01(\x0b\x32!.vermeil.encoder.v1.TokenizerSpec\x12\x30\n\x05image\x18\x03 \x01(\x0b\x32!.vermeil.encoder.v1.ImageEncoding\x12\x17\n\x0f\x65mbedding_model\x18\x04 \x01(\t\x12\x0f\n\x07samples\x18\x05 \x01(\x08\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x01(\x0c\"\x7f\n\tSearchHit\x12\x0e\n\x06sample\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x03\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x12\n\nclass_name\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61ptions\x18\x06 \x03(\t\x12\x0f\n\x07preview\x18\x07 \x01(\x0c\"\x15\n\x06Tokens\x12\x0b\n\x03ids\x18\x01 \x03(\x05*~\n\rTokenizerKind\x12\x1e\n\x1aTOKENIZER_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12TOKENIZER_KIND_BPE\x10\x01\x12\x17\n\x13TOKENIZER_KIND_BYTE\x10\x02\x12\x1c\n\x18TOKENIZER_KIND_CHARACTER\x10\x03*c\n\x08ImageFit\x12\x19\n\x15IMAGE_FIT_UNSPECIFIED\x10\x00\x12\x12\n\x0eIMAGE_FIT_CROP\x10\x01\x12\x11\n\rIMAGE_FIT_PAD\x10\x02\x12\x15\n\x11IMAGE_FIT_STRETCH\x10\x03*m\n\x0e\x45ncodingOutput\x12\x1f\n\x1b\x45NCODING_OUTPUT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NCODING_OUTPUT_TOKENS\x10\x01\x12\x1e\n\x1a\x45NCODING_OUTPUT_EMBEDDINGS\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.encoder.v1.encoder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOKENIZERKIND']._serialized_start=610
-  _globals['_TOKENIZERKIND']._serialized_end=736
-  _globals['_IMAGEFIT']._serialized_start=738
-  _globals['_IMAGEFIT']._serialized_end=837
-  _globals['_ENCODINGOUTPUT']._serialized_start=839
-  _globals['_ENCODINGOUTPUT']._serialized_end=948
+  _globals['_TOKENIZERKIND']._serialized_start=627
+  _globals['_TOKENIZERKIND']._serialized_end=753
+  _globals['_IMAGEFIT']._serialized_start=755
+  _globals['_IMAGEFIT']._serialized_end=854
+  _globals['_ENCODINGOUTPUT']._serialized_start=856
+  _globals['_ENCODINGOUTPUT']._serialized_end=965
   _globals['_TOKENIZERSPEC']._serialized_start=56
   _globals['_TOKENIZERSPEC']._serialized_end=155
   _globals['_IMAGEENCODING']._serialized_start=157
   _globals['_IMAGEENCODING']._serialized_end=264
   _globals['_ENCODINGSPEC']._serialized_start=267
-  _globals['_ENCODINGSPEC']._serialized_end=427
-  _globals['_EMBEDDING']._serialized_start=429
-  _globals['_EMBEDDING']._serialized_end=456
-  _globals['_SEARCHHIT']._serialized_start=458
-  _globals['_SEARCHHIT']._serialized_end=585
-  _globals['_TOKENS']._serialized_start=587
-  _globals['_TOKENS']._serialized_end=608
+  _globals['_ENCODINGSPEC']._serialized_end=444
+  _globals['_EMBEDDING']._serialized_start=446
+  _globals['_EMBEDDING']._serialized_end=473
+  _globals['_SEARCHHIT']._serialized_start=475
+  _globals['_SEARCHHIT']._serialized_end=602
+  _globals['_TOKENS']._serialized_start=604
+  _globals['_TOKENS']._serialized_end=625
 # @@protoc_insertion_point(module_scope)

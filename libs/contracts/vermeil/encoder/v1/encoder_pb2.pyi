@@ -173,11 +173,16 @@ class EncodingSpec(_message.Message):
     TOKENIZER_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """"datasets/{dataset}" for the newest version, or "datasets/{dataset}/versions/{version}"."""
     embedding_model: _builtins.str
     """An embedding of every picture by this dual model, "models/{model}" or one of its versions, and
     nothing else; the image encoder's.
+    """
+    samples: _builtins.bool
+    """Samples as they are told, text and pictures in order, for mixtures; needs image and tokenizer; the
+    image encoder's.
     """
     @_builtins.property
     def tokenizer(self) -> Global___TokenizerSpec:
@@ -194,10 +199,11 @@ class EncodingSpec(_message.Message):
         tokenizer: Global___TokenizerSpec | None = ...,
         image: Global___ImageEncoding | None = ...,
         embedding_model: _builtins.str = ...,
+        samples: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "tokenizer", b"tokenizer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "embedding_model", b"embedding_model", "image", b"image", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "embedding_model", b"embedding_model", "image", b"image", "samples", b"samples", "tokenizer", b"tokenizer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
