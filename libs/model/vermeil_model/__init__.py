@@ -16,6 +16,11 @@ from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
 from vermeil_model.dual_config import DualConfig
 from vermeil_model.dual_encoder import DualEncoder, contrastive_loss
 from vermeil_model.flow import flow_loss
+from vermeil_model.fuse import fuse, fused_config
+from vermeil_model.fused_config import FusedConfig
+from vermeil_model.fused_losses import FusedLosses, fused_losses
+from vermeil_model.fused_model import FusedModel, FusedOutput
+from vermeil_model.fusions import FUSIONS, check_fusion, make_fused
 from vermeil_model.generation import generate
 from vermeil_model.image_classifier import ClassifierConfig, ImageClassifier, classification_loss
 from vermeil_model.image_config import ImageConfig
@@ -30,6 +35,7 @@ from vermeil_model.scoring import TokenScore, score, token_logprobs
 from vermeil_model.text_model import ModelOutput, TextModel
 
 __all__ = [
+    "FUSIONS",
     "IGNORED_TARGET",
     "NO_CLASS",
     "SIZES",
@@ -38,6 +44,10 @@ __all__ = [
     "Decoder",
     "DualConfig",
     "DualEncoder",
+    "FusedConfig",
+    "FusedLosses",
+    "FusedModel",
+    "FusedOutput",
     "ImageClassifier",
     "ImageConfig",
     "ImageModel",
@@ -55,6 +65,7 @@ __all__ = [
     "TokenEvent",
     "TokenLogprob",
     "TokenScore",
+    "check_fusion",
     "classification_loss",
     "contrastive_loss",
     "count_parameters",
@@ -62,10 +73,14 @@ __all__ = [
     "flops_per_token",
     "flow_loss",
     "from_pixels",
+    "fuse",
+    "fused_config",
+    "fused_losses",
     "generate",
     "import_llama",
     "load_any_checkpoint",
     "load_checkpoint",
+    "make_fused",
     "read_any_config",
     "read_config",
     "sample_images",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vermeil_model.config import ModelConfig
+from vermeil_model.image_config import ImageConfig
+from vermeil_model.image_model import NUM_MODULATIONS, TIME_FEATURES
 
 
 class ParameterCount(NamedTuple):
@@ -33,7 +35,7 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
     vocabulary = config.vocab_size * config.width
     return ParameterCount(
         embedding=vocabulary,
-        layers=config.depth * (_layer_matrices(config) + norms) + config.width,
+        layers=config.depth * (layer_matrices(config) + norms) + config.width,
         head=0 if config.tie_embeddings else vocabulary,
     )
 
@@ -43,13 +45,23 @@ def flops_per_token(config: ModelConfig, context: int, *, training: bool = True)
 
     Causal attention is counted at what it needs: on average (context + 1) / 2 keys per query.
     """
-    matrices = config.depth * _layer_matrices(config) + config.vocab_size * config.width
+    matrices = config.depth * layer_matrices(config) + config.vocab_size * config.width
     attention = config.depth * 2 * config.num_heads * config.head_width * (context + 1) / 2
     forward = 2.0 * (matrices + attention)
     return 3.0 * forward if training else forward
 
 
-def _layer_matrices(config: ModelConfig) -> int:
+def image_flops(config: ImageConfig) -> float:
+    """Operations of one picture's forward pass, without attention."""
+    matrices = config.depth * layer_matrices(config.tower) + 2 * config.patch_width * config.width
+    of_time = (TIME_FEATURES + config.width) * config.width
+    if config.adaln:
+        of_time += config.width * config.width * (config.depth * NUM_MODULATIONS + 2)
+    return 2.0 * (config.num_patches * matrices + of_time)
+
+
+def layer_matrices(config: ModelConfig) -> int:
+    """Weights in the matrices of one layer."""
     heads = 2 * config.num_heads + 2 * config.num_key_value_heads
     attention = config.width * heads * config.head_width
     return attention + 3 * config.width * config.feed_forward_width

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vermeil_model.attention import additive_mask, scaled_dot_product
 
@@ -28,6 +29,8 @@ class Context(NamedTuple):
     """False where a token is padding or its condition absent; None where all are visible."""
     pooled_BD: Tensor | None
     """The condition in one vector, 0 where absent, for the time embedding."""
+    biases: list[Tensor] | None = None
+    """One a layer, added to the scores of its tokens, (B, H, L), H query heads."""
 
     def rows(self, index_B: Tensor | slice) -> Context:
         """The contexts at these places."""
@@ -36,6 +39,7 @@ class Context(NamedTuple):
             values=[values[index_B] for values in self.values],
             visible_BL=None if self.visible_BL is None else self.visible_BL[index_B],
             pooled_BD=None if self.pooled_BD is None else self.pooled_BD[index_B],
+            biases=None if self.biases is None else [bias[index_B] for bias in self.biases],
         )
 
     def hidden_where(self, absent_B: Tensor) -> Context:
@@ -45,7 +49,7 @@ class Context(NamedTuple):
         if self.visible_BL is not None:
             visible_BL = visible_BL & self.visible_BL
         pooled_BD = None if self.pooled_BD is None else self.pooled_BD * present_B1
-        return Context(self.keys, self.values, visible_BL, pooled_BD)
+        return Context(self.keys, self.values, visible_BL, pooled_BD, self.biases)
 
 
 class Reading:
@@ -78,4 +82,11 @@ class PatchAttention:
         if self._context is not None:
             keys = torch.cat((self._context.keys[layer].to(keys.dtype), keys), dim=1)
             values = torch.cat((self._context.values[layer].to(values.dtype), values), dim=1)
-        return scaled_dot_product(queries, keys, values, self._mask_B11S, causal=False)
+        return scaled_dot_product(queries, keys, values, self._mask(layer, queries), causal=False)
+
+    def _mask(self, layer: int, queries: Tensor) -> Tensor | None:
+        if self._context is None or self._context.biases is None:
+            return self._mask_B11S
+        bias_BHL = self._context.biases[layer].to(queries.dtype)
+        bias_BH1S = functional.pad(bias_BHL, (0, queries.shape[1]))[:, :, None]
+        return bias_BH1S if self._mask_B11S is None else bias_BH1S + self._mask_B11S

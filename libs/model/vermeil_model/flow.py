@@ -60,8 +60,13 @@ def draw_times(num_times: int, generator: torch.Generator, *, mean: float, devia
     device = generator.device
     order_B = torch.randperm(num_times, generator=generator, device=device)
     within_B = torch.rand(num_times, generator=generator, device=device, dtype=torch.float64)
-    quantiles_B = ((order_B + within_B) / num_times).clamp(1e-9, 1 - 1e-9)
-    return torch.sigmoid(mean + deviation * torch.special.ndtri(quantiles_B)).float()
+    return times_at((order_B + within_B) / num_times, mean=mean, deviation=deviation)
+
+
+def times_at(quantiles: Tensor, *, mean: float = TIME_MEAN, deviation: float = TIME_DEVIATION) -> Tensor:
+    """The times below which these shares of all times lie, float32."""
+    normal = torch.special.ndtri(quantiles.clamp(1e-9, 1 - 1e-9))
+    return torch.sigmoid(mean + deviation * normal).float()
 
 
 def drop_conditions(conditions: Conditions, share: float, generator: torch.Generator) -> Conditions:

@@ -48,15 +48,19 @@ OnStep = Callable[[SamplingStep], None]
 
 
 class Denoiser(Protocol):
-    """What sampling needs of a network."""
+    """What sampling needs of a network once its context is read."""
 
     config: ImageConfig
 
-    def read(self, conditions: Conditions) -> Context:
-        """Keys and values of conditions."""
-
     def __call__(self, noisy_BCHW: Tensor, times_B: Tensor, *, context: Context | None = None) -> Tensor:
         """The clean pictures expected behind noisy ones."""
+
+
+class Reader(Denoiser, Protocol):
+    """One that reads conditions too."""
+
+    def read(self, conditions: Conditions) -> Context:
+        """Keys and values of conditions."""
 
 
 @torch.inference_mode()
@@ -79,12 +83,33 @@ def sample_images(
     """
     check_request(model.config, conditions, seeds=seeds, steps=steps, guidance=guidance, solver=solver)
     packed = PackedImageModel(model) if isinstance(model, ImageModel) else model
-    device = packed.device
-    conditions = None if conditions is None or guidance == 0 else conditions.to(device)
-    noise_BCHW = draw_noise(model.config, seeds).to(device)
+    noise_BCHW = draw_noise(model.config, seeds).to(packed.device)
     if not seeds:
         return noise_BCHW
-    predict = guided(packed, conditions, guidance, start=guidance_from)
+    wanted = None if conditions is None or guidance == 0 else conditions.to(packed.device)
+    predict = guided(packed, wanted, guidance, start=guidance_from)
+    return integrate(predict, noise_BCHW, steps=steps, solver=solver, on_step=on_step)
+
+
+@torch.inference_mode()
+def sample_in_context(
+    painter: Denoiser,
+    context: Context,
+    *,
+    seeds: Sequence[int],
+    steps: int = 50,
+    guidance: float = 1.0,
+    guidance_from: float = GUIDANCE_FROM,
+    solver: Solver = "euler",
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """The same for what has already been read: one picture a seed, and a seed for every row of it."""
+    check_settings(steps=steps, guidance=guidance, solver=solver)
+    num_rows = len(context.keys[0])
+    if len(seeds) != num_rows:
+        raise InvalidInput.for_field("seeds", len(seeds), f"do not match {num_rows} rows", "Give one a row.")
+    noise_BCHW = draw_noise(painter.config, seeds).to(context.keys[0].device)
+    predict = guided_by(painter, None if guidance == 0 else context, guidance, start=guidance_from)
     return integrate(predict, noise_BCHW, steps=steps, solver=solver, on_step=on_step)
 
 
@@ -98,6 +123,16 @@ def check_request(
     solver: str,
 ) -> None:
     """Refuse what cannot be sampled, by name."""
+    check_settings(steps=steps, guidance=guidance, solver=solver)
+    if guidance not in (0.0, 1.0) and conditions is None:
+        raise InvalidInput.for_field(
+            "guidance", guidance, "has nothing to be guided by", "Give conditions, or use 1."
+        )
+    check_conditions(conditions, config, len(seeds))
+
+
+def check_settings(*, steps: int, guidance: float, solver: str) -> None:
+    """Refuse ways of sampling that do not exist."""
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise InvalidInput.for_field("steps", steps, "is not a positive whole number", "25 to 50 are usual.")
     if not math.isfinite(guidance) or guidance < 0:
@@ -106,11 +141,6 @@ def check_request(
         raise InvalidInput.for_field(
             "solver", solver, "is not known", f"Use one of {', '.join(get_args(Solver))}."
         )
-    if guidance not in (0.0, 1.0) and conditions is None:
-        raise InvalidInput.for_field(
-            "guidance", guidance, "has nothing to be guided by", "Give conditions, or use 1."
-        )
-    check_conditions(conditions, config, len(seeds))
 
 
 def draw_noise(config: ImageConfig, seeds: Sequence[int]) -> Tensor:
@@ -123,13 +153,20 @@ def draw_noise(config: ImageConfig, seeds: Sequence[int]) -> Tensor:
 
 
 def guided(
-    model: Denoiser, conditions: Conditions | None, guidance: float, *, start: float = GUIDANCE_FROM
+    model: Reader, conditions: Conditions | None, guidance: float, *, start: float = GUIDANCE_FROM
+) -> Predict:
+    """`guided_by` what these conditions read as."""
+    return guided_by(model, None if conditions is None else model.read(conditions), guidance, start=start)
+
+
+def guided_by(
+    model: Denoiser, context: Context | None, guidance: float, *, start: float = GUIDANCE_FROM
 ) -> Predict:
     """The network's prediction as a function of picture and time: x̂₀ + guidance · (x̂ − x̂₀).
 
     Before the time `start` it is x̂, at half the cost.
     """
-    context = None if conditions is None else _simplified(model.read(conditions))
+    context = None if context is None else _simplified(context)
     if context is None or guidance == 1:
         return lambda noisy_BCHW, time: _predict(model, noisy_BCHW, time, context)
     absent_B = torch.arange(2 * len(context.keys[0]), device=context.keys[0].device) >= len(context.keys[0])

@@ -1,16 +1,25 @@
 """Small models whose weights are a formula, so that every machine and every test sees the same numbers."""
+# ruff: noqa: N815
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
 from vermeil_model.conditions import Conditions
 from vermeil_model.config import ModelConfig
+from vermeil_model.cross_entropy import IGNORED_TARGET
+from vermeil_model.fuse import fuse, fused_config
+from vermeil_model.fused_model import FusedModel
+from vermeil_model.fusions.alloy import Alloy
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
+from vermeil_model.spans import NO_SAMPLE
 from vermeil_model.text_model import TextModel
 
 SMALL = ModelConfig(
@@ -86,3 +95,85 @@ def small_conditions(num_pictures: int, config: ImageConfig) -> Conditions | Non
         lengths = [1 + i % config.context_length for i in range(num_pictures)]
         return Conditions.of_captions([[(7 * i + j) % 61 for j in range(n)] for i, n in enumerate(lengths)])
     return None
+
+
+def small_fused(fusion: str = "alloy", **options: object) -> FusedModel:
+    """The small models fused; gates, where there are any, lie between 0.2 and 1."""
+    text, image = small_model(), small_image_model(**BY_CLASS)
+    model = fuse(text, image, fused_config(text, image, fusion, options))
+    if isinstance(model, Alloy):
+        gate_NH2 = model.joint.gate_NH2
+        wave = torch.sin(torch.arange(gate_NH2.numel()) * 0.7).reshape(gate_NH2.shape)
+        torch.nn.init.zeros_(gate_NH2).data.add_(0.6 + 0.4 * wave)
+    return model.eval()
+
+
+class Rows(NamedTuple):
+    """Mixed rows as a loader gives them."""
+
+    tokens_BT: torch.Tensor
+    targets_BT: torch.Tensor
+    text_sample_BT: torch.Tensor
+    text_order_BT: torch.Tensor
+    text_position_BT: torch.Tensor
+    text_task_BT: torch.Tensor
+    picture_sample_BM: torch.Tensor
+    picture_order_BM: torch.Tensor
+    picture_position_BM: torch.Tensor
+    picture_noisy_BM: torch.Tensor
+    picture_task_BM: torch.Tensor
+
+
+GIVEN, DRAWN = "given", "drawn"
+Sample = Sequence[list[int] | str]
+"""Lists of tokens, and pictures: GIVEN or DRAWN."""
+
+
+def lay_out(rows: Sequence[Sequence[Sample]], num_tokens: int, num_pictures: int, stride: int = 3) -> Rows:
+    """Samples packed row by row; every token is to be foretold, and the task is the sample's number.
+
+    A drawn picture after which the sample goes on comes twice, noisy and given.
+    """
+    laid = [_lay_out_row(row, stride) for row in rows]
+    text = torch.tensor([_padded([t for t, _ in row], num_tokens, (0, NO_SAMPLE, 0, 0)) for row in laid])
+    held = [_padded([p for _, p in row], num_pictures, (0, NO_SAMPLE, 0, 0)) for row in laid]
+    pictures = torch.tensor(held).reshape(len(rows), num_pictures, 4)
+    tokens, sample, order, position = text.unbind(-1)
+    following = torch.where(sample[:, 1:] == sample[:, :-1], tokens[:, 1:], IGNORED_TARGET)
+    targets = torch.nn.functional.pad(following, (0, 1), value=IGNORED_TARGET)
+    targets = torch.where(sample == NO_SAMPLE, IGNORED_TARGET, targets)
+    noisy, held_sample, held_order, held_position = pictures.unbind(-1)
+    return Rows(
+        *(tokens, targets, sample, order, position, sample.clamp_min(0)),
+        *(held_sample, held_order, held_position, noisy.bool(), held_sample.clamp_min(0)),
+    )
+
+
+Slot = tuple[int, int, int, int]
+
+
+def _lay_out_row(samples: Sequence[Sample], stride: int) -> list[tuple[Slot | None, Slot | None]]:
+    """A text slot (token, sample, order, position) or a picture slot (noisy, …) in each place."""
+    slots: list[tuple[Slot | None, Slot | None]] = []
+    order = itertools.count()
+    for number, sample in enumerate(samples):
+        position = 0
+        for place, segment in enumerate(sample):
+            if isinstance(segment, str):
+                when = next(order)
+                if segment == DRAWN:
+                    slots.append((None, (1, number, when, position)))
+                if segment == GIVEN or place + 1 < len(sample):
+                    slots.append((None, (0, number, when, position)))
+                position += stride
+                continue
+            for token in segment:
+                slots.append(((token, number, next(order), position), None))
+                position += 1
+    return slots
+
+
+def _padded(slots: Sequence[Slot | None], length: int, padding: Slot) -> list[Slot]:
+    filled = [slot for slot in slots if slot is not None]
+    assert len(filled) <= length
+    return filled + [padding] * (length - len(filled))

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from vermeil_errors import InvalidInput
+from vermeil_model.flow import LEAST_REMAINING_TIME, add_noise
+from vermeil_model.fused_losses import draw_slot_times, fused_losses
+from vermeil_model.testing import DRAWN, GIVEN, lay_out, small_fused, small_images
+
+ROWS = [[[[1, 7], GIVEN, [9, 4, 30]], [[1, 20], DRAWN]], [[[1, 5, 6], DRAWN, [9, 2, 11]]]]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_losses_are_those_of_learned_tokens_and_drawn_pictures() -> None:
+    model, inputs = small_fused(), lay_out(ROWS, 10, 3)
+    images = small_images(6).unflatten(0, (2, 3))
+    losses = fused_losses(model, inputs, images, generator(), drop=0.0, num_tasks=2)
+    draws = generator()
+    times = draw_slot_times(inputs.picture_noisy_BM, draws)
+    noise = torch.randn(images.shape, generator=draws)
+    noisy = inputs.picture_noisy_BM
+    shown = images.clone()
+    shown[noisy] = add_noise(images[noisy], noise[noisy], times[noisy])
+    output = model(inputs, shown, times)
+    velocity = (1 - times[noisy]).clamp_min(LEAST_REMAINING_TIME)[:, None, None, None]
+    squares = ((output.predicted_BMCHW - images)[noisy] / velocity).square().mean((1, 2, 3))
+    torch.testing.assert_close(losses.flow, squares.mean())
+    logprobs = model.text.readout(output.hidden_BTD).log_softmax(-1)
+    learned = inputs.targets_BT >= 0
+    each = -logprobs.gather(2, inputs.targets_BT.clamp_min(0)[..., None])[..., 0][learned]
+    torch.testing.assert_close(losses.text, each.mean())
+    tasks = losses.tasks
+    assert tasks.num_tokens.tolist() == [9, 1]
+    assert tasks.num_pictures.tolist() == [1, 1]
+    torch.testing.assert_close(tasks.text.sum() / 10, losses.text.detach())
+    torch.testing.assert_close(tasks.flow.flip(0), squares.detach())
+    torch.testing.assert_close(losses.total(2.0), losses.text + 2 * losses.flow)
+
+
+def test_the_generator_alone_decides_the_losses() -> None:
+    model, inputs = small_fused(), lay_out(ROWS, 10, 3)
+    images = small_images(6).unflatten(0, (2, 3))
+    first, again, other = (
+        fused_losses(model, inputs, images, generator(seed), drop=0.5, num_tasks=2).total()
+        for seed in (0, 0, 1)
+    )
+    assert first.equal(again)
+    assert not first.equal(other)
+
+
+def test_rows_without_anything_to_learn_cost_nothing() -> None:
+    model, inputs = small_fused(), lay_out([[[[1]]]], 2, 1)
+    losses = fused_losses(model, inputs, small_images(1)[None], generator())
+    assert losses.total() == 0
+    losses.total().backward()
+
+
+def test_times_of_noisy_slots_are_spread_evenly() -> None:
+    noisy = torch.zeros(20, 50, dtype=torch.bool)
+    noisy[:, ::5] = True
+    times = draw_slot_times(noisy, generator())
+    assert (times[~noisy] == 1).all()
+    normal = (torch.logit(times[noisy].double()) + 0.8) / 0.8
+    quantiles = torch.special.ndtr(normal).sort().values
+    assert ((quantiles * 200).floor() == torch.arange(200)).all()
+
+
+def test_a_share_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="drop"):
+        fused_losses(small_fused(), lay_out(ROWS, 10, 3), torch.zeros(2, 3, 3, 12, 8), generator(), drop=2)

@@ -1,0 +1,156 @@
+"""What every fused model is, however its towers are joined: text and pictures in, both predicted.
+
+Reading and drawing go through a memory: what was read stays, and a picture is drawn by many steps against
+it. Unusual: drawing needs no fused network. To the image tower all that was read is a condition, as a
+caption would be, so the frozen form of that tower and its sampler serve here too.
+
+Letters: B rows, T text tokens, M pictures, C channels, H height, W width, D width of the text tower,
+V vocabulary, L tokens read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from vermeil_errors import InvalidInput
+
+from vermeil_model.config import known_fields
+from vermeil_model.context import Context
+from vermeil_model.cross_entropy import ReadoutLosses, readout_losses
+from vermeil_model.fused_config import FusedConfig
+from vermeil_model.fused_memory import Memory
+from vermeil_model.image_model import ImageModel
+from vermeil_model.image_sampling import Denoiser
+from vermeil_model.patches import check_pictures
+from vermeil_model.rotary import Rotary
+from vermeil_model.spans import MixedInputs
+from vermeil_model.text_model import TextModel
+
+Part = Literal["text", "image", "joint"]
+GIVEN_TIME = 1.0
+"""Of pictures that are given: nothing of them is noise."""
+Options = TypeVar("Options")
+
+
+class FusedOutput(NamedTuple):
+    """What one forward pass gives."""
+
+    hidden_BTD: Tensor  # noqa: N815
+    """The normalised residual stream of the text, to be read out."""
+    predicted_BMCHW: Tensor  # noqa: N815
+    """The clean pictures expected in all slots, −1 … 1."""
+
+
+class FusedModel(nn.Module, ABC):
+    """Two towers and what joins them; fresh ones carry the weights of seed 0 until told otherwise."""
+
+    options_type: ClassVar[type]
+    """A dataclass of this fusion's options."""
+
+    def __init__(self, config: FusedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.check(config)
+        self.text = TextModel(config.text)
+        self.image = ImageModel(config.image)
+        length = config.text.context_length + config.picture_stride
+        self.image.rotary = Rotary(dataclasses.replace(config.image.tower, context_length=length))
+        self.joint: nn.Module = nn.Identity()
+
+    @classmethod
+    @abstractmethod
+    def check(cls, config: FusedConfig) -> None:
+        """Refuse towers and options that this fusion cannot join, by name."""
+
+    @abstractmethod
+    def forward(
+        self,
+        inputs: MixedInputs,
+        images_BMCHW: Tensor,
+        times_BM: Tensor,
+        prompted_BM: Tensor | None = None,
+    ) -> FusedOutput:
+        """Rows of text and pictures, read at once.
+
+        images are −1 … 1, those to be drawn with noise in them at their times of 0 … 1; times of given
+        ones do not matter. A picture to be drawn that is not `prompted` sees nothing but itself.
+        """
+
+    @abstractmethod
+    def begin(self, num_rows: int) -> Memory:
+        """A memory in which nothing has been read."""
+
+    @abstractmethod
+    def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
+
+    @abstractmethod
+    def read_picture(self, memory: Memory, images_BCHW: Tensor) -> None:
+        """Read a given picture in every row."""
+
+    @abstractmethod
+    def context(self, memory: Memory) -> Context:
+        """What a picture that is drawn next is conditioned by."""
+
+    @abstractmethod
+    def painter(self) -> Denoiser:
+        """A frozen form of what draws under such contexts. Making it takes longer than using it once."""
+
+    @abstractmethod
+    def flops(self, num_tokens: int, num_pictures: int) -> float:
+        """Operations of one row's forward pass; training takes three times as many."""
+
+    def adopt(self, text: TextModel, image: ImageModel) -> None:
+        """Take over the weights of two backbones; new tokens begin as the mean of the known ones."""
+        known = text.config.vocab_size
+        grown = {}
+        for name, tensor in text.state_dict().items():
+            if name in ("embedding.weight", "head.weight") and known < self.config.text.vocab_size:
+                rest = tensor.mean(0).expand(self.config.text.vocab_size - known, -1)
+                tensor = torch.cat((tensor, rest))  # noqa: PLW2901
+            grown[name] = tensor
+        self.text.load_state_dict(grown)
+        own = self.image.state_dict()
+        self.image.load_state_dict({name: image.state_dict()[name] for name in own})
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw all weights from `generator` (on the CPU, float32)."""
+        self.text.init_weights(generator)
+        self.image.init_weights(generator)
+
+    def text_losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> ReadoutLosses:
+        """Cross entropy of all text: the mean, and that of every token, (B · T)."""
+        return readout_losses(hidden_BTD.flatten(0, 1), self.text.readout_weight, targets_BT.flatten())
+
+    def parameters_of(self, part: Part) -> dict[str, nn.Parameter]:
+        """The weights of one tower or of what joins them, by their names in the whole model."""
+        return {name: p for name, p in self.named_parameters() if name.startswith(f"{part}.")}
+
+    def freeze(self, *parts: Part) -> None:
+        """Let these learn nothing from now on, and the others all."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] not in parts)
+
+    def check_inputs(self, inputs: MixedInputs, images_BMCHW: Tensor) -> None:
+        """Refuse pictures of another size or number than the model's and the rows'."""
+        check_pictures(images_BMCHW.flatten(0, 1), self.config.image, "a model")
+        slots = tuple(inputs.picture_sample_BM.shape)
+        if tuple(images_BMCHW.shape[:2]) != slots:
+            raise InvalidInput.for_field(
+                "images", tuple(images_BMCHW.shape[:2]), f"do not fill {slots} slots", "Give one a slot."
+            )
+
+    def picture_positions(self, positions_N: Tensor) -> Tensor:
+        """Rotary positions of the patches of N pictures whose first patch is at these, (3, N, P)."""
+        return self.image.patch_positions() + positions_N.clamp_min(0)[:, None]
+
+
+def options_of(cls: type[Options], options: Mapping[str, Any]) -> Options:
+    """The options of a fusion; unknown ones are refused by name."""
+    return cls(**known_fields(cls, options, "options", prefix="options."))

@@ -1,0 +1,188 @@
+"""Towers of equal heads that attend jointly: text and pictures have weights of their own, layer by layer.
+
+How much one modality heeds the other is a number per layer, head and direction (`log_gates`); fusions
+differ in where these and the weights come from.
+
+Letters: B rows, T text tokens, M pictures, N all pictures or layers, P patches, D width, H query heads,
+S slots of a memory, L tokens read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from vermeil_errors import InvalidInput
+
+from vermeil_model.accounting import image_flops, layer_matrices
+from vermeil_model.context import Context
+from vermeil_model.fused_config import FusedConfig
+from vermeil_model.fused_memory import Memory, MemoryAttention
+from vermeil_model.fused_model import GIVEN_TIME, FusedModel, FusedOutput
+from vermeil_model.image_model import layer_modulation
+from vermeil_model.image_sampling import Denoiser
+from vermeil_model.joint_attention import READS_PICTURES, READS_TEXT, Heads, JointAttention
+from vermeil_model.layers import Block, Modulation
+from vermeil_model.linear import compute_dtype
+from vermeil_model.packed_image import PackedImageModel
+from vermeil_model.rotary import rotate
+from vermeil_model.spans import MixedInputs, spans_of
+
+
+class PictureStream:
+    """Pictures on their way through the layers of an image tower: (N, P, D) and what goes with it."""
+
+    def __init__(self, model: FusedModel, images_NCHW: Tensor, times_N: Tensor, positions_N: Tensor) -> None:
+        image = model.image
+        dtype = compute_dtype(image.position)
+        embedded_ND = image.embed_time(times_N, None)
+        self.x_NPD = image.embed_patches(images_NCHW, embedded_ND)
+        self.rotation = image.rotary(model.picture_positions(positions_N), dtype)
+        self._modulations = image.modulations(embedded_ND)
+        self._image = image
+
+    def modulation(self, layer: int) -> Modulation | None:
+        """What one layer is given."""
+        return None if self._modulations is None else layer_modulation(self._modulations, layer)
+
+    def predicted(self) -> Tensor:
+        """The clean pictures expected, (N, C, H, W), once all layers have run."""
+        return self._image.readout(self.x_NPD, self._modulations)
+
+
+class Towers(FusedModel):
+    """Joint attention of two towers; without gates every score counts as it is."""
+
+    @classmethod
+    def check(cls, config: FusedConfig) -> None:
+        """Towers must agree in all that attention is made of."""
+        config.check_equal("depth", "num_heads", "num_key_value_heads", "head_width")
+
+    def log_gates(self) -> Tensor | None:
+        """log α, (layers, H, 2), by READS_PICTURES and READS_TEXT; none where all are 0."""
+        return None
+
+    def forward(
+        self,
+        inputs: MixedInputs,
+        images_BMCHW: Tensor,
+        times_BM: Tensor,
+        prompted_BM: Tensor | None = None,
+    ) -> FusedOutput:
+        """Rows of text and pictures, read at once."""
+        self.check_inputs(inputs, images_BMCHW)
+        config, tokens_BT = self.config, inputs.tokens_BT
+        dtype = compute_dtype(self.text.embedding.weight)
+        spans = spans_of(inputs, config.image.num_patches, prompted_BM)
+        attend = JointAttention(spans, tokens_BT.shape[1], config.text.num_heads, dtype, self.log_gates())
+        positions_BT = inputs.text_position_BT.clamp_min(0)
+        if not images_BMCHW.shape[1]:
+            return FusedOutput(self.text.transform(tokens_BT, positions_BT, attend.within_text), images_BMCHW)
+        times_BM = times_BM.where(inputs.picture_noisy_BM, GIVEN_TIME)
+        positions_N = inputs.picture_position_BM.flatten()
+        pictures = PictureStream(self, images_BMCHW.flatten(0, 1), times_BM.flatten(), positions_N)
+        rotation = self.text.rotary(positions_BT, dtype)
+        x_BTD = self.text.embedding(tokens_BT).to(dtype)
+        for index in range(config.text.depth):
+            x_BTD = self._layer(x_BTD, rotation, pictures, attend, index)
+        return FusedOutput(self.text.norm(x_BTD), pictures.predicted().view(images_BMCHW.shape))
+
+    def _layer(
+        self,
+        x_BTD: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        pictures: PictureStream,
+        attend: JointAttention,
+        index: int,
+    ) -> Tensor:
+        of_text, of_pictures = self._blocks(index)
+        modulation, num_rows = pictures.modulation(index), len(x_BTD)
+        text = Heads(*of_text.open(x_BTD, rotation))
+        opened = of_pictures.open(pictures.x_NPD, pictures.rotation, modulation)
+        in_rows = Heads(*(part.reshape(num_rows, -1, *part.shape[2:]) for part in opened))
+        text_mixed, picture_mixed = attend(text, in_rows, index)
+        picture_mixed = picture_mixed.reshape(opened[0].shape)
+        pictures.x_NPD = of_pictures.close(pictures.x_NPD, picture_mixed, modulation)
+        return of_text.close(x_BTD, text_mixed)
+
+    def _blocks(self, index: int) -> tuple[Block, Block]:
+        of_text, of_pictures = self.text.layers[index], self.image.layers[index]
+        assert isinstance(of_text, Block)
+        assert isinstance(of_pictures, Block)
+        return of_text, of_pictures
+
+    def begin(self, num_rows: int) -> Memory:
+        """A memory in which nothing has been read."""
+        config, weight = self.config.text, self.text.embedding.weight
+        dtype = compute_dtype(weight)
+        heads = (config.num_key_value_heads, config.head_width)
+        return Memory(config.depth, num_rows, *heads, dtype, weight.device)
+
+    @torch.no_grad()
+    def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
+        lengths = [tokens_BT.shape[1]] * len(tokens_BT) if lengths is None else list(lengths)
+        self.check_positions(memory, lengths)
+        attend = MemoryAttention(memory, tokens_BT.shape[1], self._gates(READS_PICTURES), of_picture=False)
+        positions_BT = memory.next_positions(tokens_BT.shape[1]).clamp_max(
+            self.config.text.context_length - 1
+        )
+        hidden_BTD = self.text.transform(tokens_BT, positions_BT, attend)
+        memory.advance(lengths, lengths, of_picture=False)
+        return self.text.readout(hidden_BTD)
+
+    @torch.no_grad()
+    def read_picture(self, memory: Memory, images_BCHW: Tensor) -> None:
+        """Read a given picture in every row."""
+        num_patches, num_rows = self.config.image.num_patches, memory.num_rows
+        self.check_positions(memory, [self.config.picture_stride] * num_rows)
+        attend = MemoryAttention(memory, num_patches, self._gates(READS_TEXT), of_picture=True)
+        times_B = torch.full((num_rows,), GIVEN_TIME, device=memory.device)
+        pictures = PictureStream(self, images_BCHW, times_B, memory.next_positions(1)[:, 0])
+        for index in range(self.config.text.depth):
+            block, modulation = self._blocks(index)[1], pictures.modulation(index)
+            pictures.x_NPD = block(pictures.x_NPD, pictures.rotation, attend, index, modulation)
+        memory.advance([num_patches] * num_rows, [self.config.picture_stride] * num_rows, of_picture=True)
+
+    @torch.no_grad()
+    def context(self, memory: Memory) -> Context:
+        """What has been read, turned as if the picture to be drawn began at position 0."""
+        longest, dtype = memory.longest, memory.keys_NBSKE.dtype
+        cosine, sine = self.image.rotary(memory.next_positions(1), dtype)
+        keys_NBLKE = rotate(memory.keys_NBSKE[:, :, :longest], cosine, -sine)
+        visible_BL = torch.arange(longest, device=memory.device) < memory.next_places(1)
+        gates_NH = self._gates(READS_TEXT)
+        biases = None
+        if gates_NH is not None:
+            of_text_BL = ~memory.of_picture_BS[:, :longest]
+            biases = [of_text_BL[:, None] * gate_H[:, None] for gate_H in gates_NH.to(dtype)]
+        values_NBLKE = memory.values_NBSKE[:, :, :longest]
+        return Context(list(keys_NBLKE), list(values_NBLKE), visible_BL, None, biases)
+
+    def painter(self) -> Denoiser:
+        """A frozen form of the image tower."""
+        return PackedImageModel(self.image)
+
+    def flops(self, num_tokens: int, num_pictures: int) -> float:
+        """Operations of one row's forward pass; attention is counted in full, as it is computed."""
+        text, image = self.config.text, self.config.image
+        num_slots = num_tokens + num_pictures * image.num_patches
+        attention = text.depth * 4.0 * text.num_heads * text.head_width * num_slots**2
+        of_token = 2.0 * (text.depth * layer_matrices(text) + text.vocab_size * text.width)
+        return attention + num_tokens * of_token + num_pictures * image_flops(image)
+
+    def check_positions(self, memory: Memory, strides: Sequence[int]) -> None:
+        """Refuse to read beyond the context."""
+        end = max((p + s for p, s in zip(memory.positions, strides, strict=True)), default=0)
+        if end > self.config.text.context_length:
+            raise InvalidInput.for_field(
+                "tokens",
+                end,
+                f"exceed the context of {self.config.text.context_length} positions",
+                "Begin a new conversation, or use a model with a longer context.",
+            )
+
+    def _gates(self, direction: int) -> Tensor | None:
+        gates_NH2 = self.log_gates()
+        return None if gates_NH2 is None else gates_NH2[..., direction]
