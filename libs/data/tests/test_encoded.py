@@ -43,7 +43,7 @@ def test_the_card_counts_tokens_and_bytes_of_every_split(tmp_path: Path) -> None
             num_bytes + len(texts),
         )
         assert card.num_tokens == len(encoded.tokens(name).ids_N)
-    assert encoded.vocab_size == 263
+    assert encoded.vocab_size == 269
     assert encoded.card.tokenizer
     assert encoded.card.tokenizer.kind == "byte"
 

@@ -26,7 +26,7 @@ def test_tinyshakespeare_is_split_and_spelled_as_in_nanogpt(data_dir: Path, tmp_
     encoded = encode_dataset(raw, tokenizer, tmp_path / "encoded")
     alphabet = sorted(set(text))
     assert len(alphabet) == 65
-    assert tokenizer.vocab_size == 65 + 7
+    assert tokenizer.vocab_size == 65 + 13
     cut = int(len(text) * 0.9)
     for split, part in (("train", text[:cut]), ("validation", text[cut:])):
         ids = encoded.tokens(split).ids_N

@@ -17,7 +17,9 @@ from vermeil_errors import DataCorrupted, InvalidInput, NotFound
 
 ANY = st.text(st.characters(exclude_categories=["Cs"]))
 ALPHABET = "\n abcABC019<>|/ü红🌍éposuer"
-SPECIAL = ["<bos>", "<eos>", "<pad>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"]
+CHAT = ["<bos>", "<eos>", "<pad>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"]
+MEDIA = ["<boi>", "<eoi>", "<boa>", "<eoa>", "<bov>", "<eov>"]
+SPECIAL = [*CHAT, *MEDIA]
 
 
 def make(kind: TokenizerKind) -> TextTokenizer:
@@ -59,11 +61,14 @@ def test_byte_ids_are_the_bytes() -> None:
 def test_special_tokens_are_the_last_of_the_vocabulary(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]
     size = tokenizer.vocab_size
-    assert size == {"bpe": 350, "byte": 256 + 7, "character": 25 + 7}[kind]
-    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (size - 7, size - 6, size - 5)
-    assert [tokenizer.decode([token], skip_special=False) for token in range(size - 7, size)] == SPECIAL
-    assert tokenizer.special_ids == set(range(size - 7, size))
-    assert tokenizer.stop_ids == {size - 7, size - 6, size - 1}
+    assert size == {"bpe": 350, "byte": 256 + 13, "character": 25 + 13}[kind]
+    first = size - 13
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (first, first + 1, first + 2)
+    assert [tokenizer.decode([token], skip_special=False) for token in range(first, size)] == SPECIAL
+    assert [tokenizer.mark_id(mark) for mark in MEDIA] == list(range(size - 6, size))
+    assert (tokenizer.boi_id, tokenizer.eoi_id) == (size - 6, size - 5)
+    assert tokenizer.special_ids == set(range(first, size))
+    assert tokenizer.stop_ids == {first, first + 1, first + 6}
 
 
 @every_kind
@@ -86,8 +91,8 @@ def test_a_lone_surrogate_is_refused() -> None:
 
 
 def test_an_id_outside_the_vocabulary_is_refused() -> None:
-    for wrong in (-1, 263):
-        with pytest.raises(InvalidInput, match=f"token id = {wrong}: must be 0 to 262"):
+    for wrong in (-1, 269):
+        with pytest.raises(InvalidInput, match=f"token id = {wrong}: must be 0 to 268"):
             TOKENIZERS["byte"].decode([65, wrong])
 
 
@@ -194,6 +199,22 @@ def test_an_unknown_role_is_refused() -> None:
         TOKENIZERS["bpe"].apply_chat_template([{"role": "robot", "content": ""}])
 
 
+def test_a_tokenizer_from_before_there_were_pictures_keeps_its_chat_format(tmp_path: Path) -> None:
+    old = Tokenizer(models.BPE(vocab={"a": 0, "b": 1}, merges=[]))
+    old.decoder = decoders.Fuse()
+    old.add_special_tokens(CHAT)
+    tokenizer = TextTokenizer(old, "character", {"bos": "<bos>", "eos": "<eos>", "pad": "<pad>"})
+    assert tokenizer.has_chat_format
+    assert (tokenizer.boi_id, tokenizer.eoi_id) == (None, None)
+    grown = tokenizer.with_picture_marks()
+    assert (grown.boi_id, grown.eoi_id, grown.vocab_size) == (9, 10, 11)
+    assert tokenizer.vocab_size == 9
+    assert grown.encode("ab") == tokenizer.encode("ab")
+    grown.save(tmp_path)
+    assert TextTokenizer.load(tmp_path).decode([0, 9, 10], skip_special=False) == "a<boi><eoi>"
+    assert grown.with_picture_marks() is grown
+
+
 def test_a_tokenizer_from_elsewhere_works_without_our_marks(tmp_path: Path) -> None:
     vocabulary = {"<s>": 0, "▁Hello": 1, "▁world": 2, "<0xE2>": 3, "<0x82>": 4, "<0xAC>": 5}
     foreign = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))
@@ -211,3 +232,5 @@ def test_a_tokenizer_from_elsewhere_works_without_our_marks(tmp_path: Path) -> N
     assert [stream.add(token) for token in (1, 2, 3, 4, 5)] == ["Hello", " world", "", "", "€"]
     with pytest.raises(InvalidInput, match="no marks for chat"):
         tokenizer.apply_chat_template([])
+    assert tokenizer.boi_id is None
+    assert tokenizer.with_picture_marks().boi_id == 7

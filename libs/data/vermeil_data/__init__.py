@@ -13,8 +13,12 @@ from vermeil_data.detokenizer import Detokenizer
 from vermeil_data.embeddings import EmbeddedSplit, Embeddings, open_embeddings, write_embeddings
 from vermeil_data.encode import encode_dataset, fit_tokenizer
 from vermeil_data.encode_images import ImageEncoding, encode_images
+from vermeil_data.encode_samples import encode_samples
 from vermeil_data.encoded import EncodedDataset, TokenArrays, open_encoded
 from vermeil_data.encoded_images import Captions, EncodedImages, open_encoded_images
+from vermeil_data.encoded_samples import EncodedSamples, SampleArrays, open_encoded_samples
+from vermeil_data.mixed_sources import OpenMixture, open_mixture
+from vermeil_data.mixture import Mixture, MixtureTask, read_mixture
 from vermeil_data.pictures import DecodedPicture, decoded_pictures
 from vermeil_data.sample import Sample, Segment
 from vermeil_data.split import MIN_DOCUMENTS, SplitBy, Splitter
@@ -25,6 +29,8 @@ from vermeil_data.writer import DatasetWriter, write_dataset
 if TYPE_CHECKING:
     from vermeil_data.image_loader import ImageBatch, ImageLoader, ImageLoaderState
     from vermeil_data.loader import Batch, Loader, LoaderState
+    from vermeil_data.mixed_batch import MixedBatch
+    from vermeil_data.mixed_loader import FillReport, MixedLoader, MixedLoaderState, TaskReport
 
 __all__ = [
     "MIN_DOCUMENTS",
@@ -39,6 +45,8 @@ __all__ = [
     "Embeddings",
     "EncodedDataset",
     "EncodedImages",
+    "EncodedSamples",
+    "FillReport",
     "ImageBatch",
     "ImageEncoding",
     "ImageLoader",
@@ -46,7 +54,14 @@ __all__ = [
     "ImagesCard",
     "Loader",
     "LoaderState",
+    "MixedBatch",
+    "MixedLoader",
+    "MixedLoaderState",
+    "Mixture",
+    "MixtureTask",
+    "OpenMixture",
     "Sample",
+    "SampleArrays",
     "Segment",
     "ShardCard",
     "Skipped",
@@ -54,6 +69,7 @@ __all__ = [
     "SplitBy",
     "SplitCard",
     "Splitter",
+    "TaskReport",
     "TextTokenizer",
     "TokenArrays",
     "TokenizerCard",
@@ -62,11 +78,15 @@ __all__ = [
     "decoded_pictures",
     "encode_dataset",
     "encode_images",
+    "encode_samples",
     "fit_tokenizer",
     "open_dataset",
     "open_embeddings",
     "open_encoded",
     "open_encoded_images",
+    "open_encoded_samples",
+    "open_mixture",
+    "read_mixture",
     "train_tokenizer",
     "write_dataset",
     "write_embeddings",
@@ -75,6 +95,10 @@ __all__ = [
 
 _LOADING = {
     **dict.fromkeys(("Batch", "Loader", "LoaderState"), "vermeil_data.loader"),
+    "MixedBatch": "vermeil_data.mixed_batch",
+    **dict.fromkeys(
+        ("FillReport", "MixedLoader", "MixedLoaderState", "TaskReport"), "vermeil_data.mixed_loader"
+    ),
     **dict.fromkeys(("ImageBatch", "ImageLoader", "ImageLoaderState"), "vermeil_data.image_loader"),
 }
 

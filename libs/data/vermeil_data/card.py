@@ -11,7 +11,7 @@ from vermeil_errors import DataCorrupted, InvalidInput, NotFound
 CARD_FILE = "dataset.json"
 FORMAT_VERSION = 1
 
-DatasetKind = Literal["raw", "encoded", "encoded-images"]
+DatasetKind = Literal["raw", "encoded", "encoded-images", "encoded-samples"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class SplitCard:
     shards: tuple[ShardCard, ...]
     num_tokens: int | None = None
     """With one <bos> a document; encoded datasets only."""
+    num_pictures: int | None = None
+    """Different ones; encoded samples only."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class DatasetCard:
     tokenizer: TokenizerCard | None = None
     """Encoded datasets only; of images, where captions were encoded."""
     images: ImagesCard | None = None
-    """Encoded images only."""
+    """Encoded images and samples only."""
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,8 +104,10 @@ class DatasetCard:
             del values["images"]
         if self.tokenizer is None:
             del values["tokenizer"]
-            for split in values["splits"].values():
-                del split["num_tokens"]
+        for split in values["splits"].values():
+            for name in ("num_tokens", "num_pictures"):
+                if split[name] is None:
+                    del split[name]
         return values
 
     def save(self, folder: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from vermeil_errors import InvalidInput
-from vermeil_media import Channels, Fit, decode_image, resize_image
+from vermeil_media import Channels, Fit, Pixels, decode_image, resize_image
 
+from vermeil_data.arrays import ArrayWriter, offsets_of, part_file, write_array
 from vermeil_data.card import DatasetCard, ImagesCard, SplitCard, TokenizerCard
 from vermeil_data.dataset import Dataset
-from vermeil_data.encoded_images import NO_CLASS, PARTS, EncodedImages, part_file
+from vermeil_data.encoded_images import NO_CLASS, PARTS, EncodedImages
 from vermeil_data.pictures import CLASS, CLASS_NUMBER, Picture, batch_metadata, pictures
 from vermeil_data.shard import file_sha256, shard_card
 from vermeil_data.tokenizer import TOKENIZER_FILE, TextTokenizer
@@ -43,6 +44,11 @@ class ImageEncoding:
             raise InvalidInput.for_field("channels", self.channels, "is unknown", "choose 1, 3 or 4")
         if self.fit not in ("crop", "pad", "stretch"):
             raise InvalidInput.for_field("fit", self.fit, "is unknown", "choose crop, pad or stretch")
+
+    def pixels(self, file: bytes, name: str) -> Pixels:
+        """A picture in this form (C, H, W); errors call it `name`."""
+        pixels_HWC = decode_image(file, channels=self.channels, name=name)
+        return resize_image(pixels_HWC, self.height, self.width, self.fit).transpose(2, 0, 1)
 
 
 def encode_images(
@@ -117,8 +123,7 @@ def _finished(
 
 
 class _SplitWriter:
-    """Writes one split. Pixels and ids go to their files as they come; written, not mapped, so that a
-    full disk is an error and no signal."""
+    """Writes one split, pixels as they come."""
 
     def __init__(
         self,
@@ -137,15 +142,13 @@ class _SplitWriter:
             np.uint16 if tokenizer is None or tokenizer.vocab_size <= 1 << 16 else np.uint32
         )
         self._ids: list[npt.NDArray[Any]] = []
-        self._pixels = self._paths["pixels"].open("wb")
-        _write_header(self._pixels, np.dtype(np.uint8), (num_samples, spec.channels, spec.height, spec.width))
+        form = (spec.channels, spec.height, spec.width)
+        self._pixels = ArrayWriter(self._paths["pixels"], np.uint8, form)
 
     def add(self, found: Sequence[Picture]) -> int:
         """Append pictures; how many."""
         for picture in found:
-            pixels_HWC = decode_image(picture.data, channels=self._spec.channels, name=picture.id)
-            resized_HWC = resize_image(pixels_HWC, self._spec.height, self._spec.width, self._spec.fit)
-            self._pixels.write(resized_HWC.transpose(2, 0, 1).tobytes())
+            self._pixels.add(self._spec.pixels(picture.data, picture.id)[None])
             self._classes.append(self._class_ids.get(picture.metadata.get(CLASS, ""), NO_CLASS))
         if self._tokenizer is None:
             self._num_captions.extend(0 for _ in found)
@@ -158,12 +161,12 @@ class _SplitWriter:
 
     def finish(self, card: SplitCard) -> SplitCard:
         """Write the small arrays; the card of the split."""
-        self._pixels.close()
+        self._pixels.finish()
         ids = np.concatenate(self._ids) if self._ids else np.zeros(0, self._id_type)
-        _write(self._paths["classes"], np.asarray(self._classes, np.int64))
-        _write(self._paths["caption_ids"], ids)
-        _write(self._paths["caption_offsets"], _offsets(self._caption_lengths))
-        _write(self._paths["sample_offsets"], _offsets(self._num_captions))
+        write_array(self._paths["classes"], np.asarray(self._classes, np.int64))
+        write_array(self._paths["caption_ids"], ids)
+        write_array(self._paths["caption_offsets"], offsets_of(self._caption_lengths))
+        write_array(self._paths["sample_offsets"], offsets_of(self._num_captions))
         shards = tuple(shard_card(path, self._num_samples) for path in self._paths.values())
         num_tokens = None if self._tokenizer is None else len(ids)
         return SplitCard(card.num_samples, card.num_characters, card.num_bytes, shards, num_tokens)
@@ -171,18 +174,3 @@ class _SplitWriter:
     def close(self) -> None:
         """Let go of the file."""
         self._pixels.close()
-
-
-def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
-    return np.concatenate(([0], np.cumsum(np.asarray(lengths, np.int64)))).astype(np.int64)
-
-
-def _write(path: Path, values: npt.NDArray[Any]) -> None:
-    with path.open("wb") as file:
-        _write_header(file, values.dtype, values.shape)
-        file.write(values.tobytes())
-
-
-def _write_header(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)

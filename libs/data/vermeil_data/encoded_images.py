@@ -1,20 +1,20 @@
 """Encoded images: for each split the pixels of one size, class ids and caption tokens, memory-mapped.
 
-Each is a plain .npy file that numpy reads; nothing is ever unpickled. Letters: N pictures, C channels,
+Letters: N pictures, C channels,
 H height, W width, T tokens of all captions end to end, K captions.
 """
 
 # ruff: noqa: N815
 
-import math
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from vermeil_errors import DataCorrupted
 
+from vermeil_data.arrays import ArrayFolder
 from vermeil_data.card import DatasetCard, ImagesCard, load_card
 from vermeil_data.dataset import no_such_split, verify_shards
 from vermeil_data.encoded import TokenIds
@@ -48,7 +48,7 @@ class EncodedImages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.card: DatasetCard = load_card(folder, "encoded-images")
-        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        self._arrays = ArrayFolder(folder)
 
     @property
     def images(self) -> ImagesCard:
@@ -77,17 +77,18 @@ class EncodedImages:
         """All pictures (N, C, H, W), uint8; read-only view of the file."""
         about = self.images
         shape = (self.num_images(split), about.channels, about.height, about.width)
-        return self._array(split, "pixels", shape)
+        pixels: npt.NDArray[np.uint8] = self._arrays.open(split, "pixels", shape)
+        return pixels
 
     def classes(self, split: str) -> npt.NDArray[np.int64]:
         """Class ids (N,), int64; -1 where a picture has no class."""
-        return self._array(split, "classes", (self.num_images(split),))
+        return self._arrays.open(split, "classes", (self.num_images(split),))
 
     def captions(self, split: str) -> Captions:
         """Token ids of all captions, and whose they are."""
-        sample_offsets = self._array(split, "sample_offsets", (self.num_images(split) + 1,))
-        caption_offsets = self._array(split, "caption_offsets", (int(sample_offsets[-1]) + 1,))
-        ids_T = self._array(split, "caption_ids", (int(caption_offsets[-1]),))
+        sample_offsets = self._arrays.open(split, "sample_offsets", (self.num_images(split) + 1,))
+        caption_offsets = self._arrays.open(split, "caption_offsets", (int(sample_offsets[-1]) + 1,))
+        ids_T = self._arrays.open(split, "caption_ids", (int(caption_offsets[-1]),))
         return Captions(ids_T, caption_offsets, sample_offsets)
 
     def verify(self) -> None:
@@ -98,28 +99,7 @@ class EncodedImages:
         if about and (not path.is_file() or file_sha256(path) != about.sha256):
             raise DataCorrupted("its bytes are not what was written", field=str(path))
 
-    def _array(self, split: str, part: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        name = part_file(split, part)
-        if name not in self._arrays:
-            path = self.folder / name
-            try:
-                # An empty file cannot be mapped.
-                array = np.load(path, mmap_mode="r" if math.prod(shape) else None)
-            except FileNotFoundError as error:
-                raise DataCorrupted("a file named by the data card is missing", field=str(path)) from error
-            except (ValueError, EOFError, OSError) as error:
-                raise DataCorrupted(f"is not a whole array: {error}", field=str(path)) from error
-            if array.shape != shape:
-                raise DataCorrupted(f"has shape {array.shape}, the card says {shape}", field=str(path))
-            self._arrays[name] = array
-        return self._arrays[name]
-
 
 def open_encoded_images(folder: Path) -> EncodedImages:
     """Open a folder of encoded images."""
     return EncodedImages(folder)
-
-
-def part_file(split: str, part: str) -> str:
-    """The file name of one part of a split."""
-    return f"{split}-{part.replace('_', '-')}.npy"

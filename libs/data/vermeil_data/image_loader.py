@@ -1,22 +1,22 @@
-"""Batches of encoded images: a function of the data, the seed and a position, so resuming is exact.
+"""Batches of encoded images.
 
-Letters: B pictures, C channels, H height, W width, L caption tokens. Every rank reads its own rows of
-the same global batch: the union of all ranks is what one rank would read.
+Letters: B pictures, C channels, H height, W width, L caption tokens.
 """
 
 # ruff: noqa: N815
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from vermeil_errors import Conflict, InvalidInput
+from vermeil_errors import InvalidInput
 
 from vermeil_data.encoded_images import NO_CLASS, EncodedImages
+from vermeil_data.resumable import ResumableLoader, Standing, check_rows, moved
 from vermeil_data.shuffle import hashed, permutation
 
 Condition = Literal["none", "class", "caption"]
@@ -50,19 +50,13 @@ class ImageBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "ImageBatch":
         """The same on another device, copied while the CPU goes on."""
-        if device.type == "cpu":
-            return self
-        return ImageBatch(
-            *(None if part is None else part.pin_memory().to(device, non_blocking=True) for part in self)  # type: ignore[arg-type]
-        )
+        return ImageBatch(*(moved(part, device) for part in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class ImageLoaderState:
-    """Where a loader stands, as plain JSON values."""
+class ImageLoaderState(Standing):
+    """Where a loader stands; its position counts pictures."""
 
-    position: int
-    """Pictures handed out so far, on all ranks together."""
     split: str
     seed: int
     condition: Condition
@@ -71,20 +65,10 @@ class ImageLoaderState:
     num_images: int
     """Of the split: a guard against resuming on other data."""
 
-    def to_dict(self) -> dict[str, int | str]:
-        """For json.dumps."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Self:
-        """From json.loads."""
-        try:
-            return cls(**values)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise InvalidInput(f"is not the state of an image loader: {error}", field="loader") from error
+    OF: ClassVar[str] = "an image loader"
 
 
-class ImageLoader(Iterator[ImageBatch]):
+class ImageLoader(ResumableLoader[ImageBatch, ImageLoaderState]):
     """Endless batches of one split; every picture comes once an epoch, in an order of the seed."""
 
     def __init__(
@@ -109,43 +93,19 @@ class ImageLoader(Iterator[ImageBatch]):
         self._classes_N = encoded.classes(split)
         self._captions = encoded.captions(split)
         self._pad_id = encoded.tokenizer.pad_id if encoded.tokenizer else 0
-        self._state = ImageLoaderState(0, split, seed, condition, max_caption_tokens, flip, self._num_images)
-        self._position = 0
-        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        start = ImageLoaderState(0, split, seed, condition, max_caption_tokens, flip, self._num_images)
+        super().__init__(start, batch_size, rank, world_size)
         self._steps = max(1, _CHUNK_BYTES // (batch_size * self._pixels_NCHW[0].nbytes))
         self._order = lru_cache(maxsize=2)(lambda epoch: permutation(self._num_images, seed, 0, epoch))
-        self._ready: Iterator[ImageBatch] = iter(())
 
     @property
     def batches_per_epoch(self) -> int:
         """Steps in which the ranks together read one epoch, the last one begun counted whole."""
-        return -(-self._num_images // (self._batch_size * self._world_size))
-
-    def __next__(self) -> ImageBatch:
-        batch = next(self._ready, None)
-        if batch is None:
-            self._ready = self._chunk()
-            batch = next(self._ready)
-        self._position += self._batch_size * self._world_size
-        return batch
-
-    def state(self) -> ImageLoaderState:
-        """Everything needed to go on after the last batch handed out."""
-        return ImageLoaderState(**{**asdict(self._state), "position": self._position})
-
-    def restore(self, state: ImageLoaderState) -> None:
-        """Go on where `state` was taken; refused where data or settings differ."""
-        for name, mine in asdict(self._state).items():
-            theirs = getattr(state, name)
-            if name != "position" and theirs != mine:
-                raise Conflict(f"the checkpoint's loader had {name} {theirs!r}, this one has {mine!r}")
-        self._position = state.position
-        self._ready = iter(())
+        return -(-self._num_images // self._stride)
 
     def _chunk(self) -> Iterator[ImageBatch]:
-        """The batches of the next steps, read at once."""
-        rows, state = self._batch_size, self._state
-        first_S = self._position + np.arange(self._steps) * (rows * self._world_size) + self._rank * rows
+        rows, state = self._rows, self._start
+        first_S = self._position + np.arange(self._steps) * self._stride + self._rank * rows
         numbers_R = (first_S[:, None] + np.arange(rows)).ravel()
         images_R = self._images(numbers_R)
         pixels_RCHW = self._pixels_NCHW[images_R]
@@ -175,14 +135,14 @@ class ImageLoader(Iterator[ImageBatch]):
         ids_T, caption_offsets, sample_offsets = self._captions
         first_R = sample_offsets[images_R]
         num_captions_R = sample_offsets[images_R + 1] - first_R
-        drawn_R = hashed(numbers_R, self._state.seed, _CAPTION) % np.maximum(num_captions_R, 1).astype(
+        drawn_R = hashed(numbers_R, self._start.seed, _CAPTION) % np.maximum(num_captions_R, 1).astype(
             np.uint64
         )
         has_R = num_captions_R > 0
         # A picture without caption points at the last one and takes nothing of it.
         captions_R = np.minimum(first_R + drawn_R.astype(np.int64), len(caption_offsets) - 2)
         begin_R = caption_offsets[captions_R]
-        length = self._state.max_caption_tokens
+        length = self._start.max_caption_tokens
         lengths_R = np.minimum(caption_offsets[captions_R + 1] - begin_R, length) * has_R
         places_RL = np.arange(length)
         taken_RL = places_RL < lengths_R[:, None]
@@ -199,10 +159,7 @@ def _check(
     condition: Condition,
     max_caption_tokens: int,
 ) -> None:
-    if batch_size < 1:
-        raise InvalidInput.for_field("batch_size", batch_size, "must be at least 1")
-    if not 0 <= rank < world_size:
-        raise InvalidInput.for_field("rank", rank, f"must be 0 to {world_size - 1}")
+    check_rows("batch_size", batch_size, rank, world_size)
     if max_caption_tokens < 1:
         raise InvalidInput.for_field("max_caption_tokens", max_caption_tokens, "must be at least 1")
     if condition not in ("none", "class", "caption"):

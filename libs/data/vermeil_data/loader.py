@@ -1,20 +1,17 @@
-"""Batches for training: a function of the data, the seed and a position, so resuming is exact.
-
-Letters: B rows, T context length. Every rank reads its own rows of the same global batch: with W
-ranks of B rows, the union is what one rank of W * B rows would read.
-"""
+"""Batches of text for training. Letters: B rows, T context length."""
 
 # ruff: noqa: N815
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from vermeil_errors import Conflict, InvalidInput
+from vermeil_errors import InvalidInput
 
 from vermeil_data.encoded import EncodedDataset
+from vermeil_data.resumable import ResumableLoader, Standing, check_rows, moved
 from vermeil_data.windows import IGNORED, PackedWindows, RandomWindows, Windows, WindowSource
 
 Mode = Literal["random", "packed"]
@@ -44,19 +41,13 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device, copied while the CPU goes on."""
-        if device.type == "cpu":
-            return self
-        return Batch(
-            *(None if part is None else part.pin_memory().to(device, non_blocking=True) for part in self)  # type: ignore[arg-type]
-        )
+        return Batch(*(moved(part, device) for part in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class LoaderState:
-    """Where a loader stands, as plain JSON values."""
+class LoaderState(Standing):
+    """Where a loader stands; its position counts windows."""
 
-    position: int
-    """Windows handed out so far, on all ranks together."""
     split: str
     mode: Mode
     seed: int
@@ -64,20 +55,8 @@ class LoaderState:
     num_tokens: int
     """Of the split: a guard against resuming on other data."""
 
-    def to_dict(self) -> dict[str, int | str]:
-        """For json.dumps."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Self:
-        """From json.loads."""
-        try:
-            return cls(**values)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise InvalidInput(f"is not the state of a loader: {error}", field="loader") from error
-
-
-class Loader(Iterator[Batch]):
+class Loader(ResumableLoader[Batch, LoaderState]):
     """Endless batches of one split."""
 
     def __init__(
@@ -100,11 +79,9 @@ class Loader(Iterator[Batch]):
         _check(split, len(arrays.ids_N), needed, context_length, batch_size, rank, world_size)
         source = RandomWindows if mode == "random" else PackedWindows
         self._source: WindowSource = source(arrays, context_length, seed)
-        self._state = LoaderState(0, split, mode, seed, context_length, len(arrays.ids_N))
-        self._position = 0
-        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        start = LoaderState(0, split, mode, seed, context_length, len(arrays.ids_N))
+        super().__init__(start, batch_size, rank, world_size)
         self._steps = max(1, _CHUNK_TOKENS // (batch_size * context_length))
-        self._ready: Iterator[Batch] = iter(())
 
     @property
     def windows_per_epoch(self) -> int:
@@ -114,33 +91,11 @@ class Loader(Iterator[Batch]):
     @property
     def batches_per_epoch(self) -> int:
         """Steps in which the ranks together read one epoch, the last one begun counted whole."""
-        return -(-self._source.num_windows // (self._batch_size * self._world_size))
-
-    def __next__(self) -> Batch:
-        batch = next(self._ready, None)
-        if batch is None:
-            self._ready = self._chunk()
-            batch = next(self._ready)
-        self._position += self._batch_size * self._world_size
-        return batch
-
-    def state(self) -> LoaderState:
-        """Everything needed to go on after the last batch handed out."""
-        return LoaderState(**{**asdict(self._state), "position": self._position})
-
-    def restore(self, state: LoaderState) -> None:
-        """Go on where `state` was taken; refused where data or settings differ."""
-        for name, mine in asdict(self._state).items():
-            theirs = getattr(state, name)
-            if name != "position" and theirs != mine:
-                raise Conflict(f"the checkpoint's loader had {name} {theirs!r}, this one has {mine!r}")
-        self._position = state.position
-        self._ready = iter(())
+        return -(-self._source.num_windows // self._stride)
 
     def _chunk(self) -> Iterator[Batch]:
-        """The batches of the next steps, read at once."""
-        rows = self._batch_size
-        first_S = self._position + np.arange(self._steps) * (rows * self._world_size) + self._rank * rows
+        rows = self._rows
+        first_S = self._position + np.arange(self._steps) * self._stride + self._rank * rows
         windows = self._source.read((first_S[:, None] + np.arange(rows)).ravel())
         return _slices(windows, rows)
 
@@ -165,10 +120,7 @@ def _check(
     rank: int,
     world_size: int,
 ) -> None:
-    if batch_size < 1:
-        raise InvalidInput.for_field("batch_size", batch_size, "must be at least 1")
-    if not 0 <= rank < world_size:
-        raise InvalidInput.for_field("rank", rank, f"must be 0 to {world_size - 1}")
+    check_rows("batch_size", batch_size, rank, world_size)
     if context_length < 1 or num_tokens < needed:
         raise InvalidInput.for_field(
             "context_length",

@@ -1,6 +1,6 @@
 """Small datasets by formula, for the tests of everything that reads datasets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,12 @@ from vermeil_media import encode_png
 from vermeil_data.dataset import open_dataset
 from vermeil_data.encode import encode_dataset, fit_tokenizer
 from vermeil_data.encode_images import ImageEncoding, encode_images
+from vermeil_data.encode_samples import encode_samples
 from vermeil_data.encoded import EncodedDataset
 from vermeil_data.encoded_images import EncodedImages
-from vermeil_data.sample import Sample
+from vermeil_data.encoded_samples import EncodedSamples
+from vermeil_data.sample import Sample, Segment
+from vermeil_data.tokenizer import TextTokenizer
 from vermeil_data.tokenizer_training import TokenizerSpec
 from vermeil_data.writer import write_dataset
 
@@ -71,3 +74,34 @@ def encoded_pictures(
     raw = open_dataset(folder / "raw")
     fitted = fit_tokenizer(raw, tokenizer) if tokenizer else None
     return encode_images(raw, spec, folder / "encoded", tokenizer=fitted)
+
+
+def asked_samples(count: int, height: int = 8, width: int = 8) -> list[Sample]:
+    """Questions about pictures with their answers, two to a picture."""
+    found = []
+    for index in range(count):
+        picture = picture_samples(index // 2 + 1, height, width)[-1]
+        kind = picture.metadata["class"]
+        asked = ("what is it?", kind) if index % 2 else (f"is it a {_CLASSES[0]}?", yes(kind == _CLASSES[0]))
+        shown = Segment("image", "given", data=picture.segments[-1].data, media_type="image/png")
+        told = (shown, Segment("text", "given", text=asked[0]), Segment("text", text=asked[1]))
+        found.append(Sample(told, f"asked/{index}"))
+    return found
+
+
+def yes(is_so: bool) -> str:
+    """What is said to that."""
+    return "yes" if is_so else "no"
+
+
+def encoded_samples(
+    folder: Path,
+    samples: Mapping[str, Iterable[Sample]],
+    tokenizer: TextTokenizer,
+    spec: ImageEncoding | None = None,
+) -> EncodedSamples:
+    """Encoded samples of each split, made in `folder`; pictures of 8 × 8 in colour."""
+    write_dataset(folder / "raw", samples, "samples")
+    return encode_samples(
+        open_dataset(folder / "raw"), spec or ImageEncoding(8, 8), tokenizer, folder / "encoded"
+    )

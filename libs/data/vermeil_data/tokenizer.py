@@ -12,10 +12,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from vermeil_errors import DataCorrupted, InvalidInput, NotFound
 
-from vermeil_data.chat import CHAT_TEMPLATE, END, ROLE_MARKS, SPECIAL_TOKENS
+from vermeil_data.chat import BOI, CHAT_TEMPLATE, CHAT_TOKENS, END, EOI, PICTURE_MARKS, ROLE_MARKS
 from vermeil_data.detokenizer import Detokenizer, byte_table
 from vermeil_data.pieces import pieces
 
@@ -122,12 +122,35 @@ class TextTokenizer:
     @cached_property
     def has_chat_format(self) -> bool:
         """Whether the marks of who speaks are in the vocabulary."""
-        return all(self._tokenizer.token_to_id(token) is not None for token in SPECIAL_TOKENS)
+        return all(self.mark_id(token) is not None for token in CHAT_TOKENS)
+
+    @property
+    def boi_id(self) -> int | None:
+        """The mark before a picture; None where a vocabulary that was brought along lacks it."""
+        return self.mark_id(BOI)
+
+    @property
+    def eoi_id(self) -> int | None:
+        """The mark after a picture."""
+        return self.mark_id(EOI)
+
+    def mark_id(self, mark: str) -> int | None:
+        """The id of a special token of ours, such as <boa>; None where it is not in the vocabulary."""
+        found: int | None = self._tokenizer.token_to_id(mark)
+        return found
+
+    def with_picture_marks(self) -> "TextTokenizer":
+        """This tokenizer, or where it lacks <boi> and <eoi> one that has them behind its last entry."""
+        if None not in (self.boi_id, self.eoi_id):
+            return self
+        grown = Tokenizer.from_str(self._tokenizer.to_str())
+        grown.add_special_tokens([AddedToken(mark, special=True) for mark in PICTURE_MARKS])
+        return TextTokenizer(grown, self.kind, self._names)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Ids after which nothing more belongs to an answer: the end of a turn or of a document."""
-        end = self._tokenizer.token_to_id(END)
+        end = self.mark_id(END)
         return frozenset({self.bos_id, self.eos_id} | ({end} if end is not None else set()))
 
     @cached_property

@@ -29,6 +29,7 @@ from vermeil.generation.v1.generation_service_pb2 import GenerateRequest
 from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
 from vermeil_artifacts import LocalStore
 from vermeil_data import TokenizerSpec, train_tokenizer
+from vermeil_data.chat import SPECIAL_TOKENS
 from vermeil_generator.ask import Ask
 from vermeil_generator.ask import Sampling as OwnSampling
 from vermeil_generator.ask import TokenIds as OwnTokenIds
@@ -192,7 +193,7 @@ def _decode(decoder: Decoder, tasks: list[Task]) -> None:
 
 def _bias() -> dict[int, float]:
     """Against the special tokens: nobody ends early."""
-    return dict.fromkeys(range(256, 263), -100.0)
+    return dict.fromkeys(range(256, 256 + len(SPECIAL_TOKENS)), -100.0)
 
 
 async def _answer(model: LoadedModel, task: Task) -> None:
