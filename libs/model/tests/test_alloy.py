@@ -227,7 +227,7 @@ def test_towers_learn_apart_and_can_be_frozen() -> None:
 )
 def test_towers_that_do_not_match_are_refused_by_field(changes: dict[str, object], field: str) -> None:
     text, image = small_model(), small_image_model(**changes)
-    for fusion in ("alloy", "mot"):
+    for fusion in ("alloy", "mot", "dense", "low_rank"):
         with pytest.raises(InvalidInput) as refusal:
             fuse(text, image, fused_config(text, image, fusion))
         assert refusal.value.field == field

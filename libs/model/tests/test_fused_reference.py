@@ -13,7 +13,7 @@ from vermeil_model.testing import DRAWN, GIVEN, Rows, Sample, lay_out, small_fus
 from vermeil_model.towers import PictureStream, Towers
 
 TIME = 0.4
-MODELS = (("alloy", {}), ("mot", {}))
+MODELS = (("alloy", {}), ("mot", {}), ("dense", {}), ("low_rank", {"attention": 3, "feed_forward": 0}))
 CAPTIONING: Sample = [[1, 7], GIVEN, [9, 4, 30]]
 DRAWING: Sample = [[1, 20, 21, 7], DRAWN]
 INTERLEAVED: Sample = [[1, 5], GIVEN, [8, 8], DRAWN, [9, 2], GIVEN, [3]]

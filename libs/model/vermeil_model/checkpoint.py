@@ -7,7 +7,7 @@ Optimizer state, tokenizers and model cards are other people's files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -19,6 +19,9 @@ from vermeil_errors import InvalidInput
 from vermeil_model.config import ModelConfig
 from vermeil_model.dual_config import DualConfig
 from vermeil_model.dual_encoder import DualEncoder
+from vermeil_model.fused_config import FusedConfig
+from vermeil_model.fused_model import FusedModel
+from vermeil_model.fusions import make_fused
 from vermeil_model.image_classifier import ClassifierConfig, ImageClassifier
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
@@ -37,9 +40,9 @@ CONFIG_FILE = "config.json"
 MODEL_TYPE = "vermeil"
 FORMAT_VERSION = 1
 
-AnyModel = TextModel | ImageModel | DualEncoder | ImageClassifier
-AnyConfig = ModelConfig | ImageConfig | DualConfig | ClassifierConfig
-Model = TypeVar("Model", TextModel, ImageModel, DualEncoder, ImageClassifier)
+AnyModel = TextModel | ImageModel | DualEncoder | ImageClassifier | FusedModel
+AnyConfig = ModelConfig | ImageConfig | DualConfig | ClassifierConfig | FusedConfig
+Model = TypeVar("Model", TextModel, ImageModel, DualEncoder, ImageClassifier, FusedModel)
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -52,16 +55,28 @@ class Kind:
     architecture: str
     """Of config.json: the class that other tools would load."""
     name: str
-    """Section of config.json and prefix of the weights."""
-    model: type[AnyModel]
+    """Section of config.json."""
+    prefix: str
+    """Of the names of the weights."""
+    model: type[nn.Module]
+    make: Callable[[Any], AnyModel]
     config: type[AnyConfig]
 
 
 KINDS = (
-    Kind(MODEL_TYPE, "VermeilForConditionalGeneration", "text", TextModel, ModelConfig),
-    Kind("vermeil-image", "VermeilImageModel", "image", ImageModel, ImageConfig),
-    Kind("vermeil-dual", "VermeilDualEncoder", "dual", DualEncoder, DualConfig),
-    Kind("vermeil-classifier", "VermeilImageClassifier", "classifier", ImageClassifier, ClassifierConfig),
+    Kind(MODEL_TYPE, "VermeilForConditionalGeneration", "text", "text.", TextModel, TextModel, ModelConfig),
+    Kind("vermeil-image", "VermeilImageModel", "image", "image.", ImageModel, ImageModel, ImageConfig),
+    Kind("vermeil-dual", "VermeilDualEncoder", "dual", "dual.", DualEncoder, DualEncoder, DualConfig),
+    Kind(
+        "vermeil-classifier",
+        "VermeilImageClassifier",
+        "classifier",
+        "classifier.",
+        ImageClassifier,
+        ImageClassifier,
+        ClassifierConfig,
+    ),
+    Kind("vermeil-fused", "VermeilFusedModel", "fused", "", FusedModel, make_fused, FusedConfig),
 )
 
 
@@ -83,7 +98,7 @@ def save_checkpoint(folder: Path, model: AnyModel, *, extra: Mapping[str, Any] |
         raise InvalidInput.for_field(
             "extra", clash[0], "is written by the checkpoint itself", "Leave it out."
         )
-    tensors = {f"{kind.name}.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {kind.prefix + name: tensor for name, tensor in model.state_dict().items()}
     write_tensors(folder / WEIGHTS_FILE, tensors)
     write_json(folder / CONFIG_FILE, values | dict(extra or {}))
 
@@ -127,8 +142,8 @@ def load_any_checkpoint(
     files = TensorFiles(folder)
     tensors = {name: files.read(name) for name in files.names}
     with torch.device("meta"):
-        model = kind.model(config)  # type: ignore[arg-type]
-    return fill_model(model, tensors, f"{kind.name}.", source=folder, dtype=dtype, device=device)
+        model = kind.make(config)
+    return fill_model(model, tensors, kind.prefix, source=folder, dtype=dtype, device=device)
 
 
 @overload
@@ -151,7 +166,11 @@ def read_config(folder: Path, expected: type[DualEncoder]) -> DualConfig: ...
 def read_config(folder: Path, expected: type[ImageClassifier]) -> ClassifierConfig: ...
 
 
-def read_config(folder: Path, expected: type[AnyModel] = TextModel) -> AnyConfig:
+@overload
+def read_config(folder: Path, expected: type[FusedModel]) -> FusedConfig: ...
+
+
+def read_config(folder: Path, expected: Any = TextModel) -> AnyConfig:
     """The config of a checkpoint folder; one of another network than `expected` is refused."""
     kind, config = _read(folder)
     if kind.model is not expected:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +48,6 @@ class FusedOutput(NamedTuple):
 
 class FusedModel(nn.Module, ABC):
     """Two towers and what joins them; fresh ones carry the weights of seed 0 until told otherwise."""
-
-    options_type: ClassVar[type]
-    """A dataclass of this fusion's options."""
 
     def __init__(self, config: FusedConfig) -> None:
         super().__init__()
@@ -107,16 +104,18 @@ class FusedModel(nn.Module, ABC):
 
     def adopt(self, text: TextModel, image: ImageModel) -> None:
         """Take over the weights of two backbones; new tokens begin as the mean of the known ones."""
-        known = text.config.vocab_size
-        grown = {}
-        for name, tensor in text.state_dict().items():
-            if name in ("embedding.weight", "head.weight") and known < self.config.text.vocab_size:
-                rest = tensor.mean(0).expand(self.config.text.vocab_size - known, -1)
-                tensor = torch.cat((tensor, rest))  # noqa: PLW2901
-            grown[name] = tensor
-        self.text.load_state_dict(grown)
-        own = self.image.state_dict()
-        self.image.load_state_dict({name: image.state_dict()[name] for name in own})
+        own = self.state_dict().keys()
+        weights = self.backbone_weights(text, image)
+        self.load_state_dict({name: weights[name] for name in weights.keys() & own}, strict=False)
+
+    def backbone_weights(self, text: TextModel, image: ImageModel) -> dict[str, Tensor]:
+        """Those of two backbones by the names they have here, with room for new tokens."""
+        weights = {f"text.{name}": tensor for name, tensor in text.state_dict().items()}
+        num_new = self.config.text.vocab_size - text.config.vocab_size
+        for name in {"text.embedding.weight", "text.head.weight"} & weights.keys():
+            known_VD = weights[name]
+            weights[name] = torch.cat((known_VD, known_VD.mean(0).expand(num_new, -1)))
+        return weights | {f"image.{name}": tensor for name, tensor in image.state_dict().items()}
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:

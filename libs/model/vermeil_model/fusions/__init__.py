@@ -9,11 +9,15 @@ from vermeil_errors import InvalidInput
 from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_model import FusedModel
 from vermeil_model.fusions.alloy import Alloy
+from vermeil_model.fusions.dense import Dense
+from vermeil_model.fusions.low_rank import LowRank
 from vermeil_model.fusions.mot import Mot
 
 FUSIONS: Mapping[str, type[FusedModel]] = {
     "alloy": Alloy,
     "mot": Mot,
+    "low_rank": LowRank,
+    "dense": Dense,
 }
 
 
