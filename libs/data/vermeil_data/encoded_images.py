@@ -62,6 +62,11 @@ class EncodedImages:
         """Names by class id."""
         return self.images.classes
 
+    @property
+    def vocab_size(self) -> int:
+        """Entries of the tokenizer, with special tokens; 0 if captions were left out."""
+        return self.card.tokenizer.vocab_size if self.card.tokenizer else 0
+
     @cached_property
     def tokenizer(self) -> TextTokenizer | None:
         """The tokenizer that made the ids of captions; None if they were left out."""

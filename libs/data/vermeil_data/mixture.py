@@ -44,7 +44,7 @@ class MixtureTask:
         if self.weight is not None and not (_is_number(self.weight) and 0 < self.weight < math.inf):
             raise InvalidInput.for_field("weight", self.weight, "is no share", "give a number above 0")
         if self.window is not None and self.kind != "language-modelling":
-            problem = f"means nothing for {self.kind}: its samples are never cut into windows"
+            problem = f"means nothing for {self.kind}: its samples are not cut into windows"
             raise InvalidInput.for_field("window", self.window, problem, "leave it out")
         if self.window is not None and not (_is_whole(self.window) and self.window >= 2):
             raise InvalidInput.for_field("window", self.window, "is no number of tokens", "give 2 or more")

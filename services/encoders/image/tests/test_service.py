@@ -15,13 +15,16 @@ from vermeil.encoder.v1 import encoder_service_pb2 as wire
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
 from vermeil_artifacts import ArtifactRef, LocalStore
 from vermeil_data import (
+    Sample,
+    TextTokenizer,
     TokenizerSpec,
     open_embeddings,
     open_encoded_images,
+    open_encoded_samples,
     train_tokenizer,
     write_dataset,
 )
-from vermeil_data.testing import picture_samples
+from vermeil_data.testing import asked_samples, picture_samples
 from vermeil_encoders_image.dual_model import DualModel
 from vermeil_encoders_image.settings import EncoderImageSettings
 from vermeil_encoders_image.submit import submit
@@ -147,6 +150,28 @@ def test_captions_are_encoded_by_a_tokenizer_made_for_them_or_by_a_models(world:
     assert encoded.tokenizer
     first = encoded.captions("train").of(1)
     assert [encoded.tokenizer.decode(ids.tolist()) for ids in first] == ["check number 1", "check"]
+
+
+def test_samples_are_laid_down_as_they_are_told_with_the_tokenizer_of_a_model(
+    world: World, tmp_path: Path
+) -> None:
+    samples = {"train": [*asked_samples(10), Sample.of_text("plain")], "validation": SAMPLES[:3]}
+    write_dataset(tmp_path / "told", samples, "told")
+    world.register(NewDatasetVersion("datasets/told", world.publish(tmp_path / "told", "dataset")))
+    told = {"image": FORM, "tokenizer": {"model": "models/pairs"}, "samples": True}
+    done = world.work(world.submit(dataset="datasets/told", **told))
+    assert done.state is JobState.SUCCEEDED, done.error
+    assert done.result["num_samples"] == {"train": 11, "validation": 3}
+    assert done.result["num_pictures"] == {"train": 5, "validation": 3}
+    assert (done.progress.done, done.progress.total, done.progress.unit) == (14, 14, "samples")
+    encoded = open_encoded_samples(world.store.fetch(done.outputs["encoded"]))
+    encoded.verify()
+    model = world.registry.names.model_version("models/pairs").artifact
+    theirs = TextTokenizer.load(world.store.fetch(model))
+    assert encoded.tokenizer.encode("a stripe") == theirs.encode("a stripe")
+    assert encoded.samples("train").pixels_PCHW.shape == (5, 3, 8, 6)
+    plain = world.submit(dataset="datasets/told", image=FORM, tokenizer={"model": "models/pairs"})
+    assert plain.name != done.name
 
 
 def test_the_same_work_is_the_same_job(world: World) -> None:
@@ -275,6 +300,12 @@ def test_a_search_before_the_embeddings_are_made_names_the_job_that_makes_them(
         ({"image": {**FORM, "fit": 9}}, InvalidInput, r"spec\.image\.fit = 9: is unknown"),
         ({"image": FORM, "tokenizer": {"kind": 9}}, InvalidInput, r"tokenizer\.kind = 9: is unknown"),
         ({"image": FORM, "tokenizer": {"model": "models/none"}}, NotFound, "models/none does not exist"),
+        (
+            {"image": FORM, "samples": True},
+            InvalidInput,
+            r"spec\.tokenizer: is required for samples; name the",
+        ),
+        ({"embedding_model": "models/pairs", "samples": True}, InvalidInput, r"spec\.samples: means nothing"),
         ({"embedding_model": "models/none"}, NotFound, "models/none does not exist"),
         ({"image": FORM, "dataset": "datasets/none"}, NotFound, "datasets/none does not exist"),
         ({"image": FORM, "dataset": "pictures"}, InvalidInput, "'pictures': is not the name of a dataset"),

@@ -40,6 +40,13 @@ def submit(request: StartEncodingRequest, registry: Registry) -> Job:
             field="spec.image",
             fix="give image, or embedding_model; texts go to the text encoder",
         )
+    if asked.samples and asked.embedding_model:
+        raise InvalidInput(
+            "means nothing where pictures are embedded", field="spec.samples", fix="leave it out"
+        )
+    if asked.samples and not asked.HasField("tokenizer"):
+        fix = "name the model whose tokenizer is to be used, or a kind"
+        raise InvalidInput("is required for samples", field="spec.tokenizer", fix=fix)
     dataset = registry.names.dataset_version(asked.dataset)
     inputs = {"dataset": dataset.artifact}
     settled = (_settled_embedding if asked.embedding_model else _settled_form)(asked, registry, inputs)
@@ -84,7 +91,7 @@ def _settled_form(
     image.CopyFrom(asked.image)
     image.channels = image.channels or 3
     image.fit = image.fit or encoder_pb2.IMAGE_FIT_CROP
-    settled = encoder_pb2.EncodingSpec(image=image)
+    settled = encoder_pb2.EncodingSpec(image=image, samples=asked.samples)
     if asked.HasField("tokenizer"):
         settled.tokenizer.CopyFrom(_settled_tokenizer(asked.tokenizer, registry, inputs))
     return settled

@@ -3,16 +3,17 @@
 import shutil
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from vermeil.encoder.v1.encoder_pb2 import EncodingSpec
 from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
 from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
-from vermeil_data import TextTokenizer, TokenizerSpec
+from vermeil_data import EncodedImages, EncodedSamples, TextTokenizer, TokenizerSpec
 from vermeil_errors import InvalidInput
 from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Registry, registry_at
 from vermeil_jobs import register as register_kind
 
-from vermeil_encoders_image.encode import Report, encode
+from vermeil_encoders_image.encode import Report, encode, encode_told
 from vermeil_encoders_image.settings import EncoderImageSettings
 from vermeil_encoders_image.submit import (
     EMBED,
@@ -64,19 +65,28 @@ def _encode(context: JobContext, spec: EncodingSpec, store: ArtifactStore) -> Jo
         tokenizer = tokenizer_spec(spec.tokenizer)
     folder = context.workdir / ENCODED
     shutil.rmtree(folder, ignore_errors=True)
-    raw = store.fetch(_input(context, "dataset"))
-    encoded = encode(raw, image_encoding(spec.image), tokenizer, folder, _reporter(context))
+    raw, form = store.fetch(_input(context, "dataset")), image_encoding(spec.image)
+    made: EncodedImages | EncodedSamples
+    if spec.samples and tokenizer:
+        made = encode_told(raw, form, tokenizer, folder, _reporter(context, "samples"))
+    else:
+        made = encode(raw, form, tokenizer, folder, _reporter(context))
     ref = store.publish(folder, kind="encoded-dataset", provenance={"job": context.job.name})
-    num_images = {name: split.num_samples for name, split in encoded.card.splits.items()}
-    return JobOutcome(
-        outputs={ENCODED: ref},
-        result={
-            "dataset": spec.dataset,
-            "num_images": num_images,
-            "num_classes": len(encoded.class_names),
-            "vocab_size": encoded.tokenizer.vocab_size if encoded.tokenizer else 0,
-        },
-    )
+    return JobOutcome(outputs={ENCODED: ref}, result={"dataset": spec.dataset, **_counts(made)})
+
+
+def _counts(made: EncodedImages | EncodedSamples) -> dict[str, Any]:
+    """What the job tells of its work."""
+    splits = made.card.splits
+    counts = {"num_classes": len(made.class_names), "vocab_size": made.vocab_size}
+    if isinstance(made, EncodedImages):
+        return {"num_images": {name: split.num_samples for name, split in splits.items()}, **counts}
+    return {
+        "num_samples": {name: split.num_samples for name, split in splits.items()},
+        "num_pictures": {name: split.num_pictures for name, split in splits.items()},
+        "num_tokens": {name: split.num_tokens for name, split in splits.items()},
+        **counts,
+    }
 
 
 def _embed(context: JobContext, spec: EncodingSpec, store: ArtifactStore) -> JobOutcome:
@@ -113,9 +123,9 @@ def _input(context: JobContext, name: str) -> ArtifactRef:
     return context.job.inputs[name]
 
 
-def _reporter(context: JobContext) -> Report:
+def _reporter(context: JobContext, unit: str = "images") -> Report:
     def report(done: int, total: int, message: str) -> None:
         context.check()
-        context.progress(done, total, message, unit="images")
+        context.progress(done, total, message, unit=unit)
 
     return report

@@ -262,6 +262,10 @@ def test_what_is_for_pictures_is_sent_to_the_image_encoder(stub: Any) -> None:
                 spec=encoder_pb2.EncodingSpec(dataset="datasets/words", embedding_model="models/bytes")
             ),
         ),
+        (
+            stub.StartEncoding,
+            wire.StartEncodingRequest(spec=encoder_pb2.EncodingSpec(dataset="datasets/words", samples=True)),
+        ),
     )
     for call, request in requests:
         with pytest.raises(InvalidInput, match="ask the image encoder"):

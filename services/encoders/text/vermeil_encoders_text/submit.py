@@ -25,7 +25,8 @@ _KINDS: dict[int, Literal["bpe", "byte", "character"]] = {
 
 def submit(request: StartEncodingRequest, registry: Registry) -> Job:
     """Create the job; without a request id, work that is done or under way is not begun again."""
-    if request.spec.HasField("image") or request.spec.embedding_model:
+    asked = request.spec
+    if asked.HasField("image") or asked.embedding_model or asked.samples:
         raise InvalidInput("pictures are not encoded here", field="spec", fix="ask the image encoder")
     dataset = registry.names.dataset_version(request.spec.dataset)
     inputs = {"dataset": dataset.artifact}
