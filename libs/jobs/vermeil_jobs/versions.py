@@ -30,6 +30,8 @@ class Version:
     """Of a model: names of the dataset versions it learned from."""
     splits: tuple[str, ...] = ()
     """Of a dataset: the splits its card names."""
+    recipe: str = ""
+    """Of a model: the recipe as it was run, as JSON; empty if imported."""
 
 
 class Names(Protocol):
@@ -64,7 +66,8 @@ class RegistryNames:
         """By RegistryService.GetModelVersion."""
         request = wire.GetModelVersionRequest(name=name)
         found = self._stub.GetModelVersion(request, timeout=self._timeout).version
-        return Version(found.name, artifact_from_message(found.artifact), datasets=tuple(found.datasets))
+        artifact = artifact_from_message(found.artifact)
+        return Version(found.name, artifact, datasets=tuple(found.datasets), recipe=found.recipe)
 
 
 class MemoryNames:
@@ -91,7 +94,7 @@ class MemoryNames:
             raise NotFound(f"{name} does not exist")
         found, _ = versions[full_name]
         if isinstance(found, NewModelVersion):
-            return Version(full_name, found.artifact, datasets=found.datasets)
+            return Version(full_name, found.artifact, datasets=found.datasets, recipe=found.recipe)
         splits = found.card.get("splits", {})
         return Version(
             full_name, found.artifact, splits=tuple(sorted(splits)) if isinstance(splits, dict) else ()

@@ -5,6 +5,7 @@ Letters: B rows, T text slots, M picture slots, K tasks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -13,7 +14,7 @@ from vermeil_errors import InvalidInput
 
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.flow import LEAST_REMAINING_TIME, add_noise, times_at
-from vermeil_model.fused_model import FusedModel
+from vermeil_model.fused_model import FusedModel, FusedOutput
 from vermeil_model.spans import NO_SAMPLE, MixedInputs
 
 FLOW_WEIGHT = 3.0
@@ -69,8 +70,11 @@ def fused_losses(
     *,
     drop: float = 0.1,
     num_tasks: int = 1,
+    forward: Callable[..., FusedOutput] | None = None,
 ) -> FusedLosses:
     """The losses of rows whose pictures are clean, −1 … 1.
+
+    `forward` is the model as it is called, where it is compiled or wrapped for several processes.
 
     Noise, times and which of the drawn pictures lose their prompt (a share of `drop`, for guidance) come
     from the generator alone, which lives where the pictures do.
@@ -84,7 +88,7 @@ def fused_losses(
     prompted_BM = torch.rand(noisy_BM.shape, generator=generator, device=generator.device) >= drop
     mixed = add_noise(images_BMCHW.flatten(0, 1), noise_BMCHW.flatten(0, 1), times_BM.flatten())
     shown_BMCHW = torch.where(noisy_BM[..., None, None, None], mixed.view_as(images_BMCHW), images_BMCHW)
-    output = model(inputs, shown_BMCHW, times_BM, prompted_BM)
+    output = (forward or model)(inputs, shown_BMCHW, times_BM, prompted_BM)
     text = model.text_losses(output.hidden_BTD, inputs.targets_BT)
     remaining_BM = (1 - times_BM).clamp_min(LEAST_REMAINING_TIME)
     error_BMCHW = (output.predicted_BMCHW.float() - images_BMCHW) / remaining_BM[..., None, None, None]

@@ -14,6 +14,7 @@ from vermeil_training.objectives import (
     contrastive,
     image_flow_loss,
     next_token_loss,
+    read_and_draw,
 )
 from vermeil_training.pace import Progress
 from vermeil_training.run_log import METRICS, PLOT, draw_losses, read_metrics
@@ -52,6 +53,7 @@ __all__ = [
     "join_world",
     "make_state",
     "next_token_loss",
+    "read_and_draw",
     "read_metrics",
     "restore_state",
     "save_state",

@@ -4,14 +4,15 @@ Random numbers come from the generator alone, so that a resumed run and every va
 Where gradients are off a loss is measured: nothing is dropped, shifted or smoothed then.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from vermeil_data.image_loader import ImageBatch
 from vermeil_data.loader import Batch
-from vermeil_model import Conditions, classification_loss, flow_loss, from_pixels
+from vermeil_data.mixed_batch import MixedBatch
+from vermeil_model import Conditions, classification_loss, flow_loss, from_pixels, fused_losses
 
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
@@ -76,6 +77,35 @@ def classify(model: Callable[..., Any], batch: ImageBatch, generator: torch.Gene
         most_shift=most_shift,
         smoothing=smoothing,
     )
+
+
+def read_and_draw(tasks: Sequence[str], flow_weight: float) -> Objective[MixedBatch]:
+    """Cross entropy of text in nats, and `flow_weight` times the flow's squared error of pictures.
+
+    The log has both, and what each of the mixture's `tasks` pays for text and for pictures.
+    """
+
+    def loss(model: Callable[..., Any], batch: MixedBatch, generator: torch.Generator) -> Losses:
+        images_BMCHW = from_pixels(batch.pixels_BMCHW)
+        drop = DROP if torch.is_grad_enabled() else 0.0
+        network = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        found = fused_losses(
+            network,  # type: ignore[arg-type]  # a compiled model has all that it was made of
+            batch,
+            images_BMCHW,
+            generator,
+            drop=drop,
+            num_tasks=len(tasks),
+            forward=model,
+        )
+        text, num_tokens, flow, num_pictures = found.tasks
+        parts = {"text": (text.sum(), num_tokens.sum()), "image": (flow.sum(), num_pictures.sum())}
+        for index, name in enumerate(tasks):
+            parts[f"{name}/text"] = (text[index], num_tokens[index])
+            parts[f"{name}/image"] = (flow[index], num_pictures[index])
+        return Losses(found.total(flow_weight), parts)
+
+    return loss
 
 
 def conditions_of(batch: ImageBatch) -> Conditions | None:

@@ -20,6 +20,7 @@ from vermeil_errors import Cancelled, InvalidInput
 from vermeil_trainer.reading import read_recipe, recipe_from_dict
 from vermeil_trainer.recipe import Recipe
 from vermeil_trainer.shipped import FOLDER
+from vermeil_trainer.submit import BACKBONES
 
 if TYPE_CHECKING:
     from vermeil_training import Progress
@@ -31,7 +32,9 @@ def by_hand(arguments: Sequence[str]) -> None:
         prog="python -m vermeil_trainer", description="Train a model by a recipe, without any server."
     )
     parser.add_argument("recipe", help=f"a .yaml file, or one of {', '.join(_shipped_names())}")
-    parser.add_argument("--dataset", type=Path, required=True, help="folder of a dataset, raw or encoded")
+    parser.add_argument(
+        "--dataset", type=Path, help="folder of a dataset, raw or encoded; a mixture names its own"
+    )
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the run; one that exists goes on"
     )
@@ -40,6 +43,11 @@ def by_hand(arguments: Sequence[str]) -> None:
     )
     given = parser.parse_args(arguments)
     recipe = recipe_from_dict(with_changes(read_recipe(_recipe_path(given.recipe)), given.set))
+    if (given.dataset is None) != (recipe.task == "fusion"):
+        has = "is required" if given.dataset is None else "is not for task fusion"
+        raise InvalidInput.for_field(
+            "--dataset", given.dataset or "", has, "name folders in mixture.sources for task fusion alone"
+        )
     _train(recipe, given.dataset, given.output)
 
 
@@ -57,20 +65,25 @@ def with_changes(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, An
     return recipe
 
 
-def _train(recipe: Recipe, dataset: Path, output: Path) -> None:
+def _train(recipe: Recipe, dataset: Path | None, output: Path) -> None:
     from vermeil_training import join_world  # noqa: PLC0415
 
     from vermeil_trainer.prepare import prepare  # noqa: PLC0415
     from vermeil_trainer.train import train  # noqa: PLC0415
 
     initial = Path(recipe.model.initial).expanduser() if recipe.model.initial else None
+    folders = {"": dataset} if dataset else {s.name: Path(s.dataset) for s in recipe.mixture.sources}
+    backbones = {}
+    if recipe.task == "fusion":
+        backbones = {name: Path(getattr(recipe.fusion, name)).expanduser() for name in BACKBONES}
     with _stop_signal() as stop, join_world() as world:
-        encoded = prepare(recipe, dataset, output, initial, world)
+        encoded = prepare(recipe, folders, output, initial or backbones.get("text"), world)
         trained = train(
             recipe,
             encoded,
             output,
             initial=initial,
+            backbones=backbones,
             world=world,
             on_progress=_Printer(),
             should_stop=stop.is_set,

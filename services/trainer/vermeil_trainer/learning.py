@@ -3,7 +3,7 @@
 A task's loaders yield batches that its objective understands; the loop between them is the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,13 @@ from vermeil_data import (
     EncodedImages,
     ImageLoader,
     Loader,
+    MixedLoader,
+    OpenMixture,
     open_encoded,
     open_encoded_images,
+    open_encoded_samples,
 )
-from vermeil_model import ImageModel, TextModel
+from vermeil_model import FusedModel, ImageModel, TextModel
 from vermeil_training import (
     Batches,
     Objective,
@@ -26,13 +29,17 @@ from vermeil_training import (
     contrastive,
     image_flow_loss,
     next_token_loss,
+    read_and_draw,
 )
 
+from vermeil_trainer.fusing import mixture_of, open_gates
 from vermeil_trainer.grid import draw_grid
 from vermeil_trainer.measures import accuracy, recall
 from vermeil_trainer.recipe import Recipe
 
 TRAIN, VALIDATION = "train", "validation"
+THE_ONE = ""
+"""Name of the data of tasks that learn from one dataset alone."""
 Condition = Literal["none", "class", "caption"]
 _CONDITIONS: dict[str, Condition] = {"none": "none", "class": "class", "text": "caption"}
 """A model's condition → the loader's."""
@@ -42,16 +49,18 @@ _CONDITIONS: dict[str, Condition] = {"none": "none", "class": "class", "text": "
 class Learning:
     """One task."""
 
-    open: Callable[[Path], Any]
-    """Encoded data from their folder."""
+    open: Callable[[Recipe, Mapping[str, Path]], Any]
+    """Encoded data from their folders, by the names of `sources`."""
     loader: Callable[[Recipe, Any, Any, str, World], Batches[Any]]
     """Batches of a split, by recipe, data, model, split and world."""
-    objective: Objective[Any]
-    """What is made small."""
+    objective: Callable[[Recipe, Any], Objective[Any]]
+    """What is made small, by recipe and data."""
     unit: str
     """What batches count."""
     draw: Callable[[Recipe, Any, Any, Path], object] | None = None
     """A picture of what the model can do, by recipe, data, model and file; drawn at each validation."""
+    before_step: Callable[[Recipe, Any, int], object] = lambda _recipe, _model, _step: None
+    """What is done to a model before each step, by recipe, model and steps done."""
     measure: Callable[[Any, Any], dict[str, float]] | None = None
     """Figures beside the loss, by data and model; taken once, at the end."""
 
@@ -93,13 +102,48 @@ def _conditioned_loader(
     return _image_loader(_CONDITIONS[model.config.condition], recipe, encoded, model, split, world)
 
 
+def _mixed_loader(
+    recipe: Recipe, mixture: OpenMixture, model: FusedModel, split: str, world: World
+) -> MixedLoader:
+    return MixedLoader(
+        mixture,
+        split,
+        rows=recipe.run.batch_size,
+        text_slots=recipe.mixture.text_slots,
+        picture_slots=recipe.mixture.picture_slots,
+        patch_size=model.config.image.patch_size,
+        seed=recipe.run.seed,
+        rank=world.rank,
+        world_size=world.size,
+    )
+
+
+def _one(open_one: Callable[[Path], Any]) -> Callable[[Recipe, Mapping[str, Path]], Any]:
+    return lambda _, folders: open_one(folders[THE_ONE])
+
+
+def _mixture(recipe: Recipe, folders: Mapping[str, Path]) -> OpenMixture:
+    opened = {name: open_encoded_samples(folder) for name, folder in folders.items()}
+    return OpenMixture(mixture_of(recipe), opened)
+
+
+def _always(objective: Objective[Any]) -> Callable[[Recipe, Any], Objective[Any]]:
+    return lambda _recipe, _data: objective
+
+
+def _mixed_objective(recipe: Recipe, mixture: OpenMixture) -> Objective[Any]:
+    return read_and_draw([task.name for task in mixture.mixture.tasks], recipe.fusion.flow_weight)
+
+
+_open_images = _one(open_encoded_images)
 LEARNING = {
-    "text": Learning(open_encoded, _token_loader, next_token_loss, "tokens"),
-    "image": Learning(open_encoded_images, _conditioned_loader, image_flow_loss, "images", draw=draw_grid),
+    "text": Learning(_one(open_encoded), _token_loader, _always(next_token_loss), "tokens"),
+    "image": Learning(_open_images, _conditioned_loader, _always(image_flow_loss), "images", draw=draw_grid),
     "dual": Learning(
-        open_encoded_images, partial(_image_loader, "caption"), contrastive, "images", measure=recall
+        _open_images, partial(_image_loader, "caption"), _always(contrastive), "images", measure=recall
     ),
     "classifier": Learning(
-        open_encoded_images, partial(_image_loader, "class"), classify, "images", measure=accuracy
+        _open_images, partial(_image_loader, "class"), _always(classify), "images", measure=accuracy
     ),
+    "fusion": Learning(_mixture, _mixed_loader, _mixed_objective, "rows", before_step=open_gates),
 }

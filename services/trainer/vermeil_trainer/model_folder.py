@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
-from vermeil_data import EncodedDataset, EncodedImages, TextTokenizer
-from vermeil_model import DualEncoder, ImageClassifier, ImageModel, TextModel, save_checkpoint
+from vermeil_data import EncodedDataset, EncodedImages, OpenMixture, TextTokenizer
+from vermeil_data.card import DatasetCard
+from vermeil_model import DualEncoder, FusedModel, ImageClassifier, ImageModel, TextModel, save_checkpoint
 
 from vermeil_trainer.code_version import VERSION
 from vermeil_trainer.reading import recipe_to_message
@@ -23,8 +24,8 @@ FORMAT_VERSION = 1
 CLASS_NAMES = "class_names"
 """Key of config.json: names by class id."""
 
-Data = EncodedDataset | EncodedImages
-AnyModel = TextModel | ImageModel | DualEncoder | ImageClassifier
+Data = EncodedDataset | EncodedImages | OpenMixture
+AnyModel = TextModel | ImageModel | DualEncoder | ImageClassifier | FusedModel
 
 
 def write_model(
@@ -85,19 +86,31 @@ def _token_roles(tokenizer: TextTokenizer | None) -> dict[str, Any]:
 def _picture_values(recipe: Recipe, data: Data) -> dict[str, Any]:
     if isinstance(data, EncodedDataset):
         return {}
-    values: dict[str, Any] = {"image_fit": data.images.fit, CLASS_NAMES: list(data.class_names)}
-    if recipe.task == "image":
-        guidance = 1.0 if recipe.image.condition == "none" else recipe.image.guidance
+    values: dict[str, Any] = {"image_fit": data.images.fit}
+    if isinstance(data, EncodedImages):
+        values[CLASS_NAMES] = list(data.class_names)
+    if recipe.task in ("image", "fusion"):
+        unasked = recipe.task == "image" and recipe.image.condition == "none"
+        guidance = 1.0 if unasked else recipe.image.guidance
         values["sampling"] = {"steps": recipe.image.sampling_steps, "guidance": guidance}
     return values
 
 
 def _data_card(data: Data) -> dict[str, Any]:
-    card, splits = data.card, data.card.splits
-    about: dict[str, Any] = {"name": card.name, "source": card.source, "licence": card.licence}
+    if isinstance(data, OpenMixture):
+        sources = {name: _origin(source.card) for name, source in data.sources.items()}
+        for name, source in data.sources.items():
+            splits = source.card.splits.items()
+            sources[name]["num_samples"] = {split: about.num_samples for split, about in splits}
+        return {"sources": sources}
+    splits = data.card.splits.items()
     if isinstance(data, EncodedImages):
-        return about | {
-            "num_images": {name: split.num_samples for name, split in splits.items()},
+        return _origin(data.card) | {
+            "num_images": {name: split.num_samples for name, split in splits},
             "classes": list(data.class_names),
         }
-    return about | {"num_tokens": {name: split.num_tokens for name, split in splits.items()}}
+    return _origin(data.card) | {"num_tokens": {name: split.num_tokens for name, split in splits}}
+
+
+def _origin(card: DatasetCard) -> dict[str, Any]:
+    return {"name": card.name, "source": card.source, "licence": card.licence}

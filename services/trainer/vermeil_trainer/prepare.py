@@ -1,6 +1,7 @@
 """A dataset's folder made ready for a run by hand: opened if it is encoded, else encoded under the run's."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from vermeil_data import (
@@ -10,25 +11,37 @@ from vermeil_data import (
     TokenizerSpec,
     encode_dataset,
     encode_images,
+    encode_samples,
     fit_tokenizer,
     open_dataset,
 )
 from vermeil_data.card import CARD_FILE
 from vermeil_errors import InvalidInput
+from vermeil_model import ImageConfig, ImageModel, read_config
 from vermeil_training import World
 
 from vermeil_trainer.learning import LEARNING
 from vermeil_trainer.model_folder import Data
-from vermeil_trainer.recipe import Recipe
+from vermeil_trainer.recipe import ImageSpec, Recipe
 from vermeil_trainer.task_rules import uses_captions
 
 
-def prepare(recipe: Recipe, folder: Path, output: Path, initial: Path | None, world: World) -> Data:
-    """Open an encoded dataset, or encode a raw one under `output` unless that has been done."""
-    task = LEARNING[recipe.task]
+def prepare(
+    recipe: Recipe, folders: Mapping[str, Path], output: Path, tokenizer: Path | None, world: World
+) -> Data:
+    """Open encoded datasets, or encode raw ones under `output` unless that has been done.
+
+    `folders` are those of the recipe's sources, or one without a name; `tokenizer` is that of the model
+    to go on from, if there is one.
+    """
+    encoded = {name: _encoded(recipe, folder, output, tokenizer, world) for name, folder in folders.items()}
+    return LEARNING[recipe.task].open(recipe, encoded)  # type: ignore[no-any-return]
+
+
+def _encoded(recipe: Recipe, folder: Path, output: Path, initial: Path | None, world: World) -> Path:
     raw = _raw(folder)
     if raw is None:
-        return task.open(folder)  # type: ignore[no-any-return]
+        return folder
     made_of = f"{recipe.task} {_image_encoding(recipe)} {initial or _tokenizer_spec(recipe)}"
     digest = hashlib.sha256((folder / CARD_FILE).read_bytes() + made_of.encode())
     encoded = output / f"encoded-{digest.hexdigest()[:12]}"
@@ -36,7 +49,7 @@ def prepare(recipe: Recipe, folder: Path, output: Path, initial: Path | None, wo
         # The card is written last: what has none is not whole.
         _encode(recipe, raw, encoded, initial)
     world.wait()
-    return task.open(encoded)  # type: ignore[no-any-return]
+    return encoded
 
 
 def _raw(folder: Path) -> Dataset | None:
@@ -48,6 +61,10 @@ def _raw(folder: Path) -> Dataset | None:
 
 
 def _encode(recipe: Recipe, raw: Dataset, folder: Path, initial: Path | None) -> None:
+    if recipe.task == "fusion":
+        assert initial is not None  # the text backbone
+        encode_samples(raw, _image_encoding(recipe), TextTokenizer.load(initial), folder)
+        return
     tokenizer = None
     if recipe.task == "text" or uses_captions(recipe):
         tokenizer = TextTokenizer.load(initial) if initial else fit_tokenizer(raw, _tokenizer_spec(recipe))
@@ -64,6 +81,8 @@ def _tokenizer_spec(recipe: Recipe) -> TokenizerSpec:
 
 
 def _image_encoding(recipe: Recipe) -> ImageEncoding:
-    image = recipe.image
+    image: ImageSpec | ImageConfig = recipe.image
+    if recipe.task == "fusion":
+        image = read_config(Path(recipe.fusion.image).expanduser(), ImageModel)
     # The recipe's rules allow no others.
-    return ImageEncoding(image.image_height, image.image_width, image.channels, image.fit)  # type: ignore[arg-type]
+    return ImageEncoding(image.image_height, image.image_width, image.channels, recipe.image.fit)  # type: ignore[arg-type]

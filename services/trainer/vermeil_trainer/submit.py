@@ -4,23 +4,27 @@ Names become versions here, so that a job means the same however long it waits. 
 again after newer versions were added is still the same request.
 """
 
+import json
 from dataclasses import replace
 
 from vermeil.encoder.v1 import encoder_pb2
 from vermeil.training.v1.recipe_pb2 import TrainingSpec
 from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
+from vermeil_artifacts import ArtifactRef
 from vermeil_errors import AlreadyExists, InvalidInput
-from vermeil_jobs import Job, JobClient, NewJob, Spec
+from vermeil_jobs import Job, JobClient, Names, NewJob, Spec, Version
 from vermeil_jobs.names import check_request_id, split_version
 from vermeil_telemetry import current_traceparent
 
 from vermeil_trainer.clients import Peers
 from vermeil_trainer.reading import recipe_from_message, recipe_to_message
-from vermeil_trainer.recipe import Recipe
+from vermeil_trainer.recipe import ImageSpec, Recipe
 from vermeil_trainer.task_rules import uses_captions
 
 KIND = "vermeil.trainer.v1.train"
 QUEUE = "trainer"
+BACKBONES = ("text", "image")
+"""What task fusion makes one of: inputs of its job, and fields of its recipe."""
 ENCODED = "encoded"
 """Output of the encoding job: the dataset to learn from."""
 
@@ -42,21 +46,23 @@ def submit(request: StartTrainingRequest, peers: Peers) -> Job:
     check_request_id(request.request_id)
     recipe = recipe_from_message(request.recipe)
     _check_names(recipe)
-    dataset = peers.names.dataset_version(recipe.data.dataset)
-    inputs = {"dataset": dataset.artifact}
-    settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
-    if recipe.model.initial:
-        initial = peers.names.model_version(recipe.model.initial)
-        inputs["initial"] = initial.artifact
-        settled = replace(settled, model=replace(recipe.model, initial=initial.name))
-    encoder = peers.text_encoder if recipe.task == "text" else peers.image_encoder
-    encoding_job = encoder.start(_encoding(settled))
+    settled, inputs, images = _settled(recipe, peers.names)
+    if recipe.task == "fusion":
+        jobs = {
+            source.name: peers.image_encoder.start(_sample_encoding(settled, source.dataset, images))
+            for source in settled.mixture.sources
+        }
+        spec = TrainingSpec(recipe=recipe_to_message(settled), source_jobs=jobs)
+    else:
+        encoder = peers.text_encoder if recipe.task == "text" else peers.image_encoder
+        jobs = {"": encoder.start(_encoding(settled))}
+        spec = TrainingSpec(recipe=recipe_to_message(settled), encoding_job=jobs[""])
     new = NewJob(
         kind=KIND,
         queue=QUEUE,
-        spec=Spec.pack(TrainingSpec(recipe=recipe_to_message(settled), encoding_job=encoding_job)),
+        spec=Spec.pack(spec),
         request_id=request.request_id,
-        after=(encoding_job,),
+        after=tuple(dict.fromkeys(jobs.values())),
         inputs=inputs,
         traceparent=current_traceparent(),
     )
@@ -69,7 +75,51 @@ def submit(request: StartTrainingRequest, peers: Peers) -> Job:
         return job
 
 
+def _settled(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, ArtifactRef], ImageSpec]:
+    """The recipe with versions in place of names, what they hold, and the form of its pictures."""
+    if recipe.task == "fusion":
+        return _settled_fusion(recipe, names)
+    dataset = names.dataset_version(recipe.data.dataset)
+    inputs = {"dataset": dataset.artifact}
+    settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
+    if recipe.model.initial:
+        initial = names.model_version(recipe.model.initial)
+        inputs["initial"] = initial.artifact
+        settled = replace(settled, model=replace(recipe.model, initial=initial.name))
+    return settled, inputs, recipe.image
+
+
+def _settled_fusion(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, ArtifactRef], ImageSpec]:
+    versions = {name: names.model_version(getattr(recipe.fusion, name)) for name in BACKBONES}
+    inputs = {name: version.artifact for name, version in versions.items()}
+    fusion = replace(recipe.fusion, text=versions["text"].name, image=versions["image"].name)
+    sources = []
+    for source in recipe.mixture.sources:
+        dataset = names.dataset_version(source.dataset)
+        inputs[f"dataset-{source.name}"] = dataset.artifact
+        sources.append(replace(source, dataset=dataset.name))
+    settled = replace(recipe, fusion=fusion, mixture=replace(recipe.mixture, sources=tuple(sources)))
+    return settled, inputs, _image_spec(versions["image"], recipe.image.fit)
+
+
+def _image_spec(version: Version, fit: str) -> ImageSpec:
+    """The form of the pictures that an image generator was trained on."""
+    trained_by = json.loads(version.recipe or "{}")
+    if trained_by.get("task") != "image":
+        problem = "was not trained here on pictures"
+        fix = "name a model that a recipe of task image made"
+        raise InvalidInput.for_field("fusion.image", version.name, problem, fix)
+    names = ("image_height", "image_width", "channels")
+    return ImageSpec(**{name: trained_by["image"][name] for name in names}, fit=fit)
+
+
 def _check_names(recipe: Recipe) -> None:
+    if recipe.task == "fusion":
+        for name in BACKBONES:
+            split_version("models", getattr(recipe.fusion, name), f"fusion.{name}")
+        for index, source in enumerate(recipe.mixture.sources):
+            split_version("datasets", source.dataset, f"mixture.sources[{index}].dataset")
+        return
     if not recipe.data.dataset:
         raise InvalidInput.for_field(
             "data.dataset", "", "is required", "name a dataset, such as datasets/peps"
@@ -85,16 +135,24 @@ def _encoding(recipe: Recipe) -> encoder_pb2.EncodingSpec:
     if recipe.task == "text" or uses_captions(recipe):
         spec.tokenizer.CopyFrom(_tokenizer(recipe))
     if recipe.task != "text":
-        image = recipe.image
-        spec.image.CopyFrom(
-            encoder_pb2.ImageEncoding(
-                height=image.image_height,
-                width=image.image_width,
-                channels=image.channels,
-                fit=_FITS[image.fit],
-            )
-        )
+        spec.image.CopyFrom(_image_encoding(recipe.image))
     return spec
+
+
+def _sample_encoding(recipe: Recipe, dataset: str, images: ImageSpec) -> encoder_pb2.EncodingSpec:
+    """What a source of a mixture must become, with the tokenizer of the model that writes."""
+    return encoder_pb2.EncodingSpec(
+        dataset=dataset,
+        tokenizer=encoder_pb2.TokenizerSpec(model=recipe.fusion.text),
+        image=_image_encoding(images),
+        samples=True,
+    )
+
+
+def _image_encoding(image: ImageSpec) -> encoder_pb2.ImageEncoding:
+    return encoder_pb2.ImageEncoding(
+        height=image.image_height, width=image.image_width, channels=image.channels, fit=_FITS[image.fit]
+    )
 
 
 def _tokenizer(recipe: Recipe) -> encoder_pb2.TokenizerSpec:
@@ -121,8 +179,15 @@ def _asks_for(recipe: Recipe, job: Job) -> bool:
     """Whether the recipe, by the versions that were newest then, is the one this job trains."""
     theirs = TrainingSpec.FromString(job.spec.value).recipe
     mine = recipe_to_message(recipe)
-    mine.data.dataset = _as_then(mine.data.dataset, theirs.data.dataset)
-    mine.model.initial = _as_then(mine.model.initial, theirs.model.initial)
+    if recipe.task == "fusion":
+        for name in BACKBONES:
+            version = getattr(theirs.fusion, name)
+            setattr(mine.fusion, name, _as_then(getattr(mine.fusion, name), version))
+        for ours, other in zip(mine.mixture.sources, theirs.mixture.sources, strict=False):
+            ours.dataset = _as_then(ours.dataset, other.dataset)
+    else:
+        mine.data.dataset = _as_then(mine.data.dataset, theirs.data.dataset)
+        mine.model.initial = _as_then(mine.model.initial, theirs.model.initial)
     return mine == theirs
 
 

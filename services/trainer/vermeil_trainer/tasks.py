@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from vermeil_trainer.clients import Peers, peers
 from vermeil_trainer.code_version import code_version
 from vermeil_trainer.reading import recipe_from_message
 from vermeil_trainer.settings import TrainerSettings
-from vermeil_trainer.submit import ENCODED, KIND, QUEUE, submit
+from vermeil_trainer.submit import BACKBONES, ENCODED, KIND, QUEUE, submit
 
 if TYPE_CHECKING:
     from vermeil_training import Progress
@@ -56,13 +56,16 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
     from vermeil_trainer.train import train  # noqa: PLC0415
 
     recipe = recipe_from_message(spec.recipe)
-    initial = context.job.inputs.get("initial")
+    inputs = context.job.inputs
+    initial = inputs.get("initial")
+    encoded = {name: store.fetch(_encoded(job, jobs)) for name, job in _encoding_jobs(spec).items()}
     run_folder = context.workdir / "run"
     trained = train(
         recipe,
-        LEARNING[recipe.task].open(store.fetch(_encoded(spec, jobs))),
+        LEARNING[recipe.task].open(recipe, encoded),
         run_folder,
         initial=store.fetch(initial) if initial else None,
+        backbones={name: store.fetch(inputs[name]) for name in BACKBONES if name in inputs},
         on_progress=_reporter(context),
         should_stop=partial(_should_stop, context),
     )
@@ -78,12 +81,15 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
     return _outcome(spec, trained, {"model": model, "log": log})
 
 
-def _encoded(spec: TrainingSpec, jobs: JobClient) -> ArtifactRef:
-    outputs = jobs.get(spec.encoding_job).outputs
+def _encoding_jobs(spec: TrainingSpec) -> Mapping[str, str]:
+    """By the names of the sources; a task that learns from one dataset has one without a name."""
+    return spec.source_jobs or {"": spec.encoding_job}
+
+
+def _encoded(encoding_job: str, jobs: JobClient) -> ArtifactRef:
+    outputs = jobs.get(encoding_job).outputs
     if ENCODED not in outputs:
-        raise Conflict(
-            f"{spec.encoding_job} has no output {ENCODED!r}", fix="start the training by StartTraining"
-        )
+        raise Conflict(f"{encoding_job} has no output {ENCODED!r}", fix="start the training by StartTraining")
     return outputs[ENCODED]
 
 
@@ -139,7 +145,7 @@ def _outcome(spec: TrainingSpec, trained: "Trained", outputs: dict[str, Artifact
                 artifact=outputs["model"],
                 recipe=json.dumps(recipe_as_dict(recipe), sort_keys=True),
                 code_version=code_version(),
-                datasets=(recipe.data.dataset,),
+                datasets=recipe.datasets,
                 seed=recipe.run.seed,
                 metrics=figures,
             ),

@@ -17,11 +17,12 @@ from vermeil_data import (
     TokenizerSpec,
     encode_dataset,
     encode_images,
+    encode_samples,
     fit_tokenizer,
     open_dataset,
     write_dataset,
 )
-from vermeil_data.testing import documents, picture_samples
+from vermeil_data.testing import asked_samples, documents, picture_samples
 from vermeil_jobs import (
     Drain,
     Job,
@@ -80,7 +81,11 @@ class MemoryEncoder:
             image = spec.image
             fit = _FITS[image.fit]
             encoding = ImageEncoding(image.height, image.width, image.channels, fit)  # type: ignore[arg-type]
-            encode_images(raw, encoding, folder, tokenizer=tokenizer)
+            if spec.samples:
+                assert tokenizer is not None
+                encode_samples(raw, encoding, tokenizer, folder)
+            else:
+                encode_images(raw, encoding, folder, tokenizer=tokenizer)
         else:
             assert tokenizer is not None
             encode_dataset(raw, tokenizer, folder)
@@ -105,6 +110,13 @@ def write_pictures(folder: Path, num_pictures: int = 60) -> Path:
     """A raw dataset of generated pictures with classes and captions."""
     pictures = picture_samples(num_pictures)
     write_dataset(folder, {"train": pictures[12:], "validation": pictures[:12]}, "pictures")
+    return folder
+
+
+def write_questions(folder: Path, num_questions: int = 40) -> Path:
+    """A raw dataset of questions about generated pictures."""
+    asked = asked_samples(num_questions)
+    write_dataset(folder, {"train": asked[8:], "validation": asked[:8]}, "questions")
     return folder
 
 

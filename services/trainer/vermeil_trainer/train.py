@@ -22,6 +22,7 @@ from vermeil_training import (
     read_metrics,
 )
 
+from vermeil_trainer.fusing import make_fused_model, rates_of
 from vermeil_trainer.learning import LEARNING, TRAIN, VALIDATION, Learning
 from vermeil_trainer.model_folder import AnyModel, Data, num_parameters, write_model
 from vermeil_trainer.network import continue_model, make_model
@@ -88,14 +89,23 @@ def train(
     folder: Path,
     *,
     initial: Path | None = None,
+    backbones: Mapping[str, Path] | None = None,
     world: World | None = None,
     on_progress: Callable[[Progress], object] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """Train in `folder`, from the weights in `initial` if given; the model is then in `folder`/model."""
+    """Train in `folder`; the model is then in `folder`/model.
+
+    It begins with the weights in `initial` if given, or with those of both `backbones`, "text" and
+    "image", for task fusion.
+    """
     world = world or World(device=best_device())
     task = LEARNING[recipe.task]
-    model = continue_model(recipe, initial, data) if initial else make_model(recipe, data)
+    model: AnyModel
+    if recipe.task == "fusion":
+        model = make_fused_model(recipe, data, backbones or {})  # type: ignore[arg-type]  # opened for this task
+    else:
+        model = continue_model(recipe, initial, data) if initial else make_model(recipe, data)
     result = fit(
         training_config(recipe),
         model,
@@ -103,8 +113,9 @@ def train(
         task.loader(recipe, data, model, VALIDATION, world),
         folder,
         world=world,
-        objective=task.objective,
+        objective=task.objective(recipe, data),
         unit=task.unit,
+        before_step=partial(task.before_step, recipe, model),
         on_validation=partial(_draw, task, recipe, data, model, folder),
         on_progress=on_progress,
         should_stop=should_stop,
@@ -134,7 +145,7 @@ def training_config(recipe: Recipe) -> TrainingConfig:
     run = asdict(recipe.run)
     del run["batch_size"]
     return TrainingConfig(
-        OptimizerConfig(**asdict(recipe.optimizer)),
+        OptimizerConfig(**asdict(recipe.optimizer), rates=rates_of(recipe)),
         ScheduleConfig(**asdict(recipe.schedule)),
         RunConfig(**run),
     )

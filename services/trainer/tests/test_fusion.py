@@ -1,0 +1,183 @@
+"""Two models become one: from backbones and a mixture to a model folder that remembers where it is from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from vermeil_errors import InvalidInput, NotFound
+from vermeil_jobs import Job, JobState, NewModelVersion
+from vermeil_model import FusedModel, ImageModel, TextModel, load_checkpoint
+from vermeil_trainer.__main__ import main
+from vermeil_trainer.testing import World, write_pictures, write_questions
+from vermeil_training import read_metrics
+
+Values = dict[str, Any]
+SIZES = {"depth": 2, "width": 32, "num_heads": 2}
+RUN = {"steps": 6, "batch_size": 4, "precision": "fp32"}
+TEXT: Values = {
+    "name": "words",
+    "model": {**SIZES, "context_length": 16},
+    "data": {"dataset": "datasets/words", "tokenizer": {"kind": "byte"}},
+    "run": RUN,
+}
+IMAGE: Values = {
+    "name": "drawn",
+    "task": "image",
+    "model": SIZES,
+    "image": {"image_height": 8, "image_width": 8, "patch_size": 4, "sampling_steps": 2},
+    "data": {"dataset": "datasets/pictures", "tokenizer": {"kind": "byte"}},
+    "run": RUN,
+}
+FUSION: Values = {
+    "name": "both",
+    "task": "fusion",
+    "fusion": {"text": "models/words", "image": "models/drawn", "ramp_steps": 4, "text_rate": 0.5},
+    "mixture": {
+        "sources": [
+            {"name": "words", "dataset": "datasets/words"},
+            {"name": "seen", "dataset": "datasets/pictures"},
+            {"name": "asked", "dataset": "datasets/questions"},
+        ],
+        "tasks": [
+            {"kind": "language-modelling", "source": "words"},
+            {"kind": "captioning", "source": "seen"},
+            {"kind": "text-to-image", "source": "seen"},
+            {"kind": "vqa", "source": "asked"},
+        ],
+        "text_slots": 64,
+        "picture_slots": 2,
+    },
+    "run": {**RUN, "ema_decay": 0.9, "evaluate_every": 3},
+}
+
+
+def _with(**changes: Any) -> Values:
+    return {**FUSION, **{name: {**FUSION[name], **value} for name, value in changes.items()}}
+
+
+@pytest.fixture
+def backbones(world: World, tmp_path: Path) -> World:
+    world.add_dataset(write_pictures(tmp_path / "pictures"), "datasets/pictures")
+    world.add_dataset(write_questions(tmp_path / "questions"), "datasets/questions")
+    for number, recipe in enumerate((TEXT, IMAGE)):
+        done = world.work(world.submit(recipe, f"backbone-{number}"))
+        assert done.state is JobState.SUCCEEDED, done.error
+    return world
+
+
+def _fused(world: World, recipe: Values = FUSION) -> Job:
+    done = world.work(world.submit(recipe, "fuse"))
+    assert done.state is JobState.SUCCEEDED, done.error
+    return done
+
+
+def test_a_job_makes_one_model_of_two_that_reads_and_draws(backbones: World) -> None:
+    done = _fused(backbones)
+    folder = backbones.store.fetch(done.outputs["model"])
+    model = load_checkpoint(folder, FusedModel)
+    assert model.config.fusion == "alloy"
+    assert float(model.joint.openness) == 1
+    config = json.loads((folder / "config.json").read_text())
+    assert config["sampling"] == {"steps": 25, "guidance": 2.0}
+    assert (folder / "tokenizer.json").exists()
+
+
+def test_it_remembers_its_backbones_and_its_data(backbones: World) -> None:
+    done = _fused(backbones)
+    version, _ = backbones.jobs.rows.versions["models/both/versions/1"]
+    assert isinstance(version, NewModelVersion)
+    assert version.datasets == tuple(
+        f"datasets/{name}/versions/1" for name in ("words", "pictures", "questions")
+    )
+    fusion = json.loads(version.recipe)["fusion"]
+    assert (fusion["text"], fusion["image"]) == ("models/words/versions/1", "models/drawn/versions/1")
+    card = json.loads((backbones.store.fetch(done.outputs["model"]) / "model_card.json").read_text())
+    assert card["data"]["sources"]["asked"]["num_samples"] == {"train": 32, "validation": 8}
+    assert {"text", "image"} <= done.inputs.keys()
+
+
+def test_the_log_has_the_losses_of_every_task_in_text_and_pictures(backbones: World) -> None:
+    done = _fused(backbones)
+    lines = read_metrics(backbones.store.fetch(done.outputs["log"]))
+    told = {name for line in lines for name in line}
+    for name in (
+        *("text", "image", "captioning/seen/text", "text-to-image/seen/image", "vqa/asked/text"),
+        "language-modelling/words/text",
+    ):
+        assert f"validation_loss_{name}" in told
+    assert "validation_loss_captioning/seen/image" not in told
+
+
+def test_a_tower_with_a_rate_of_0_stays_as_it_was(backbones: World) -> None:
+    done = _fused(backbones, _with(fusion={"text_rate": 0}))
+    fused = load_checkpoint(backbones.store.fetch(done.outputs["model"]), FusedModel)
+    version, _ = backbones.jobs.rows.versions["models/words/versions/1"]
+    alone = load_checkpoint(backbones.store.fetch(version.artifact), TextModel)
+    for name, weight in alone.layers.state_dict().items():
+        assert torch.equal(fused.text.layers.state_dict()[name], weight), name
+    version, _ = backbones.jobs.rows.versions["models/drawn/versions/1"]
+    painter = load_checkpoint(backbones.store.fetch(version.artifact), ImageModel)
+    assert not torch.equal(fused.image.head.weight, painter.head.weight)
+
+
+def test_the_same_request_is_the_same_job_after_newer_versions_came(backbones: World, tmp_path: Path) -> None:
+    first = backbones.submit(FUSION, "again")
+    backbones.add_dataset(write_questions(tmp_path / "more", 48), "datasets/questions")
+    assert backbones.submit(FUSION, "again").name == first.name
+
+
+def test_by_hand_folders_stand_for_names(backbones: World, tmp_path: Path, capsys: Any) -> None:
+    recipe = _with()
+    for name in ("text", "image"):
+        version, _ = backbones.jobs.rows.versions[
+            {"text": "models/words/versions/1", "image": "models/drawn/versions/1"}[name]
+        ]
+        recipe["fusion"] = {**recipe["fusion"], name: str(backbones.store.fetch(version.artifact))}
+    sources = [
+        {"name": name, "dataset": str(tmp_path / folder)}
+        for name, folder in (("words", "raw"), ("seen", "pictures"), ("asked", "questions"))
+    ]
+    recipe["mixture"] = {**recipe["mixture"], "sources": sources}
+    path = tmp_path / "both.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    main(str(path), "--output", str(tmp_path / "run"))
+    assert "rows in" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "run" / "model", FusedModel).config.fusion == "alloy"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"fusion": {"image": "models/words"}}, InvalidInput, r"fusion\.image.*task image"),
+        ({"fusion": {"text": "models/nobody"}}, NotFound, "models/nobody does not exist"),
+        (
+            {"mixture": {"sources": [{"name": "words", "dataset": "datasets/none"}]}},
+            InvalidInput,
+            r"is none of mixture\.sources",
+        ),
+    ],
+)
+def test_what_cannot_be_fused_is_refused_at_once(
+    backbones: World, changes: Values, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        backbones.submit(_with(**changes))
+
+
+def test_a_source_that_cannot_serve_a_task_is_named(backbones: World) -> None:
+    tasks = [{"kind": "vqa", "source": "words"}, {"kind": "captioning", "source": "seen"}]
+    sources = FUSION["mixture"]["sources"][:2]
+    done = backbones.work(backbones.submit(_with(mixture={"tasks": tasks, "sources": sources})))
+    assert done.state is JobState.FAILED
+    assert "tasks[0].source" in done.error.message
+
+
+def test_heads_that_do_not_match_are_named(backbones: World) -> None:
+    recipe = {**TEXT, "name": "other", "model": {**TEXT["model"], "num_heads": 4}}
+    assert backbones.work(backbones.submit(recipe, "other")).state is JobState.SUCCEEDED
+    done = backbones.work(backbones.submit(_with(fusion={"text": "models/other"})))
+    assert done.state is JobState.FAILED
+    assert "num_heads" in done.error.message

@@ -1,0 +1,79 @@
+"""Two trained models and a mixture, as a recipe of task fusion names them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from vermeil_data import Mixture, MixtureTask, OpenMixture
+from vermeil_errors import InvalidInput
+from vermeil_model import FusedModel, ImageConfig, ImageModel, TextModel, fuse, fused_config, load_checkpoint
+from vermeil_model.fusions.alloy import Alloy
+
+from vermeil_trainer.fusion_rules import RANK, ramp_steps
+from vermeil_trainer.recipe import Recipe
+
+TEXT, IMAGE = "text", "image"
+"""The backbones."""
+
+
+def mixture_of(recipe: Recipe) -> Mixture:
+    """What is learned, of which data."""
+    spec = recipe.mixture
+    tasks = [
+        MixtureTask(task.kind, task.source, task.weight)  # type: ignore[arg-type]  # the rules allow no others
+        for task in spec.tasks
+    ]
+    return Mixture({source.name: source.name for source in spec.sources}, tuple(tasks), spec.temperature)
+
+
+def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[str, Path]) -> FusedModel:
+    """The backbones' weights in one network."""
+    text = load_checkpoint(backbones[TEXT], TextModel, dtype=torch.float32)
+    image = load_checkpoint(backbones[IMAGE], ImageModel, dtype=torch.float32)
+    _check_pictures(image.config, mixture)
+    options: dict[str, Any] = {}
+    if recipe.fusion.kind == "low_rank":
+        options = {"rank": recipe.fusion.rank or RANK}
+    config = fused_config(
+        text,
+        image,
+        recipe.fusion.kind,
+        options,
+        vocab_size=max(text.config.vocab_size, mixture.vocab_size),
+        context_length=max(text.config.context_length, _longest(recipe, image.config)),
+    )
+    return fuse(text, image, config)
+
+
+def rates_of(recipe: Recipe) -> dict[str, float]:
+    """Learning rates of the parts over the recipe's, where they differ from it."""
+    fusion = recipe.fusion
+    rates = {"text.": fusion.text_rate, "image.": fusion.image_rate, "joint.": fusion.joint_rate}
+    return {prefix: rate for prefix, rate in rates.items() if rate != 1}
+
+
+def open_gates(recipe: Recipe, model: FusedModel, step: int) -> None:
+    """Open an alloy's gates as far as its ramp has come after so many steps."""
+    if isinstance(model, Alloy):
+        ramp = ramp_steps(recipe)
+        model.set_openness(min(1.0, step / ramp) if ramp else 1.0)
+
+
+def _longest(recipe: Recipe, image: ImageConfig) -> int:
+    """Rotary positions that a row of one sample takes at most."""
+    spec = recipe.mixture
+    return spec.text_slots + spec.picture_slots * max(image.num_rows, image.num_columns)
+
+
+def _check_pictures(image: ImageConfig, mixture: OpenMixture) -> None:
+    about = mixture.images
+    wanted = (image.image_height, image.image_width, image.channels)
+    found = (about.height, about.width, about.channels)
+    if wanted != found:
+        raise InvalidInput.for_field(
+            "mixture.sources",
+            " × ".join(map(str, found)),
+            f"are pictures of another size than fusion.image draws ({' × '.join(map(str, wanted))})",
+            "encode them anew in its size",
+        )
