@@ -7,6 +7,7 @@ says where its weights came from, for only those of the standard file give what 
 # ruff: noqa: ARG002 every model is called alike
 
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import file_digest
@@ -83,8 +84,9 @@ class InceptionFolder:
 
 def network(tensors: Mapping[str, Tensor], source: Path) -> InceptionNetwork:
     """The network with these weights; those of another network are refused by name."""
-    made = InceptionNetwork().eval().requires_grad_(requires_grad=False)
-    expected = {name: tensor.shape for name, tensor in made.state_dict().items() if _is_weight(name)}
+    with torch.device("meta"):
+        made = InceptionNetwork().eval().requires_grad_(requires_grad=False)
+    expected = {name: tensor.shape for name, tensor in made.state_dict().items()}
     found = {name: tensor for name, tensor in tensors.items() if _is_weight(name)}
     last = found.get("fc.weight")
     if last is not None and len(last) != NUM_OUTPUTS:
@@ -98,7 +100,7 @@ def network(tensors: Mapping[str, Tensor], source: Path) -> InceptionNetwork:
         check_tensors({name: tensor.shape for name, tensor in found.items()}, expected, source)
     except InvalidInput as error:
         raise InvalidInput(error.message, field="weights", fix=_WHERE, violations=error.violations) from error
-    made.load_state_dict(found, strict=False)
+    made.load_state_dict(found, strict=False, assign=True)  # batch norms ask for their counts
     return made
 
 
@@ -128,7 +130,8 @@ def _read(weights: Path) -> dict[str, Tensor]:
     try:
         if weights.suffix == ".safetensors":
             return load_file(weights)
-        values = torch.load(weights, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles of other versions
+            values = torch.load(weights, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise InvalidInput(
@@ -140,5 +143,5 @@ def _read(weights: Path) -> dict[str, Tensor]:
 
 
 def _is_weight(name: str) -> bool:
-    """Batch norms count their batches, which nobody needs; weights ported from TensorFlow have no count."""
+    """Some files also have how many batches the batch norms saw, which nobody needs."""
     return not name.endswith("num_batches_tracked")

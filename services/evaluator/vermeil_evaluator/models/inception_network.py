@@ -56,6 +56,7 @@ class _Convolution(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=0.001)
+        self.bn.num_batches_tracked = None
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return functional.relu(self.bn(self.conv(x_BCHW)))
