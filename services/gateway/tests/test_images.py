@@ -1,6 +1,7 @@
 """/v1/images: drawing as OpenAI's clients ask for it, streams, URLs."""
 
 import base64
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,19 @@ def test_only_pictures_are_shown(gateway: Running, tmp_path: Path) -> None:
         answer = gateway.http.get(f"/v1/images/{number}")
         assert answer.status_code == 404, number
         assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+def test_a_picture_that_was_cleared_away_is_said_to_be_so() -> None:
+    with running_gateway() as gateway:
+        url = draw(gateway, response_format="url", seed=11).json()["data"][0]["url"]
+        assert gateway.http.get(url).status_code == 200
+        gateway.backends.store.collect([], older_than=timedelta(0))
+        answer = gateway.http.get(url)
+        assert answer.status_code == 404
+        assert "it may have been cleared away; draw it again" in answer.json()["error"]["message"]
+        again = draw(gateway, response_format="url", seed=11).json()["data"][0]["url"]
+        assert again == url
+        assert gateway.http.get(url).status_code == 200
 
 
 def test_a_key_opens_pictures_too() -> None:
