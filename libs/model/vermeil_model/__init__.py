@@ -11,6 +11,13 @@ from vermeil_model.checkpoint import (
 )
 from vermeil_model.conditions import NO_CLASS, Conditions
 from vermeil_model.config import SIZES, ModelConfig, RopeScaling
+from vermeil_model.conversation import (
+    Conversation,
+    DrawingParameters,
+    Markers,
+    PictureEvent,
+    continue_text,
+)
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
 from vermeil_model.dual_config import DualConfig
@@ -25,7 +32,7 @@ from vermeil_model.generation import generate
 from vermeil_model.image_classifier import ClassifierConfig, ImageClassifier, classification_loss
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
-from vermeil_model.image_sampling import SamplingStep, sample_images
+from vermeil_model.image_sampling import SamplingStep, sample_images, sample_in_context
 from vermeil_model.llama import export_llama, import_llama
 from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.packed_model import PackedModel
@@ -41,7 +48,9 @@ __all__ = [
     "SIZES",
     "ClassifierConfig",
     "Conditions",
+    "Conversation",
     "Decoder",
+    "DrawingParameters",
     "DualConfig",
     "DualEncoder",
     "FusedConfig",
@@ -52,11 +61,13 @@ __all__ = [
     "ImageConfig",
     "ImageModel",
     "KeyValueCache",
+    "Markers",
     "ModelConfig",
     "ModelOutput",
     "PackedImageModel",
     "PackedModel",
     "ParameterCount",
+    "PictureEvent",
     "Request",
     "RopeScaling",
     "SamplingParameters",
@@ -67,6 +78,7 @@ __all__ = [
     "TokenScore",
     "check_fusion",
     "classification_loss",
+    "continue_text",
     "contrastive_loss",
     "count_parameters",
     "export_llama",
@@ -84,6 +96,7 @@ __all__ = [
     "read_any_config",
     "read_config",
     "sample_images",
+    "sample_in_context",
     "save_checkpoint",
     "score",
     "to_pixels",

@@ -1,0 +1,236 @@
+"""Text and pictures in one conversation: what was read stays read, and each side may show a picture.
+
+On <boi> a picture is drawn against the memory, its clean copy is read, <eoi> follows and text goes on. Works
+for every fusion, by the methods of FusedModel alone. Unusual: a conversation can be branched, so a second
+question about the same picture costs no second look at it.
+
+Letters: B rows, T tokens, C channels, H height, W width, V vocabulary.
+"""
+# ruff: noqa: N815
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from vermeil_errors import InvalidInput
+
+from vermeil_model.decoder import FinishReason, TokenEvent
+from vermeil_model.fused_memory import Memory
+from vermeil_model.fused_model import FusedModel
+from vermeil_model.image_sampling import (
+    GUIDANCE_FROM,
+    Denoiser,
+    OnStep,
+    Solver,
+    check_settings,
+    sample_in_context,
+)
+from vermeil_model.patches import check_pictures
+from vermeil_model.sampling import SamplingParameters, SamplingPlan, Uniforms
+
+
+class Markers(NamedTuple):
+    """Tokens around a picture."""
+
+    begin: int
+    """<boi>"""
+    end: int
+    """<eoi>"""
+
+
+@dataclass(frozen=True)
+class DrawingParameters:
+    """How pictures are drawn."""
+
+    steps: int = 50
+    """Of the solver; at least 1."""
+    guidance: float = 2.0
+    """1 takes the text as it is, more exaggerates it."""
+    guidance_from: float = GUIDANCE_FROM
+    """Time from which on guidance works."""
+    solver: Solver = "euler"
+    """euler or heun."""
+
+    def __post_init__(self) -> None:
+        check_settings(steps=self.steps, guidance=self.guidance, solver=self.solver)
+
+
+class PictureEvent(NamedTuple):
+    """A picture that was drawn."""
+
+    image_CHW: Tensor
+    """float32, about −1 … 1."""
+    seed: int
+    """Of its noise."""
+
+
+class Conversation:
+    """One conversation with a fused model; `painter` is its frozen form for drawing, made when needed."""
+
+    def __init__(self, model: FusedModel, markers: Markers, *, painter: Denoiser | None = None) -> None:
+        self._model = model
+        self._markers = markers
+        self._painter = painter
+        self._memory = model.begin(1)
+        self._tokens: list[int] = []
+        self._logits_1V: Tensor | None = None
+
+    def branch(self) -> Conversation:
+        """Another conversation that has read the same, and goes its own way from here."""
+        branched = copy.copy(self)
+        branched._memory = self._memory.rows([0])
+        branched._tokens = list(self._tokens)
+        return branched
+
+    @property
+    def room(self) -> int:
+        """Rotary positions left in the model's context."""
+        return self._model.config.text.context_length - self._memory.positions[0]
+
+    def read_tokens(self, tokens: Sequence[int]) -> None:
+        """Read text."""
+        vocab_size = self._model.config.text.vocab_size
+        for token in tokens:
+            if not 0 <= token < vocab_size:
+                raise InvalidInput.for_field(
+                    "tokens", token, "is no token of the model", f"Use 0 to {vocab_size - 1}."
+                )
+        if not tokens:
+            return
+        logits_1TV = self._model.read_text(self._memory, torch.tensor([list(tokens)], device=self._device))
+        self._logits_1V = logits_1TV[:, -1].float()
+        self._tokens.extend(tokens)
+
+    def read_picture(self, image_CHW: Tensor) -> None:
+        """Read a given picture of −1 … 1 and the markers around it."""
+        check_pictures(image_CHW[None], self._model.config.image, "a model")
+        self._check_room(self._model.config.picture_stride + 2)
+        self.read_tokens([self._markers.begin])
+        self._take(image_CHW)
+
+    def reply(
+        self,
+        parameters: SamplingParameters,
+        drawing: DrawingParameters | None = None,
+        *,
+        most_pictures: int = 1,
+        on_step: OnStep | None = None,
+    ) -> Iterator[TokenEvent | PictureEvent]:
+        """Go on until a stop token, the most tokens or the end of the context; what is said is read.
+
+        Markers are reported like other tokens. `on_step` is called while a picture is drawn.
+        """
+        if self._logits_1V is None:
+            raise InvalidInput.for_field("tokens", None, "are missing", "Read a prompt first.")
+        drawing = drawing or DrawingParameters()
+        plan = SamplingPlan([parameters], [self._tokens], self._model.config.text.vocab_size, self._device)
+        uniforms = Uniforms(parameters.seed)
+        num_pictures = 0
+        for number in range(1, parameters.max_tokens + 1):
+            may_draw = num_pictures < most_pictures and self.room >= self._model.config.picture_stride + 2
+            token = self._choose(plan, parameters, uniforms, may_draw=may_draw)
+            reason: FinishReason | None = None
+            if token in parameters.stop_ids:
+                reason = "stop"
+            elif number == parameters.max_tokens or self.room < 2:
+                reason = "length"
+            if self.room > 0:
+                self.read_tokens([token])
+            draws = token == self._markers.begin and may_draw
+            yield TokenEvent(0, token, finish_reason=None if draws else reason)
+            if draws:
+                seed = _seed(parameters.seed, num_pictures)
+                image_CHW = self._draw(seed, drawing, on_step)
+                num_pictures += 1
+                self._take(image_CHW)
+                yield PictureEvent(image_CHW, seed)
+                yield TokenEvent(0, self._markers.end, finish_reason=reason)
+            if reason is not None:
+                return
+
+    def _choose(
+        self, plan: SamplingPlan, parameters: SamplingParameters, uniforms: Uniforms, *, may_draw: bool
+    ) -> int:
+        assert self._logits_1V is not None
+        logits_1V = self._logits_1V
+        if not may_draw:
+            logits_1V = logits_1V.clone()
+            logits_1V[:, self._markers.begin] = -math.inf
+        return int(plan.choose(logits_1V, [0.0 if parameters.greedy else uniforms.next()]))
+
+    def _draw(self, seed: int, drawing: DrawingParameters, on_step: OnStep | None) -> Tensor:
+        if self._painter is None:
+            self._painter = self._model.painter()
+        images_1CHW = sample_in_context(
+            self._painter,
+            self._model.context(self._memory),
+            seeds=[seed],
+            steps=drawing.steps,
+            guidance=drawing.guidance,
+            guidance_from=drawing.guidance_from,
+            solver=drawing.solver,
+            on_step=on_step,
+        )
+        return images_1CHW[0].clone()
+
+    def _take(self, image_CHW: Tensor) -> None:
+        self._model.read_picture(self._memory, image_CHW[None].to(self._device))
+        self.read_tokens([self._markers.end])
+
+    def _check_room(self, needed: int) -> None:
+        if needed > self.room:
+            raise InvalidInput.for_field(
+                "pictures",
+                needed,
+                f"positions are needed, and {self.room} are left in the context",
+                "Begin a new conversation.",
+            )
+
+    @property
+    def _device(self) -> torch.device:
+        return self._memory.device
+
+
+@torch.no_grad()
+def continue_text(
+    model: FusedModel, memory: Memory, logits_BV: Tensor, parameters: Sequence[SamplingParameters]
+) -> list[list[int]]:
+    """What each row says next, stop tokens left out, without pictures: for many short answers at once."""
+    rows = list(range(memory.num_rows))
+    answers: list[list[int]] = [[] for _ in rows]
+    uniforms = [Uniforms(p.seed) for p in parameters]
+    while rows:
+        plan = SamplingPlan(
+            [parameters[row] for row in rows],
+            [answers[row] for row in rows],
+            logits_BV.shape[-1],
+            memory.device,
+        )
+        drawn = [0.0 if parameters[row].greedy else uniforms[row].next() for row in rows]
+        tokens = plan.choose(logits_BV.float(), drawn).tolist()
+        going = []
+        for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+            if token in parameters[row].stop_ids:
+                continue
+            answers[row].append(token)
+            room = model.config.text.context_length - memory.positions[place]
+            if len(answers[row]) < parameters[row].max_tokens and room > 0:
+                going.append(place)
+        if len(going) < len(rows):
+            memory = memory.rows(going)
+            rows = [rows[place] for place in going]
+        if rows:
+            tokens_B1 = torch.tensor([[answers[row][-1]] for row in rows], device=memory.device)
+            logits_BV = model.read_text(memory, tokens_B1)[:, -1]
+    return answers
+
+
+def _seed(seed: int | None, number: int) -> int:
+    """Of the picture of this number."""
+    return torch.Generator().seed() % 2**63 if seed is None else (seed + number) % 2**63
