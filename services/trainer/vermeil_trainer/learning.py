@@ -35,6 +35,7 @@ from vermeil_training import (
 from vermeil_trainer.fusing import mixture_of, open_gates
 from vermeil_trainer.grid import draw_grid
 from vermeil_trainer.measures import accuracy, recall
+from vermeil_trainer.mixed_grid import draw_mixed_grid
 from vermeil_trainer.recipe import Recipe
 
 TRAIN, VALIDATION = "train", "validation"
@@ -145,5 +146,7 @@ LEARNING = {
     "classifier": Learning(
         _open_images, partial(_image_loader, "class"), _always(classify), "images", measure=accuracy
     ),
-    "fusion": Learning(_mixture, _mixed_loader, _mixed_objective, "rows", before_step=open_gates),
+    "fusion": Learning(
+        _mixture, _mixed_loader, _mixed_objective, "rows", draw=draw_mixed_grid, before_step=open_gates
+    ),
 }

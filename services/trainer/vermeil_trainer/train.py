@@ -157,7 +157,9 @@ def _measures(task: Learning, data: Data, model: AnyModel) -> dict[str, float]:
 
 def _draw(task: Learning, recipe: Recipe, data: Data, model: AnyModel, folder: Path, step: int) -> None:
     """The picture of this step, kept, and the newest one beside the loss curve."""
-    if task.draw is not None:
-        path = folder / SAMPLES / f"step-{step:08d}.png"
-        task.draw(recipe, data, model, path)
+    if task.draw is None:
+        return
+    path = folder / SAMPLES / f"step-{step:08d}.png"
+    task.draw(recipe, data, model, path)
+    if path.exists():
         shutil.copyfile(path, folder / NEWEST_SAMPLES)
