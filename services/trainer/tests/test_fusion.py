@@ -85,6 +85,15 @@ def test_a_job_makes_one_model_of_two_that_reads_and_draws(backbones: World) -> 
     assert (folder / "tokenizer.json").exists()
 
 
+@pytest.mark.parametrize("kind", ["mot", "dense", "low_rank"])
+def test_towers_are_shared_as_far_as_the_recipe_says(backbones: World, kind: str) -> None:
+    chosen = {"kind": kind, "ramp_steps": None, **({"rank": 4} if kind == "low_rank" else {})}
+    done = _fused(backbones, _with(fusion=chosen))
+    config = load_checkpoint(backbones.store.fetch(done.outputs["model"]), FusedModel).config
+    assert config.fusion == kind
+    assert config.options == ({"attention": 4, "feed_forward": 4} if kind == "low_rank" else {})
+
+
 def test_it_remembers_its_backbones_and_its_data(backbones: World) -> None:
     done = _fused(backbones)
     version, _ = backbones.jobs.rows.versions["models/both/versions/1"]

@@ -34,7 +34,8 @@ def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[st
     _check_pictures(image.config, mixture)
     options: dict[str, Any] = {}
     if recipe.fusion.kind == "low_rank":
-        options = {"rank": recipe.fusion.rank or RANK}
+        rank = recipe.fusion.rank or RANK
+        options = {"attention": rank, "feed_forward": rank}
     config = fused_config(
         text,
         image,
