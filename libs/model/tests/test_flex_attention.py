@@ -2,8 +2,9 @@ import warnings
 
 import pytest
 import torch
+from vermeil_model.flex import block_mask
 from vermeil_model.joint_attention import Heads, JointAttention
-from vermeil_model.spans import block_mask, boolean_mask, spans_of, visible
+from vermeil_model.spans import boolean_mask, spans_of, visible
 from vermeil_model.testing import DRAWN, GIVEN, lay_out, small_fused, small_images
 
 ROWS = [[[[1, 7], GIVEN, [9, 4, 30]], [[1, 20], DRAWN]], [[[1, 5, 6], DRAWN, [9, 2, 11]]]]

@@ -11,22 +11,17 @@ heads, E head width.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.flex_attention import flex_attention
 
 from vermeil_model.attention import scaled_dot_product
-from vermeil_model.spans import Spans, block_mask, span_mask
+from vermeil_model.spans import Spans, span_mask
 
 Backend = Literal["dense", "flex"]
 NUM_EXTRA = 8
-READS_PICTURES, READS_TEXT = 0, 1
-"""Places of the gates of text that looks at pictures, and of pictures that look at text."""
 
 
 class Heads(NamedTuple):
@@ -57,7 +52,9 @@ class JointAttention:
         self._bias_NH2 = bias_NH2
         self._flex = (backend or ("dense" if device.type == "cpu" else "flex")) == "flex"
         if self._flex:
-            self._blocks = block_mask(spans)
+            from vermeil_model.flex import FlexAttention  # noqa: PLC0415 - torch takes seconds to import it
+
+            self._attend_by_blocks = FlexAttention(spans, num_tokens)
             return
         mask_B1SS = span_mask(spans, dtype)
         by_products = device.type == "cpu" and dtype == torch.bfloat16
@@ -71,7 +68,8 @@ class JointAttention:
         """What text (B, T, H, E) and pictures (B, J, H, E) find."""
         joined = Heads(*(torch.cat(parts, 1) for parts in zip(text, pictures, strict=True)))
         if self._flex:
-            mixed = self._attend_by_blocks(joined, layer)
+            bias_H2 = None if self._bias_NH2 is None else self._bias_NH2[layer]
+            mixed = self._attend_by_blocks(*joined, bias_H2)
         elif self._bias_NH2 is None:
             mixed = scaled_dot_product(*joined, self._mask)
         else:
@@ -97,28 +95,3 @@ class JointAttention:
         if queries.dtype != torch.bfloat16 or queries.device.type != "cpu":
             values = functional.pad(values, (0, NUM_EXTRA))  # PyTorch's kernels want all of one width
         return scaled_dot_product(queries, keys, values, self._mask, scale=width**-0.5)[..., :width]
-
-    def _attend_by_blocks(self, heads: Heads, layer: int) -> Tensor:
-        queries, keys, values = (x.transpose(1, 2) for x in heads)
-        score = None if self._bias_NH2 is None else _gates(self._bias_NH2[layer], self._num_tokens)
-        attend = _flex(queries.device.type)
-        mixed = attend(queries, keys, values, score_mod=score, block_mask=self._blocks, enable_gqa=True)
-        return mixed.transpose(1, 2)
-
-
-def _gates(bias_H2: Tensor, num_tokens: int) -> Callable[..., Tensor]:
-    """What FlexAttention adds to a score."""
-
-    def score_mod(score: Tensor, row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
-        from_text, to_text = query < num_tokens, key < num_tokens
-        direction = torch.where(from_text, READS_PICTURES, READS_TEXT)
-        return score + torch.where(from_text == to_text, 0.0, bias_H2[head, direction])
-
-    return score_mod
-
-
-@functools.cache
-def _flex(device: str) -> Callable[..., Tensor]:
-    """FlexAttention, compiled where there is an accelerator to compile it for."""
-    attend = flex_attention if device == "cpu" else torch.compile(flex_attention)
-    return cast("Callable[..., Tensor]", attend)

@@ -14,13 +14,13 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from vermeil_model.attention import additive_mask
 
 NO_SAMPLE = -1
 """The sample of a slot that holds nothing."""
-FLEX_BLOCK = 128
+READS_PICTURES, READS_TEXT = 0, 1
+"""Directions of attention between modalities: text that looks at pictures, pictures that look at text."""
 
 
 class MixedInputs(Protocol):
@@ -118,16 +118,3 @@ def boolean_mask(spans: Spans) -> Tensor:
 def span_mask(spans: Spans, dtype: torch.dtype) -> Tensor:
     """The rule as an additive mask, (B, 1, S, S)."""
     return additive_mask(boolean_mask(spans), dtype)
-
-
-def block_mask(spans: Spans) -> BlockMask:
-    """The rule as FlexAttention takes it."""
-    num_rows, num_slots = spans.sample_BS.shape
-
-    def mask_mod(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
-        return visible(spans, row, query, key)
-
-    device = str(spans.sample_BS.device)
-    return create_block_mask(
-        mask_mod, num_rows, None, num_slots, num_slots, device=device, BLOCK_SIZE=FLEX_BLOCK
-    )

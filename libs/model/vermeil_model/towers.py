@@ -22,12 +22,12 @@ from vermeil_model.fused_memory import Memory, MemoryAttention
 from vermeil_model.fused_model import GIVEN_TIME, FusedModel, FusedOutput
 from vermeil_model.image_model import layer_modulation
 from vermeil_model.image_sampling import Denoiser
-from vermeil_model.joint_attention import READS_PICTURES, READS_TEXT, Heads, JointAttention
+from vermeil_model.joint_attention import Heads, JointAttention
 from vermeil_model.layers import Block, Modulation
 from vermeil_model.linear import compute_dtype
 from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.rotary import rotate
-from vermeil_model.spans import MixedInputs, spans_of
+from vermeil_model.spans import READS_PICTURES, READS_TEXT, MixedInputs, spans_of
 
 
 class PictureStream:
