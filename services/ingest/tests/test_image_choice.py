@@ -143,7 +143,7 @@ def test_progress_counts_pictures_and_may_stop_the_work(tmp_path: Path) -> None:
     [
         ({"min_side": 0}, r"spec\.images\.min_side = 0: is out of range"),
         ({"near_duplicates": 9}, "use 0 to 8 bits"),
-        ({"num_shards": 0}, "num_shards = 0"),
+        ({"num_shards": -1}, "num_shards = -1"),
     ],
 )
 def test_impossible_rules_are_refused_by_name(settings: dict[str, int], message: str) -> None:

@@ -47,3 +47,13 @@ def test_emoji_come_with_their_names_and_nearly_equal_ones_count_once(data_dir: 
     counts = dataset.card.counts
     assert counts["written"] + counts["near_duplicate"] + counts["duplicate"] == 1405
     assert 1390 < counts["written"] < 1405
+
+
+def test_easy_vqa_becomes_a_sample_a_question(data_dir: Path, tmp_path: Path) -> None:
+    dataset = taken_in(data_dir / "easy-vqa", tmp_path / "raw")
+    sizes = {name: split.num_samples for name, split in dataset.card.splits.items()}
+    assert sizes["test"] == 9_673
+    assert sizes["train"] + sizes["validation"] == 38_575
+    assert dataset.card.counts["questions"] == 48_248
+    answers = {sample.segments[-1].text for sample in dataset.split("validation")}
+    assert answers <= set((data_dir / "easy-vqa/answers.txt").read_text().split())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 from vermeil_errors import InvalidInput, PermissionDenied, VermeilError
-from vermeil_media import DecodedText, Invalid, check_text, decode_text, open_lines, read_text
+from vermeil_media import DecodedText, Invalid, check_text, decode_text, open_lines, read_bytes
 
 from vermeil_ingest.sources import FoundFile
 
@@ -47,7 +47,7 @@ class Reading:
 def read_documents(file: FoundFile, reading: Reading) -> Iterator[Document | BadDocument]:
     """All documents of a file, in order."""
     try:
-        if file.path.is_dir():
+        if file.fetch is None and file.path.is_dir():
             raise PermissionDenied(
                 "may not be listed by this process",
                 field=str(file.path),
@@ -59,7 +59,7 @@ def read_documents(file: FoundFile, reading: Reading) -> Iterator[Document | Bad
 
 
 def _reader(file: FoundFile) -> Callable[[FoundFile, Reading], Iterator[Document | BadDocument]]:
-    name = file.path.name.lower().removesuffix(".gz")
+    name = file.id.lower().removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
         return _json_lines
     if name.endswith(".parquet"):
@@ -68,12 +68,13 @@ def _reader(file: FoundFile) -> Callable[[FoundFile, Reading], Iterator[Document
 
 
 def _whole(file: FoundFile, reading: Reading) -> Iterator[Document | BadDocument]:
-    decoded = read_text(file.path, invalid=reading.invalid, max_bytes=reading.max_bytes)
+    raw = read_bytes(file.local, max_bytes=reading.max_bytes)
+    decoded = decode_text(raw, invalid=reading.invalid, name=str(file.path))
     yield Document(file.id, decoded.text, decoded.num_replaced)
 
 
 def _json_lines(file: FoundFile, reading: Reading) -> Iterator[Document | BadDocument]:
-    for number, line in open_lines(file.path, max_bytes=reading.max_bytes):
+    for number, line in open_lines(file.local, max_bytes=reading.max_bytes):
         name = f"{file.id}#{number}"
         if not line.strip():
             continue
@@ -95,7 +96,7 @@ def _record(line: str, name: str) -> object:
 
 def _parquet(file: FoundFile, reading: Reading) -> Iterator[Document | BadDocument]:
     try:
-        table = pq.ParquetFile(file.path)
+        table = pq.ParquetFile(file.local)
         columns = [field for field in file.source.fields if field in table.schema_arrow.names]
         number = 0
         for batch in table.iter_batches(batch_size=1024, columns=columns or None):

@@ -6,18 +6,19 @@ same bytes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vermeil_data import DatasetCard, DatasetWriter, Sample, Skipped, Splitter
 from vermeil_errors import InvalidInput, VermeilError
 
 from vermeil_ingest.documents import BadDocument, Document, Reading, read_documents
-from vermeil_ingest.images.ingest_images import OpenBucket, ingest_images, no_bucket
-from vermeil_ingest.images.layouts import holds_pictures
+from vermeil_ingest.images.ingest_images import ingest_images
+from vermeil_ingest.images.layouts import holds_pictures, source_name
 from vermeil_ingest.images.readers.embedded import SCHEMES, check_embedded
 from vermeil_ingest.ingestion import MAX_SKIPPED, PASSED_OVER, Ingestion, Report
-from vermeil_ingest.sources import FoundFile, check_source, find_files
+from vermeil_ingest.shelf import OpenBucket, no_bucket
+from vermeil_ingest.sources import FoundFile, Source, check_source, find_files
 
 __all__ = ["Ingestion", "Report", "check_sources", "ingest", "ingest_documents", "wants_pictures"]
 
@@ -37,16 +38,15 @@ def ingest(
 ) -> DatasetCard:
     """Write the dataset into `folder`; refused, with the reasons, if there is nothing to write."""
     check_sources(ingestion, roots)
-    if wants_pictures(ingestion, roots):
-        return ingest_images(ingestion, folder, roots=roots, report=report, open_bucket=open_bucket)
-    return ingest_documents(ingestion, folder, roots=roots, report=report)
+    to_work = ingest_images if wants_pictures(ingestion, roots, open_bucket) else ingest_documents
+    return to_work(ingestion, folder, roots=roots, report=report, open_bucket=open_bucket)
 
 
-def wants_pictures(ingestion: Ingestion, roots: Sequence[Path]) -> bool:
+def wants_pictures(ingestion: Ingestion, roots: Sequence[Path], open_bucket: OpenBucket = no_bucket) -> bool:
     """Whether it is about pictures: as told, or as the names of the files say; all sources must agree."""
     if ingestion.media != "auto":
         return ingestion.media == "image"
-    found = [holds_pictures(source, roots) for source in ingestion.sources]
+    found = [holds_pictures(source, roots, open_bucket) for source in ingestion.sources]
     if any(found) and not all(found):
         raise InvalidInput(
             "some sources hold pictures and some text",
@@ -57,11 +57,16 @@ def wants_pictures(ingestion: Ingestion, roots: Sequence[Path]) -> bool:
 
 
 def ingest_documents(
-    ingestion: Ingestion, folder: Path, *, roots: Sequence[Path], report: Report | None = None
+    ingestion: Ingestion,
+    folder: Path,
+    *,
+    roots: Sequence[Path],
+    report: Report | None = None,
+    open_bucket: OpenBucket = no_bucket,
 ) -> DatasetCard:
     """The same for text."""
     counts = Counter(dict.fromkeys(_COUNTS, 0))
-    files = [file for source in ingestion.sources for file in find_files(source, roots, counts)]
+    files = [file for source in ingestion.sources for file in _files(source, roots, counts, open_bucket)]
     counts["files_found"] = len(files)
     with DatasetWriter(folder) as writer:
         splitter = Splitter(
@@ -86,6 +91,19 @@ def ingest_documents(
     if report:
         report(len(files), len(files), f"{counts['written']:,} documents")
     return card
+
+
+def _files(
+    source: Source, roots: Sequence[Path], counts: Counter[str], open_bucket: OpenBucket
+) -> Iterator[FoundFile]:
+    if source.scheme in SCHEMES:
+        raise InvalidInput.for_field("spec.media", "text", f"{source.uri} has pictures", "use image")
+    if source.scheme != "s3":
+        yield from find_files(source, roots, counts)
+        return
+    place = Path(source.uri.removeprefix("s3://"))
+    for entry in open_bucket(source).entries:
+        yield FoundFile(place / entry.id, entry.id, source, entry.local)
 
 
 def check_sources(ingestion: Ingestion, roots: Sequence[Path]) -> None:
@@ -150,7 +168,7 @@ class _Intake:
 
 
 def _nothing(ingestion: Ingestion, counts: Counter[str], skipped: Sequence[Skipped]) -> InvalidInput:
-    names = ", ".join(str(source.path) for source in ingestion.sources)
+    names = ", ".join(map(source_name, ingestion.sources))
     passed_over = [f"{counts[name]} {name.removeprefix('files_')}" for name in PASSED_OVER if counts[name]]
     if not counts["files_found"]:
         reason = f"has no files to read ({', '.join(passed_over) or 'it is empty'})"

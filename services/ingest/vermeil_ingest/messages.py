@@ -84,7 +84,7 @@ def _rules(rules: wire.ImageRules, max_file_bytes: int) -> ImageRules:
         near_duplicates=rules.near_duplicates if rules.HasField("near_duplicates") else None,
         limits=limits,
         num_workers=rules.num_workers,
-        num_shards=rules.num_shards or 1,
+        num_shards=rules.num_shards,
     )
 
 

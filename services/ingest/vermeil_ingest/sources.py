@@ -6,7 +6,7 @@ allowed roots is ever opened. Knows names, not contents.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -42,9 +42,17 @@ class FoundFile:
     """One file of a source."""
 
     path: Path
+    """Where it lies; of an S3 object bucket and key, for people."""
     id: str
     """Path within the source, with forward slashes: the same wherever the source lies."""
     source: Source
+    fetch: Callable[[], Path] | None = None
+    """Brings an object here, and says where it is; None for a file of this machine."""
+
+    @property
+    def local(self) -> Path:
+        """A local file with its content."""
+        return self.fetch() if self.fetch else self.path
 
 
 def is_elsewhere(uri: str) -> bool:

@@ -1,6 +1,7 @@
 """From a request to a job: the one way in, whether by RPC or straight through the queue."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,20 +12,28 @@ from vermeil_jobs.names import check_request_id
 from vermeil_telemetry import current_traceparent
 
 from vermeil_ingest.ingest import check_sources, wants_pictures
+from vermeil_ingest.ingestion import Ingestion
 from vermeil_ingest.messages import ingestion_from_message
+from vermeil_ingest.shelf import local_entries
 
 KIND = "vermeil.ingest.v1.ingest"
 LOOK = "vermeil.ingest.v1.look"
 QUEUE = "ingest"
+MAX_SHARDS = 32
+"""Of those that are chosen by the number of files."""
+_A_SHARD = 50_000
+_A_PICTURE, _IN_AN_ARCHIVE = 1, 10_000
+"""Pictures that a file is taken to hold."""
 
 
 def submit(request: StartIngestRequest, jobs: JobClient, roots: Sequence[Path]) -> Job:
     """Check what can be checked at once, then create the job, and before it one for each shard."""
     ingestion = ingestion_from_message(request.spec)
     check_sources(ingestion, roots)
-    num_shards = ingestion.images.num_shards
-    divided = num_shards > 1 and wants_pictures(ingestion, roots)
-    shards = [_look(request, shard, jobs) for shard in range(num_shards)] if divided else []
+    num_shards = shards_for(ingestion, roots)
+    divided = StartIngestRequest(spec=request.spec, request_id=request.request_id)
+    divided.spec.images.num_shards = num_shards
+    shards = [_look(divided, shard, jobs) for shard in range(num_shards)] if num_shards > 1 else []
     return jobs.create(
         NewJob(
             kind=KIND,
@@ -35,6 +44,24 @@ def submit(request: StartIngestRequest, jobs: JobClient, roots: Sequence[Path]) 
             traceparent=current_traceparent(),
         )
     )
+
+
+def shards_for(ingestion: Ingestion, roots: Sequence[Path]) -> int:
+    """How many jobs look at the pictures: as many as asked for, else one for every 50,000 files or so.
+
+    What is not on this machine is not counted, so it is divided only if that is asked for.
+    """
+    asked = ingestion.images.num_shards
+    is_here = all(not source.scheme for source in ingestion.sources)
+    if asked == 1 or (not asked and not is_here):
+        return 1
+    if is_here and not wants_pictures(ingestion, roots):
+        return 1
+    if asked:
+        return asked
+    entries = [entry for source in ingestion.sources for entry in local_entries(source, roots, Counter())]
+    num_pictures = sum(_A_PICTURE if entry.is_picture else _IN_AN_ARCHIVE for entry in entries)
+    return max(1, min(MAX_SHARDS, num_pictures // _A_SHARD))
 
 
 def _look(request: StartIngestRequest, shard: int, jobs: JobClient) -> str:

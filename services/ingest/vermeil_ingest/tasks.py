@@ -4,6 +4,7 @@ An ingestion of several shards is one job that takes in what its predecessors, o
 """
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -22,14 +23,16 @@ from vermeil_jobs import (
 )
 from vermeil_jobs import register as register_kind
 
+from vermeil_ingest.bucket import bucket_shelf
 from vermeil_ingest.clients import registry_jobs
-from vermeil_ingest.images.bucket import bucket_shelf
-from vermeil_ingest.images.ingest_images import OpenBucket, look_at_shard, merge_shards
+from vermeil_ingest.images.ingest_images import look_at_shard, merge_shards
 from vermeil_ingest.ingest import ingest
 from vermeil_ingest.ingestion import Report
 from vermeil_ingest.messages import ingestion_from_message
 from vermeil_ingest.settings import IngestSettings
+from vermeil_ingest.shelf import OpenBucket
 from vermeil_ingest.submit import KIND, LOOK, QUEUE, submit
+from vermeil_ingest.wanted import Wanted
 
 
 def register(app: JobsApp, settings: IngestSettings | None = None) -> list[str]:
@@ -37,7 +40,7 @@ def register(app: JobsApp, settings: IngestSettings | None = None) -> list[str]:
     settings = settings or IngestSettings.load()
     jobs, store = registry_jobs(settings), store_from_settings(settings)
     register_kind(app, job_kind(jobs, store, settings), jobs)
-    register_kind(app, look_kind(store, settings), jobs)
+    register_kind(app, look_kind(jobs, store, settings), jobs)
     return [QUEUE]
 
 
@@ -55,7 +58,9 @@ def job_kind(
     )
 
 
-def look_kind(store: ArtifactStore, settings: IngestSettings) -> JobKind[StartIngestRequest, LookSpec]:
+def look_kind(
+    jobs: JobClient, store: ArtifactStore, settings: IngestSettings
+) -> JobKind[StartIngestRequest, LookSpec]:
     """The sort of work that looks at one shard of an ingestion."""
     return JobKind(
         name=LOOK,
@@ -63,7 +68,7 @@ def look_kind(store: ArtifactStore, settings: IngestSettings) -> JobKind[StartIn
         request_type=StartIngestRequest,
         spec_type=LookSpec,
         submit=_refuse,
-        work=partial(_look, store=store, settings=settings),
+        work=partial(_look, jobs=jobs, store=store, settings=settings),
     )
 
 
@@ -88,14 +93,18 @@ def _work(
     )
 
 
-def _look(context: JobContext, spec: LookSpec, store: ArtifactStore, settings: IngestSettings) -> JobOutcome:
+def _look(
+    context: JobContext, spec: LookSpec, jobs: JobClient, store: ArtifactStore, settings: IngestSettings
+) -> JobOutcome:
+    wanted = Wanted(context, jobs, KIND)
+    wanted.check()
     folder = _empty(context, "shard")
     count = look_at_shard(
         ingestion_from_message(spec.spec),
         spec.shard,
         folder,
         roots=settings.roots,
-        report=_reporter(context, "files"),
+        report=_reporter(context, "files", wanted.check),
         open_bucket=_bucket(context, settings),
     )
     ref = store.publish(folder, kind="ingest-shard", provenance={"job": context.job.name})
@@ -113,9 +122,9 @@ def _bucket(context: JobContext, settings: IngestSettings) -> OpenBucket:
     return partial(bucket_shelf, settings=settings, folder=context.workdir / "objects")
 
 
-def _reporter(context: JobContext, unit: str) -> Report:
+def _reporter(context: JobContext, unit: str, check: Callable[[], None] | None = None) -> Report:
     def report(done: int, total: int, message: str) -> None:
-        context.check()
+        (check or context.check)()
         context.progress(done, total, message, unit=unit)
 
     return report

@@ -2,8 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from vermeil_errors import InvalidInput, VermeilError
+
+
+class Question(NamedTuple):
+    """Something that is asked about a picture."""
+
+    text: str
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,8 @@ class Candidate:
     split: str = ""
     """Where the source itself puts it: train, validation or test; empty: wherever its hash says."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    questions: tuple[Question, ...] = ()
+    """What is asked about it; each becomes a sample of its own."""
     is_ours: bool = False
     """True if the bytes were made here, not read: no need to look at them with care."""
 
@@ -57,6 +68,18 @@ class Plan:
     """Classes that the source declares: each must have a picture in the end."""
     has_validation: bool = False
     """Whether the source itself keeps some apart for validation."""
+
+
+ThingT = TypeVar("ThingT")
+_A_UNIT = 256
+
+
+def grouped(
+    things: Sequence[ThingT], read: Callable[[Sequence[ThingT]], Iterator[Found]]
+) -> tuple[Unit, ...]:
+    """Units of 256 things each."""
+    groups = [things[start : start + _A_UNIT] for start in range(0, len(things), _A_UNIT)]
+    return tuple(Unit(str(getattr(group[0], "id", "")), len(group), partial(read, group)) for group in groups)
 
 
 def bad(identity: str, message: str, problem: str, fix: str | None = None) -> BadCandidate:

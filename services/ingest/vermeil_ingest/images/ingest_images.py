@@ -5,7 +5,7 @@ before is done in one, in order. So the same pictures and settings give the same
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +18,8 @@ from vermeil_ingest.images.intake import COUNTS, Intake
 from vermeil_ingest.images.layouts import plan_source, source_name
 from vermeil_ingest.images.look import Lookers, Seen
 from vermeil_ingest.images.shards import read_shard, write_shard
-from vermeil_ingest.images.shelf import Shelf
 from vermeil_ingest.ingestion import PASSED_OVER, Ingestion, Report
-from vermeil_ingest.sources import Source
-
-OpenBucket = Callable[[Source], Shelf]
-"""Lists an s3:// source."""
-
-
-def no_bucket(source: Source) -> Shelf:
-    """For those who have no S3 server."""
-    raise InvalidInput.for_field("uri", source.uri, "needs an S3 server", "set VERMEIL_S3_ENDPOINT")
+from vermeil_ingest.shelf import OpenBucket, no_bucket
 
 
 @dataclass(frozen=True)

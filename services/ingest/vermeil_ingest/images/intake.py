@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from vermeil_data import Sample, Skipped, Splitter
+from vermeil_data import Sample, Segment, Skipped, Splitter
 from vermeil_errors import InvalidInput, VermeilError
 from vermeil_media import check_text
 
 from vermeil_ingest.images.buckets import bucket_of
-from vermeil_ingest.images.candidates import BadCandidate, Candidate
+from vermeil_ingest.images.candidates import BadCandidate, Candidate, Question
 from vermeil_ingest.images.duplicates import Duplicates
 from vermeil_ingest.images.facts import Facts
 from vermeil_ingest.images.layouts import source_name
@@ -18,14 +20,14 @@ from vermeil_ingest.ingestion import MAX_SKIPPED, PASSED_OVER, Ingestion
 
 BAD = (
     *("mislabelled", "malformed", "too_large", "ratio", "frames", "crashed", "escaping"),
-    *("missing", "unreadable"),
+    *("missing", "unreadable", "unknown_answer"),
 )
 """Problems of files; `bad_files` says what happens."""
 FILTERED = ("too_small", "blurred", "caption_length")
 """Sound pictures that are not wanted; never an error."""
 COUNTS = (
     *("files_found", *PASSED_OVER, "files_other", "written", "duplicate", "near_duplicate"),
-    *("shared_between_splits", "captions", *FILTERED, *BAD),
+    *("shared_between_splits", "captions", "questions", *FILTERED, *BAD),
 )
 
 
@@ -42,10 +44,11 @@ class Intake:
     ) -> None:
         self.counts = counts
         self.skipped: list[Skipped] = []
-        self._ingestion, self._rules, self._emit = ingestion, ingestion.images, emit
+        self._ingestion, self._rules = ingestion, ingestion.images
+        self._emit = partial(_emit_each, emit)
         self._duplicates = Duplicates(self._rules.near_duplicates)
         fraction = 0.0 if has_validation else ingestion.validation_fraction
-        self._splitter = Splitter(emit, validation_fraction=fraction, by="document", spool=spool)
+        self._splitter = Splitter(self._emit, validation_fraction=fraction, by="document", spool=spool)
         self._num_hashed = 0
         self._hashes = fraction > 0
         self._classes: Counter[str] = Counter()
@@ -137,8 +140,11 @@ class Intake:
         sample = Sample.of_image(
             candidate.data, facts.media_type, captions, id=candidate.id, metadata=metadata
         )
+        if candidate.questions:
+            sample = replace(sample, segments=_asked(sample.segments[-1], candidate.questions))
         self.counts["written"] += 1
         self.counts["captions"] += len(captions)
+        self.counts["questions"] += len(candidate.questions)
         self.counts[f"bucket_{bucket}"] += 1
         if candidate.split:
             self._emit(candidate.split, sample)
@@ -161,3 +167,22 @@ class Intake:
             field=", ".join(map(source_name, self._ingestion.sources)),
             fix="point at pictures, IDX, .tar or .parquet files",
         )
+
+
+def _asked(picture: Segment, questions: Sequence[Question]) -> tuple[Segment, ...]:
+    """A picture with all its questions: one sample while splits are told apart, so that none share it."""
+    segments = [replace(picture, role="given")]
+    for question in questions:
+        segments += Segment("text", "given", text=question.text), Segment("text", text=question.answer)
+    return tuple(segments)
+
+
+def _emit_each(emit: Callable[[str, Sample], None], split: str, sample: Sample) -> None:
+    """The sample; of a picture with questions one for each, with #number behind its id."""
+    picture, *rest = sample.segments
+    if picture.modality != "image" or picture.role != "given":
+        emit(split, sample)
+        return
+    pairs = zip(rest[::2], rest[1::2], strict=True)
+    for number, pair in enumerate(pairs, 1):
+        emit(split, replace(sample, segments=(picture, *pair), id=f"{sample.id}#{number}"))

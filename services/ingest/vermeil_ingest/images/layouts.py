@@ -1,7 +1,7 @@
 """Which layout a source is in, told by the names of its files, and its plan."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vermeil_errors import InvalidInput, VermeilError
@@ -11,9 +11,10 @@ from vermeil_ingest.images.readers.embedded import SCHEMES, plan_embedded
 from vermeil_ingest.images.readers.files import METADATA, plan_files, plan_metadata
 from vermeil_ingest.images.readers.idx import is_idx, plan_idx
 from vermeil_ingest.images.readers.parquet import image_column, plan_parquet
+from vermeil_ingest.images.readers.questions import QUESTIONS, plan_questions
 from vermeil_ingest.images.readers.webdataset import ENDINGS, plan_webdataset
 from vermeil_ingest.images.rules import ImageRules
-from vermeil_ingest.images.shelf import Shelf, local_entries, local_shelf
+from vermeil_ingest.shelf import Entry, OpenBucket, Shelf, local_entries, local_shelf
 from vermeil_ingest.sources import Source
 
 
@@ -22,7 +23,7 @@ def plan_source(
     rules: ImageRules,
     roots: Sequence[Path],
     counts: Counter[str],
-    open_bucket: Callable[[Source], Shelf],
+    open_bucket: OpenBucket,
 ) -> Plan:
     """What a source holds, in order; what is passed over goes into the counts."""
     if source.scheme in SCHEMES:
@@ -42,6 +43,8 @@ def _plan(shelf: Shelf, rules: ImageRules) -> tuple[Plan, int]:
         return plan_webdataset(shelf, rules), num_archives
     if num_tables := sum(name.endswith(".parquet") for name in names):
         return plan_parquet(shelf), num_tables
+    if QUESTIONS in names:
+        return plan_questions(shelf, rules)
     num_pictures = sum(entry.is_picture for entry in shelf.entries)
     num_metadata = names.count(METADATA)
     if num_metadata:
@@ -54,11 +57,11 @@ def _plan(shelf: Shelf, rules: ImageRules) -> tuple[Plan, int]:
     return plan_files(shelf, rules), num_pictures
 
 
-def holds_pictures(source: Source, roots: Sequence[Path]) -> bool:
+def holds_pictures(source: Source, roots: Sequence[Path], open_bucket: OpenBucket) -> bool:
     """Whether a source means pictures rather than text, as far as names tell; of Parquet, its columns."""
-    if source.scheme:
+    if source.scheme in SCHEMES:
         return True
-    entries = local_entries(source, roots, Counter())
+    entries = entries_of(source, roots, open_bucket)
     names = [entry.name for entry in entries]
     if any(map(is_idx, names)):
         return True
@@ -70,6 +73,13 @@ def holds_pictures(source: Source, roots: Sequence[Path]) -> bool:
         except VermeilError:
             return False
     return 2 * telling > len(names)
+
+
+def entries_of(source: Source, roots: Sequence[Path], open_bucket: OpenBucket) -> tuple[Entry, ...]:
+    """The files of a source."""
+    if source.scheme == "s3":
+        return open_bucket(source).entries
+    return local_entries(source, roots, Counter())
 
 
 def source_name(source: Source) -> str:

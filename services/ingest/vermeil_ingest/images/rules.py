@@ -31,8 +31,8 @@ class ImageRules:
     """What is refused before it is decoded."""
     num_workers: int = 0
     """Processes that decode; 0 for one a core. The result is the same with any number."""
-    num_shards: int = 1
-    """Jobs among which the work is divided; the result is the same with any number."""
+    num_shards: int = 0
+    """Jobs among which the work is divided; 0 lets the number of files decide. The result is the same."""
 
     def __post_init__(self) -> None:
         for index, template in enumerate(self.caption_templates):
@@ -47,7 +47,7 @@ class ImageRules:
             ("min_caption", 0, 1 << 20),
             ("max_caption", 0, 1 << 20),
             ("num_workers", 0, 256),
-            ("num_shards", 1, 1000),
+            ("num_shards", 0, 1000),
         ):
             if not low <= getattr(self, field) <= high:
                 raise InvalidInput.for_field(

@@ -8,7 +8,7 @@ from pathlib import Path
 from vermeil_data import DatasetWriter, Sample, open_dataset
 from vermeil_errors import InvalidInput, catalogue
 
-from vermeil_ingest.images.candidates import BadCandidate, Candidate
+from vermeil_ingest.images.candidates import BadCandidate, Candidate, Question
 from vermeil_ingest.images.facts import Facts
 from vermeil_ingest.images.look import Seen
 
@@ -51,6 +51,7 @@ def _to_sample(seen: Seen) -> Sample:
         "class_number": candidate.class_number,
         "split": candidate.split,
         "metadata": dict(candidate.metadata),
+        "questions": candidate.questions,
     }
     metadata = {_FACTS: json.dumps(asdict(facts)), _ABOUT: json.dumps(about)}
     return Sample.of_image(
@@ -64,10 +65,8 @@ def _from_sample(sample: Sample) -> Seen:
         kind = catalogue().get(problem.pop("reason"), InvalidInput)
         return BadCandidate(sample.id, kind(problem.pop("message"), **problem))
     *given, picture = sample.segments
-    candidate = Candidate(
-        sample.id,
-        picture.data or b"",
-        tuple(segment.text or "" for segment in given),
-        **json.loads(sample.metadata[_ABOUT]),
-    )
+    about = json.loads(sample.metadata[_ABOUT])
+    about["questions"] = tuple(Question(*each) for each in about["questions"])
+    captions = tuple(segment.text or "" for segment in given)
+    candidate = Candidate(sample.id, picture.data or b"", captions, **about)
     return candidate, Facts(**json.loads(sample.metadata[_FACTS]))

@@ -155,7 +155,9 @@ class ImageRules(_message.Message):
     num_workers: _builtins.int
     """Processes that decode; 0 for one a core. The result is the same with any number."""
     num_shards: _builtins.int
-    """Jobs among which the work is divided, 1 to 1000; 0 means 1. The result is the same with any number."""
+    """Jobs among which the work is divided, 1 to 1000; 0 means one for every 50,000 pictures or so of
+    local files, at most 32. The result is the same with any number.
+    """
     @_builtins.property
     def caption_templates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Captions of pictures that have a class and none of their own, with {class} where its name belongs;
@@ -198,8 +200,8 @@ class Source(_message.Message):
     EXCLUDE_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
-    """A file or folder: an absolute path or a file:// URI, inside the roots the service allows. For
-    pictures also "s3://bucket/prefix" on the service's own S3 server, and the embedded sources "digits:"
+    """A file or folder: an absolute path or a file:// URI, inside the roots the service allows; or
+    "s3://bucket/prefix" on the service's own S3 server. For pictures also the embedded sources "digits:"
     (handwritten digits) and "shapes:?count=5000&seed=0&side=32" (coloured shapes with captions).
     """
     @_builtins.property

@@ -4,10 +4,8 @@ A text file beside a picture, with the same name, holds its captions, one a line
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TypeVar
 
 from vermeil_errors import VermeilError
 from vermeil_media import MAX_FILE_BYTES, decode_text
@@ -17,19 +15,16 @@ from vermeil_ingest.images.candidates import (
     Candidate,
     Found,
     Plan,
-    Unit,
     bad,
     captions_of,
     class_of,
+    grouped,
 )
 from vermeil_ingest.images.rules import ImageRules
-from vermeil_ingest.images.shelf import Entry, Shelf
 from vermeil_ingest.images.splits import split_of
-
-ThingT = TypeVar("ThingT")
+from vermeil_ingest.shelf import Entry, Shelf
 
 METADATA = "metadata.jsonl"
-_A_UNIT = 256
 
 
 def plan_files(shelf: Shelf, rules: ImageRules) -> Plan:
@@ -56,7 +51,7 @@ def plan_files(shelf: Shelf, rules: ImageRules) -> Plan:
             except VermeilError as error:
                 yield BadCandidate(entry.id, error)
 
-    return Plan(_grouped(pictures, read), classes, splits.has_validation)
+    return Plan(grouped(pictures, read), classes, splits.has_validation)
 
 
 def plan_metadata(shelf: Shelf, rules: ImageRules) -> Plan:
@@ -86,7 +81,7 @@ def plan_metadata(shelf: Shelf, rules: ImageRules) -> Plan:
                 except VermeilError as error:
                     yield BadCandidate(record.id, error)
 
-    return Plan(_grouped(records, read), (), splits.has_validation)
+    return Plan(grouped(records, read), (), splits.has_validation)
 
 
 class _Record:
@@ -139,14 +134,3 @@ def _natural(name: str) -> tuple[int, str]:
 def _lines(entry: Entry) -> tuple[str, ...]:
     text = decode_text(entry.read(1 << 20), invalid="replace", name=entry.id).text
     return tuple(line.strip() for line in text.split("\n") if line.strip())
-
-
-def _grouped(
-    things: Sequence[ThingT], read: Callable[[Sequence[ThingT]], Iterator[Found]]
-) -> tuple[Unit, ...]:
-    groups = [things[start : start + _A_UNIT] for start in range(0, len(things), _A_UNIT)]
-    return tuple(Unit(_name(group[0]), len(group), partial(read, group)) for group in groups)
-
-
-def _name(thing: object) -> str:
-    return str(getattr(thing, "id", thing))

@@ -12,8 +12,8 @@ from vermeil_errors import InvalidInput, NotFound
 from vermeil_media import MAX_FILE_BYTES, decode_text, encode_png, read_idx
 
 from vermeil_ingest.images.candidates import Candidate, Found, Plan, Unit
-from vermeil_ingest.images.shelf import Entry, Shelf, file_entry
 from vermeil_ingest.images.splits import named_split, resolved
+from vermeil_ingest.shelf import Entry, Shelf, file_entry
 
 _IMAGES = re.compile(r"images?[-._]idx[34]([-._]ubyte)?(\.gz)?$")
 _A_UNIT = 2048

@@ -20,8 +20,8 @@ from vermeil_ingest.images.candidates import (
     captions_of,
     class_of,
 )
-from vermeil_ingest.images.shelf import Entry, Shelf
 from vermeil_ingest.images.splits import named_split, resolved
+from vermeil_ingest.shelf import Entry, Shelf
 
 _ROWS = 64
 

@@ -24,7 +24,7 @@ from vermeil_ingest.images.candidates import (
     class_of,
 )
 from vermeil_ingest.images.rules import ImageRules
-from vermeil_ingest.images.shelf import PICTURES, Entry, Shelf
+from vermeil_ingest.shelf import PICTURES, Entry, Shelf
 
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 _MAX_WORDS = 1 << 20

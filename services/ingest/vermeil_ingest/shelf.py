@@ -1,4 +1,4 @@
-"""Where pictures lie: a local folder or an S3 prefix, both as entries in the order of their names.
+"""Where files lie: a local folder or an S3 prefix, both as entries in the order of their names.
 
 Names are never used as paths without a look: what leads out of the folder is an entry that cannot be read.
 """
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
-from vermeil_errors import PermissionDenied, VermeilError
+from vermeil_errors import InvalidInput, PermissionDenied, VermeilError
 from vermeil_media import read_bytes
 
 from vermeil_ingest.sources import FoundFile, Source, find_files
@@ -49,6 +49,15 @@ class Shelf:
     entries: tuple[Entry, ...]
     folders: tuple[str, ...] = ()
     """Folders directly and one step below the source, also empty ones."""
+
+
+OpenBucket = Callable[[Source], Shelf]
+"""Lists an s3:// source."""
+
+
+def no_bucket(source: Source) -> Shelf:
+    """For those who have no S3 server."""
+    raise InvalidInput.for_field("uri", source.uri, "needs an S3 server", "set VERMEIL_S3_ENDPOINT")
 
 
 def local_shelf(source: Source, roots: Sequence[Path], counts: Counter[str]) -> Shelf:

@@ -1,5 +1,6 @@
-"""Pictures below an S3 prefix, read through the same client as artifacts; on moto's server."""
+"""Pictures and texts below an S3 prefix, read through the same client as artifacts; on moto's server."""
 
+import gzip
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from vermeil.ingest.v1 import ingest_pb2
 from vermeil_artifacts import LocalStore
 from vermeil_data import open_dataset
 from vermeil_errors import InvalidInput, NotFound
-from vermeil_ingest.images.bucket import bucket_shelf
+from vermeil_ingest.bucket import bucket_shelf
 from vermeil_ingest.settings import IngestSettings
 from vermeil_ingest.sources import Source
 from vermeil_ingest.submit import submit
@@ -36,6 +37,10 @@ def settings(tmp_path: Path) -> Iterator[IngestSettings]:
         "animals/.hidden.png": png(4),
         "archives/a.tar": archive,
         "other/x.png": png(2),
+        "texts/b/poem.txt": b"two roads diverged\n",
+        "texts/a.jsonl.gz": gzip.compress(b'{"text": "one"}\n{"text": "three"}\n{"no": 1}\n'),
+        "texts/.hidden.txt": b"never read",
+        "texts/noise.txt": bytes(range(256)),
     }
     for key, data in objects.items():
         client.put_object("zoo", key, io.BytesIO(data), len(data))
@@ -64,6 +69,28 @@ def test_a_prefix_is_read_like_a_folder(
         dataset = open_dataset(store.fetch(done.outputs["dataset"]))
         found = {sample.id: sample.metadata.get("class") for sample in dataset.split("train")}
         assert found == expected
+
+
+def test_texts_below_a_prefix_are_read_like_a_folder(
+    settings: IngestSettings, start: Start, jobs: MemoryJobs, store: LocalStore
+) -> None:
+    sources = [ingest_pb2.Source(uri="s3://zoo/texts", exclude=["other*"])]
+    job = submit(start(sources=sources, validation_fraction=0), jobs, settings.roots)
+    done = Runner(jobs, job_kind(jobs, store, settings), settings.home).run(job.name)
+    assert done
+    assert done.state is JobState.SUCCEEDED, done.error
+    dataset = open_dataset(store.fetch(done.outputs["dataset"]))
+    found = {sample.id: sample.text for sample in dataset.split("train")}
+    assert found == {"a.jsonl.gz#1": "one", "a.jsonl.gz#2": "three", "b/poem.txt": "two roads diverged\n"}
+    counts = dataset.card.counts
+    assert (counts["files_found"], counts["binary"], counts["malformed"]) == (3, 1, 1)
+    assert {skipped.id for skipped in dataset.card.skipped} == {"a.jsonl.gz#3", "noise.txt"}
+    refused = start("two", sources=sources, bad_files=ingest_pb2.BAD_FILE_POLICY_REFUSE)
+    job = submit(refused, jobs, settings.roots)
+    done = Runner(jobs, job_kind(jobs, store, settings), settings.home).run(job.name)
+    assert done
+    assert done.error
+    assert "zoo/texts/a.jsonl.gz, record 3: has no text in field 'text'" in done.error.message
 
 
 def test_what_is_not_there_or_not_set_up_is_named(settings: IngestSettings, tmp_path: Path) -> None:

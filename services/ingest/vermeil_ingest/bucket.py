@@ -1,6 +1,7 @@
 """An S3 prefix as a shelf, through the same client as the artifact store."""
 
 import hashlib
+import re
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,13 +10,15 @@ from vermeil_artifacts.s3_remote import Remote, connect
 from vermeil_errors import InvalidInput, NotFound, TooLarge
 
 from vermeil_ingest.globs import matches
-from vermeil_ingest.images.shelf import Entry, Shelf
 from vermeil_ingest.settings import IngestSettings
+from vermeil_ingest.shelf import Entry, Shelf
 from vermeil_ingest.sources import Source
+
+_ENDING = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 
 
 def bucket_shelf(source: Source, settings: IngestSettings, folder: Path) -> Shelf:
-    """All objects below a prefix, in the order of their keys; archives and tables go into `folder`."""
+    """All objects below a prefix, in the order of their keys; what is read as a file goes into `folder`."""
     if not settings.s3_endpoint:
         raise InvalidInput.for_field(
             "VERMEIL_S3_ENDPOINT", "", "is needed to read from s3://", "write host:port of the S3 server"
@@ -54,8 +57,10 @@ def _read(remote: Remote, key: str, size: int, max_bytes: int) -> bytes:
 
 
 def _fetched(remote: Remote, key: str, size: int, folder: Path) -> Path:
-    """The object as a file; its name is a hash, for a key may be anything."""
-    path = folder / hashlib.sha256(key.encode()).hexdigest()
+    """The object as a file; its name is a hash with the key's ending, for a key may be anything."""
+    ending = _ENDING.search(key)
+    name = hashlib.sha256(f"{remote.url} {key}".encode()).hexdigest() + (ending[0] if ending else "")
+    path = folder / name
     if not path.exists() or path.stat().st_size != size:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
