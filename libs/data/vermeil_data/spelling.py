@@ -8,7 +8,8 @@ A document that ends with a picture to be drawn ends there. Letters: G segments,
 
 # ruff: noqa: N815
 
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -115,10 +116,12 @@ def spelled(segments: Segments, marks: Marks, *, chat: bool, calls: bool) -> Pie
         (marks.eoi, shown_G & (~last_G | chat | ~drawn_G), never_G),
         (marks.end if chat else marks.eos, closed_G, learned_G),
     )
-    columns = (*before, None, *after)
-    there_GC = np.stack([column[1] if column else ~never_G for column in columns], 1)
-    mark_GC = np.stack([_filled(column[0] if column else NONE, sample_G) for column in columns], 1)
-    learned_GC = np.stack([column[2] if column else learned_G for column in columns], 1)
+    columns = (*before, (NONE, ~never_G, learned_G), *after)
+    size = len(sample_G)
+    mark_GC, there_GC, learned_GC = (
+        _stacked(size, [column[axis] for column in columns], dtype)
+        for axis, dtype in enumerate((np.int64, np.bool_, np.bool_))
+    )
     own = len(before)
 
     def own_only(value_G: Int64s, other: int) -> Int64s:
@@ -149,7 +152,8 @@ def spelled_windows(
     none_K = np.zeros_like(numbers_K)
 
     def columns(bos: Int64s | int, text: Int64s | int, eos: Int64s | int) -> Int64s:
-        return np.stack([_filled(value, numbers_K) for value in (bos, text, eos)], 1)[there_KC]
+        value_P: Int64s = _stacked(len(numbers_K), (bos, text, eos), np.int64)[there_KC]
+        return value_P
 
     return Pieces(
         columns(numbers_K, numbers_K, numbers_K),
@@ -174,5 +178,9 @@ def sizes(pieces: Pieces) -> Sizes:
     )
 
 
-def _filled(value: Int64s | int, like: Int64s) -> Int64s:
-    return np.broadcast_to(np.asarray(value, np.int64), like.shape)
+def _stacked(size: int, columns: Sequence[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Columns, of which some are one value for all rows."""
+    stacked = np.empty((size, len(columns)), dtype)
+    for index, column in enumerate(columns):
+        stacked[:, index] = column
+    return stacked
