@@ -46,7 +46,7 @@ def test_flex_attention_finds_what_sdpa_finds(gated: bool) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
         for backend in ("dense", "flex"):
-            attend = JointAttention(spans, 10, 4, torch.float32, bias, backend)
+            attend = JointAttention(spans, 10, NUM_PATCHES, 4, torch.float32, bias, backend)
             found.append(torch.cat(attend(text, pictures, 0), 1))
     torch.testing.assert_close(*found, atol=1e-5, rtol=0)
 

@@ -1,4 +1,4 @@
-"""Who sees whom in rows of text and pictures: one rule, and the forms that backends take it in.
+"""Who sees whom in rows of text and pictures: one rule, which every backend takes in its own form.
 
 A row lies in memory as [all its text][all its pictures]; which came first is written down in orders, for
 attention does not care how keys lie. A token of text is a span of its own, a picture one of all its
@@ -14,8 +14,6 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-
-from vermeil_model.attention import additive_mask
 
 NO_SAMPLE = -1
 """The sample of a slot that holds nothing."""
@@ -113,8 +111,3 @@ def boolean_mask(spans: Spans) -> Tensor:
     rows = torch.arange(num_rows, device=device)[:, None, None]
     slots = torch.arange(num_slots, device=device)
     return visible(spans, rows, slots[:, None], slots).unsqueeze(1)
-
-
-def span_mask(spans: Spans, dtype: torch.dtype) -> Tensor:
-    """The rule as an additive mask, (B, 1, S, S)."""
-    return additive_mask(boolean_mask(spans), dtype)

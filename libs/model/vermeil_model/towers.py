@@ -75,7 +75,8 @@ class Towers(FusedModel):
         config, tokens_BT = self.config, inputs.tokens_BT
         dtype = compute_dtype(self.text.embedding.weight)
         spans = spans_of(inputs, config.image.num_patches, prompted_BM)
-        attend = JointAttention(spans, tokens_BT.shape[1], config.text.num_heads, dtype, self.log_gates())
+        sizes = (tokens_BT.shape[1], config.image.num_patches, config.text.num_heads)
+        attend = JointAttention(spans, *sizes, dtype, self.log_gates())
         positions_BT = inputs.text_position_BT.clamp_min(0)
         if not images_BMCHW.shape[1]:
             return FusedOutput(self.text.transform(tokens_BT, positions_BT, attend.within_text), images_BMCHW)
