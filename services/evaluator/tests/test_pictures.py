@@ -269,6 +269,20 @@ def test_the_numbers_of_inceptions_space_have_names_of_their_own(
     assert "not Inception" not in str(found.details["space"])
 
 
+def test_pictures_that_are_not_encoded_are_taken_in_the_models_size(
+    images: EncodedImages, tmp_path: Path
+) -> None:
+    size = PictureSize(8, 8, 1, "stretch")
+    encoded = run(FakeModel(picture_size=size), images, tmp_path / "encoded-out", limit=9)
+    judge = Judge("sha256:judge", class_names=images.class_names)
+    subjects = Subjects(
+        FakeModel(picture_size=size), "models/fake", Named("datasets/d", tmp_path / "raw"), judge
+    )
+    with AnswerCache(tmp_path / "other-answers") as cache:
+        measure(Evaluation("image-quality", limit=9), subjects, tmp_path / "out", cache, lambda *_: None)
+    assert numbers(read_report(tmp_path / "out")) == numbers(encoded)
+
+
 def test_models_in_folders_draw_and_judge(
     images: EncodedImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

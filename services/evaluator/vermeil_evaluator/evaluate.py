@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from vermeil_errors import InvalidInput
 
@@ -100,10 +101,22 @@ def measure(
         raise InvalidInput.for_field(
             "spec.judge", "", f"is needed for {task.name}", "name a classifier that was trained on such data"
         )
+    with TemporaryDirectory() as scratch:
+        return _measured(task, evaluation, subjects, folder, cache, progress, Path(scratch))
+
+
+def _measured(
+    task: Task,
+    evaluation: Evaluation,
+    subjects: Subjects,
+    folder: Path,
+    cache: AnswerCache,
+    progress: Progress,
+    scratch: Path,
+) -> Report:
     options = task.settle(evaluation.options)
-    material = Material(
-        subjects.data.folder, evaluation.split, evaluation.limit, subjects.model, options, evaluation.seed
-    )
+    data, split, limit = subjects.data.folder, evaluation.split, evaluation.limit
+    material = Material(data, split, limit, subjects.model, options, evaluation.seed, scratch)
     items = task.data(material)
     teller = _Teller(progress, len(items))
     judge = Asker(subjects.judge, cache, "judge", teller.check) if subjects.judge else None

@@ -10,7 +10,15 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from vermeil_data import EncodedImages, open_encoded_images
+from vermeil_data import (
+    EncodedImages,
+    ImageEncoding,
+    TokenizerSpec,
+    encode_images,
+    open_dataset,
+    open_encoded_images,
+    train_tokenizer,
+)
 from vermeil_data.encoded_images import Captions
 from vermeil_errors import InvalidInput
 from vermeil_media import encode_png
@@ -67,7 +75,24 @@ class PicturesToDraw:
 def to_draw(material: Material) -> PicturesToDraw:
     """The items of tasks about drawing."""
     num_items = material.limit or int(material.options["num_samples"])
-    return PicturesToDraw(open_encoded_images(material.data), material.split, num_items, material.seed)
+    return PicturesToDraw(open_pictures(material), material.split, num_items, material.seed)
+
+
+def open_pictures(material: Material) -> EncodedImages:
+    """Real pictures, as they were encoded, or else in the model's own size."""
+    try:
+        return open_encoded_images(material.data)
+    except InvalidInput:
+        size = material.model.picture_size
+        if size is None:
+            raise
+        folder = material.scratch / "pictures"
+        if not folder.exists():
+            form = ImageEncoding(size.height, size.width, size.channels, size.fit)  # type: ignore[arg-type]
+            # Captions are only written down and read again, which bytes do without loss.
+            plain = train_tokenizer([], TokenizerSpec("byte"))
+            encode_images(open_dataset(material.data), form, folder, tokenizer=plain)
+        return open_encoded_images(folder)
 
 
 def check_pictures(run: Run, space: str, fix: str) -> None:
@@ -76,7 +101,7 @@ def check_pictures(run: Run, space: str, fix: str) -> None:
     judge = run.judge.model
     if judge.space != space:
         raise InvalidInput.for_field("spec.judge", judge.about, "is no judge for this task", fix)
-    card = open_encoded_images(run.material.data).images
+    card = open_pictures(run.material).images
     wanted = PictureSize(card.height, card.width, card.channels)
     for role, model in (("model", run.material.model), ("judge", judge)):
         size = model.picture_size
@@ -90,8 +115,8 @@ def check_pictures(run: Run, space: str, fix: str) -> None:
 
 
 def _without_alpha(size: PictureSize) -> PictureSize:
-    """Judges look at the colours alone."""
-    return size._replace(channels=min(size.channels, 3))
+    """Judges look at the colours alone, and at whatever was left of a picture."""
+    return PictureSize(size.height, size.width, min(size.channels, 3))
 
 
 def request(item: Item, run: Run) -> SampleImage:

@@ -42,6 +42,8 @@ class Material:
     """Of the task, defaults filled in."""
     seed: int = 0
     """Of sampling."""
+    scratch: Path = Path()
+    """Folder for what a task makes of the data; gone with the evaluation."""
 
 
 @dataclass(frozen=True)

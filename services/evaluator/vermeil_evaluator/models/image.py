@@ -28,10 +28,11 @@ class ImageFolder:
         self.about = "an image generator"
         self._folder = folder
         self._config = config = read_config(folder, ImageModel)
-        self.picture_size = PictureSize(config.image_height, config.image_width, config.channels)
+        values = read_json(folder / "config.json")
+        fit = str(values.get("image_fit", "crop"))
+        self.picture_size = PictureSize(config.image_height, config.image_width, config.channels, fit)
         self.space = ""
         self.condition = str(self._config.condition)
-        values = read_json(folder / "config.json")
         names = values.get("class_names") or ()
         self._own: Mapping[str, Any] = values.get("sampling") or {}
         self.class_names = tuple(str(name) for name in names)

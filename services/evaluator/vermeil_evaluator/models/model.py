@@ -22,6 +22,8 @@ class PictureSize(NamedTuple):
     """Pixels."""
     channels: int
     """1 grey, 3 RGB, 4 RGBA."""
+    fit: str = "crop"
+    """What was done with pictures of another shape: crop, pad or stretch."""
 
     def __str__(self) -> str:
         return f"{self.height}x{self.width}x{self.channels}"
