@@ -175,9 +175,10 @@ class Engine:
             self._leave(event.sequence)
 
     def _leave(self, sequence: int) -> None:
-        del self._running[sequence]
-        if sequence in self._decoder.sequences:
-            self._decoder.remove(sequence)
+        with self._changed:  # whoever counts places meanwhile must not find it in neither
+            del self._running[sequence]
+            if sequence in self._decoder.sequences:
+                self._decoder.remove(sequence)
 
     def _admit(self) -> None:
         """Let waiting answers in while there are places, and a bounded number of prompt tokens."""
