@@ -1,8 +1,8 @@
 """What a training step frees, the next one needs again: on a CPU the process keeps it.
 
-Without this glibc gives most of it back to the system after every backward pass, and the next step takes
-tens of thousands of page faults to have it again: 5–10 % of a step of a small model. It holds for the
-whole process and changes no value. Other C libraries are left as they are.
+Without this glibc gives most of it back to the system after every backward pass, and the next step of a
+small model takes some 30,000 page faults to have it again. It holds for the whole process, which keeps up
+to a gibibyte, and changes no value. Other C libraries are left as they are.
 """
 
 import ctypes
