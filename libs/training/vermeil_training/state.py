@@ -14,7 +14,6 @@ from torch.utils.checkpoint import checkpoint
 
 from vermeil_training.adamw import Optimizer
 from vermeil_training.config import TrainingConfig
-from vermeil_training.memory import keep_freed_memory
 from vermeil_training.optimizer import freeze, make_optimizers
 from vermeil_training.world import World
 
@@ -63,8 +62,6 @@ def make_state(config: TrainingConfig, model: nn.Module, world: World | None = N
     """A run before its first step. The model moves to the world's device."""
     world = world or World()
     run = config.run
-    if world.device.type == "cpu":
-        keep_freed_memory()
     model.to(world.device).train()
     freeze(model, config.optimizer.rates)
     if run.activation_checkpointing:
