@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,6 @@ from vermeil_model.rotary import Rotary
 from vermeil_model.spans import MixedInputs
 from vermeil_model.text_model import TextModel
 
-Part = Literal["text", "image", "joint"]
 GIVEN_TIME = 1.0
 """Of pictures that are given: nothing of them is noise."""
 Options = TypeVar("Options")
@@ -126,15 +125,6 @@ class FusedModel(nn.Module, ABC):
     def text_losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> ReadoutLosses:
         """Cross entropy of all text: the mean, and that of every token, (B · T)."""
         return readout_losses(hidden_BTD.flatten(0, 1), self.text.readout_weight, targets_BT.flatten())
-
-    def parameters_of(self, part: Part) -> dict[str, nn.Parameter]:
-        """The weights of one tower or of what joins them, by their names in the whole model."""
-        return {name: p for name, p in self.named_parameters() if name.startswith(f"{part}.")}
-
-    def freeze(self, *parts: Part) -> None:
-        """Let these learn nothing from now on, and the others all."""
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] not in parts)
 
     def check_inputs(self, inputs: MixedInputs, images_BMCHW: Tensor) -> None:
         """Refuse pictures of another size or number than the model's and the rows'."""

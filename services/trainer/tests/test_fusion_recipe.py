@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from vermeil_errors import InvalidInput
+from vermeil_model import FUSIONS
 from vermeil_trainer.fusion_rules import ramp_steps
 from vermeil_trainer.reading import recipe_from_dict, recipe_from_message, recipe_to_message
 
+KINDS = ["alloy", "mot", "dense", "low_rank"]
 RECIPE: dict[str, Any] = {
     "name": "both",
     "task": "fusion",
@@ -20,7 +22,7 @@ RECIPE: dict[str, Any] = {
         ],
         "tasks": [
             {"kind": "language-modelling", "source": "words", "weight": 0.5},
-            {"kind": "captioning", "source": "seen"},
+            {"kind": "captioning", "source": "seen", "weight": 1},
             {"kind": "text-to-image", "source": "seen", "weight": 2},
         ],
     },
@@ -42,6 +44,13 @@ def test_a_recipe_comes_back_from_its_message_as_it_was() -> None:
     assert not message.HasField("model")
     listed = json_format.MessageToDict(message, preserving_proto_field_name=True)
     assert recipe_from_dict(listed) == recipe
+
+
+def test_every_kind_that_may_be_chosen_can_be_made() -> None:
+    for kind in FUSIONS:
+        assert recipe_from_dict(changed(fusion={"kind": kind})).fusion.kind == kind
+    with pytest.raises(InvalidInput, match=rf"choose {' or '.join(sorted(FUSIONS, key=KINDS.index))}$"):
+        recipe_from_dict(changed(fusion={"kind": "glue"}))
 
 
 def test_it_learns_from_all_its_sources() -> None:
@@ -67,8 +76,25 @@ def test_an_alloy_opens_over_a_tenth_of_the_steps_unless_told_otherwise(
         ({"fusion": {"text_rate": -1}}, "fusion.text_rate", "give a number at least 0"),
         (
             {"fusion": {"text_rate": 0, "image_rate": 0, "joint_rate": 0}},
-            "fusion.joint_rate",
+            "fusion.image_rate",
             "leaves nothing to learn",
+        ),
+        ({"fusion": {"kind": "mot", "joint_rate": 0.1}}, "fusion.joint_rate", "has no meaning for mot"),
+        ({"mixture": {"temperature": 2}}, "mixture.temperature", "means nothing where tasks have weights"),
+        (
+            {"mixture": {"tasks": [*RECIPE["mixture"]["tasks"], {"kind": "vqa", "source": "seen"}]}},
+            "mixture.tasks[3].weight",
+            "is missing, while other tasks have one; give all a weight, or none",
+        ),
+        (
+            {"mixture": {"tasks": [*RECIPE["mixture"]["tasks"], RECIPE["mixture"]["tasks"][1]]}},
+            "mixture.tasks[3].source",
+            "learns captioning from the same source again",
+        ),
+        (
+            {"mixture": {"tasks": [{"kind": "captioning", "source": "seen"}]}},
+            "mixture.sources[0].name",
+            "'words': is read by no task; leave it out",
         ),
         ({"mixture": {"sources": []}}, "mixture.sources", "is empty; name at least one dataset"),
         ({"mixture": {"tasks": []}}, "mixture.tasks", "is empty; say what to learn"),

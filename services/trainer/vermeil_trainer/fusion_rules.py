@@ -5,7 +5,7 @@ from collections import Counter
 
 from vermeil_errors import Violation
 
-from vermeil_trainer.recipe import Recipe
+from vermeil_trainer.recipe import MixtureSpec, Recipe
 from vermeil_trainer.rules import violation
 
 RANK = 16
@@ -33,17 +33,22 @@ def _fusion(recipe: Recipe) -> list[Violation]:
         for name, does in (("text", "writes"), ("image", "draws"))
         if not getattr(fusion, name)
     ]
-    for name, kind in (("ramp_steps", "alloy"), ("rank", "low_rank")):
+    for name, kind, default in (
+        ("ramp_steps", "alloy", None),
+        ("joint_rate", "alloy", 1),
+        ("rank", "low_rank", None),
+    ):
         value = getattr(fusion, name)
-        if value is not None and fusion.kind != kind:
+        if value != default and fusion.kind != kind:
             found.append(
                 violation(f"fusion.{name}", value, f"has no meaning for {fusion.kind}", "leave it out")
             )
     if fusion.ramp_steps is not None and fusion.ramp_steps > recipe.run.steps:
         problem = f"is more than run.steps ({recipe.run.steps})"
         found.append(violation("fusion.ramp_steps", fusion.ramp_steps, problem, "open in fewer steps"))
-    if fusion.text_rate == fusion.image_rate == fusion.joint_rate == 0:
-        found.append(violation("fusion.joint_rate", 0, "leaves nothing to learn", "give one a rate above 0"))
+    gates_learn = fusion.kind == "alloy" and fusion.joint_rate > 0
+    if fusion.text_rate == fusion.image_rate == 0 and not gates_learn:
+        found.append(violation("fusion.image_rate", 0, "leaves nothing to learn", "give one a rate above 0"))
     return found
 
 
@@ -66,12 +71,41 @@ def _sources(recipe: Recipe) -> list[Violation]:
     return found
 
 
+def _choices(mixture: MixtureSpec) -> list[Violation]:
+    """Weights, temperature and pairs of task and source that do not go together."""
+    found = []
+    weighted = [task.weight is not None for task in mixture.tasks]
+    if any(weighted) and not all(weighted):
+        path = f"mixture.tasks[{weighted.index(False)}].weight"
+        found.append(
+            violation(path, None, "is missing, while other tasks have one", "give all a weight, or none")
+        )
+    if any(weighted) and mixture.temperature != 1:
+        problem = "means nothing where tasks have weights"
+        found.append(
+            violation("mixture.temperature", mixture.temperature, problem, "leave out one of the two")
+        )
+    pairs = [(task.kind, task.source) for task in mixture.tasks]
+    for index, pair in enumerate(pairs):
+        if pair in pairs[:index]:
+            problem = f"learns {pair[0]} from the same source again"
+            found.append(
+                violation(f"mixture.tasks[{index}].source", pair[1], problem, "leave one of them out")
+            )
+    read = {task.source for task in mixture.tasks}
+    for index, source in enumerate(mixture.sources):
+        if source.name not in read:
+            path = f"mixture.sources[{index}].name"
+            found.append(violation(path, source.name, "is read by no task", "leave it out"))
+    return found
+
+
 def _tasks(recipe: Recipe) -> list[Violation]:
     mixture = recipe.mixture
     if not mixture.tasks:
         return [violation("mixture.tasks", [], "is empty", "say what to learn, such as captioning")]
     names = [source.name for source in mixture.sources]
-    return [
+    return _choices(mixture) + [
         violation(
             f"mixture.tasks[{index}].source",
             task.source,

@@ -159,7 +159,7 @@ class ImageSpec:
 class FusionSpec:
     """How two trained models become one."""
 
-    kind: str = choice("alloy", "mot", "dense", "low_rank", "prefix", "cross_attention")
+    kind: str = choice("alloy", "mot", "dense", "low_rank")
     """The technique."""
     text: str = free()
     """The language model: its name, or by hand its folder."""
@@ -172,7 +172,7 @@ class FusionSpec:
     image_rate: float = number(1.0, 0)
     """Learning rate of the image tower over the recipe's; 0 freezes it."""
     joint_rate: float = number(1.0, 0)
-    """Learning rate of what joins the towers over the recipe's."""
+    """Learning rate of the gates of an alloy over the recipe's."""
     flow_weight: float = number(3.0, 0)
     """Weight of the loss of pictures beside that of text."""
     rank: int | None = whole(None, 1, 65_536)
@@ -198,7 +198,7 @@ class MixtureTask:
     source: str = free()
     """Name of the source."""
     weight: float | None = number(None, 0, above=True)
-    """Its part of the mixture over that of the others; none means by size and temperature."""
+    """Its part of the mixture; given by all tasks or by none, which means by size and temperature."""
 
 
 @dataclass(frozen=True)

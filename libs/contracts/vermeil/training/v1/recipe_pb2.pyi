@@ -328,7 +328,9 @@ class MixtureTask(_message.Message):
     source: _builtins.str
     """Name of the source."""
     weight: _builtins.float
-    """Its part of the mixture over that of the others, above 0; default by its size and the temperature."""
+    """Its part of the mixture over that of the others, above 0; given by all tasks or by none: default by
+    its size and the temperature.
+    """
     def __init__(
         self,
         *,
@@ -415,7 +417,7 @@ class FusionSpec(_message.Message):
     FLOW_WEIGHT_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"alloy", "mot", "dense", "low_rank", "prefix" or "cross_attention"; default "alloy"."""
+    """"alloy", "mot", "dense" or "low_rank"; default "alloy"."""
     text: _builtins.str
     """The language model: "models/{model}" or one of its versions."""
     image: _builtins.str
@@ -429,7 +431,7 @@ class FusionSpec(_message.Message):
     image_rate: _builtins.float
     """Learning rate of the image tower over the recipe's; 0 freezes it; default 1."""
     joint_rate: _builtins.float
-    """Learning rate of what joins the towers over the recipe's; default 1."""
+    """Learning rate of the gates of an alloy over the recipe's; default 1."""
     flow_weight: _builtins.float
     """Weight of the loss of pictures beside that of text, 0 or more; default 3."""
     rank: _builtins.int
