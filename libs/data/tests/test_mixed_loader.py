@@ -78,8 +78,9 @@ def test_a_mixture_of_texts_needs_no_picture_slots(sources: Sources) -> None:
 def test_every_task_is_spelled_in_its_own_way(sources: Sources) -> None:
     chat = [{**DRAWING, "style": "chat"}, {**TALK, "style": "chat", "name": "talk"}]
     plain = {**VQA, "style": "document", "name": "plain"}
-    tasks = [CAPTIONING, VQA, {**DRAWING, "name": "draw"}, TALK, *chat, plain]
-    spelled = dict(texts_of(sources, loader(sources, tasks), 12))
+    shown = {**CAPTIONING, "style": "chat", "name": "shown"}
+    tasks = [CAPTIONING, VQA, {**DRAWING, "name": "draw"}, TALK, *chat, plain, shown]
+    spelled = dict(texts_of(sources, loader(sources, tasks), 16))
     patterns = (
         r"<bos><boi>▢<eoi>(\w[\w ]*)\|\1<eos>",
         r"<bos><\|user\|><boi>▢<eoi>[\w ]*\?<\|end\|><\|assistant\|>(\w+)\|\1<\|end\|>",
@@ -89,6 +90,7 @@ def test_every_task_is_spelled_in_its_own_way(sources: Sources) -> None:
         r"<bos><\|user\|>look<boi>▢<eoi><\|end\|><\|assistant\|>(so \d)<boi>▨▢<eoi>and<boi>▨<eoi>"
         r"\|\1<boi>and<boi><\|end\|>",
         r"<bos><boi>▢<eoi>[\w ]*\?(\w+)\|\1<eos>",
+        r"<bos><\|user\|><boi>▢<eoi><\|end\|><\|assistant\|>(\w[\w ]*)\|\1<\|end\|>",
     )
     for task, pattern in enumerate(patterns):
         assert re.fullmatch(pattern, spelled[task]), (spelled[task], pattern)

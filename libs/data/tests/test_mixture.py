@@ -115,8 +115,8 @@ def test_given_weights_are_the_shares_whatever_the_sizes() -> None:
             "tasks[0].style = 'chatty': is unknown; did you mean chat?",
         ),
         (
-            {"tasks": [{"kind": "captioning", "source": "a", "style": "chat"}]},
-            "tasks[0].style = 'chat': means nothing for captioning: nobody is asked; leave it out",
+            {"tasks": [{"kind": "language-modelling", "source": "a", "style": "chat"}]},
+            "tasks[0].style = 'chat': means nothing for language-modelling: nobody is asked; leave it out",
         ),
         ({"temperature": 0}, "temperature = 0: is no temperature; give a number above 0"),
         ({"temperature": "hot"}, "temperature = 'hot': is no temperature; give a number above 0"),

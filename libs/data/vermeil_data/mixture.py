@@ -50,7 +50,7 @@ class MixtureTask:
             raise InvalidInput.for_field("window", self.window, "is no number of tokens", "give 2 or more")
         if self.style is not None:
             _one_of("style", self.style, get_args(Style))
-        if self.style == "chat" and self.kind in ("language-modelling", "captioning"):
+        if self.style == "chat" and self.kind == "language-modelling":
             problem = f"means nothing for {self.kind}: nobody is asked"
             raise InvalidInput.for_field("style", self.style, problem, "leave it out")
         if not isinstance(self.name, str):

@@ -34,6 +34,12 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     assert caught.value.field == "num_heads"
 
 
+def test_heads_of_a_given_width_need_not_fill_the_model() -> None:
+    config = ModelConfig.from_depth(4, 65, width=96, num_heads=4, head_width=64)
+    assert (config.num_heads, config.head_width) == (4, 64)
+    assert ModelConfig.from_depth(4, 65, width=96, head_width=32).num_heads == 3
+
+
 def test_a_config_survives_json() -> None:
     scaling = RopeScaling(
         factor=8.0, low_frequency_factor=1.0, high_frequency_factor=4.0, original_context_length=8192

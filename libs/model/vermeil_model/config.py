@@ -116,28 +116,29 @@ class ModelConfig:
         context_length: int = 1024,
         width: int | None = None,
         num_heads: int | None = None,
+        head_width: int | None = None,
         num_key_value_heads: int | None = None,
         qk_norm: bool = True,
         tie_embeddings: bool | None = None,
     ) -> Self:
         """All sizes from one dial; what is given by name wins over the dial.
 
-        Width is 64 per layer, heads are 64 wide (128 from depth 20), the feed-forward is 8/3 of the
-        width rounded up to a multiple of 64.
+        Width is 64 per layer, heads fill it and are 64 wide (128 from depth 20), the feed-forward is 8/3
+        of the width rounded up to a multiple of 64.
         """
         require_positive_integer("depth", depth, "Use a whole number of at least 1.")
         width = depth * WIDTH_PER_LAYER if width is None else width
         require_positive_integer("width", width, "Use a whole number of at least 1.")
         large = depth >= LARGE_DEPTH
         if num_heads is None:
-            num_heads = max(1, width // (128 if large else 64))
+            num_heads = max(1, width // (head_width or (128 if large else 64)))
         require_positive_integer("num_heads", num_heads, "Use a whole number of at least 1.")
         require(
-            width % num_heads == 0,
+            head_width is not None or width % num_heads == 0,
             "num_heads",
             num_heads,
             f"does not divide width ({width})",
-            f"Use one of {_divisors(width)}, or another width.",
+            f"Use one of {_divisors(width)}, another width, or give head_width too.",
         )
         if num_key_value_heads is None:
             num_key_value_heads = num_heads // _group_size(num_heads) if large else num_heads
@@ -147,7 +148,7 @@ class ModelConfig:
             width=width,
             num_heads=num_heads,
             num_key_value_heads=num_key_value_heads,
-            head_width=width // num_heads,
+            head_width=width // num_heads if head_width is None else head_width,
             feed_forward_width=-(-8 * width // (3 * 64)) * 64,
             context_length=context_length,
             qk_norm=qk_norm,

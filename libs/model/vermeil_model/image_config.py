@@ -168,13 +168,19 @@ class ImageConfig:
         adaln: bool | None = None,
         width: int | None = None,
         num_heads: int | None = None,
+        head_width: int | None = None,
         num_key_value_heads: int | None = None,
     ) -> Self:
         """All sizes from one dial, as `ModelConfig.from_depth`; what is given by name wins over it."""
         if context_length is None:
             context_length = {"class": TOKENS_PER_CLASS, "text": TOKENS_PER_CAPTION}.get(condition, 0)
         tower = ModelConfig.from_depth(
-            depth, 1, width=width, num_heads=num_heads, num_key_value_heads=num_key_value_heads
+            depth,
+            1,
+            width=width,
+            num_heads=num_heads,
+            head_width=head_width,
+            num_key_value_heads=num_key_value_heads,
         )
         return cls(
             image_height=image_height,

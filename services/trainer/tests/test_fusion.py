@@ -42,8 +42,8 @@ FUSION: Values = {
             {"name": "asked", "dataset": "datasets/questions"},
         ],
         "tasks": [
-            {"kind": "language-modelling", "source": "words"},
-            {"kind": "captioning", "source": "seen"},
+            {"kind": "language-modelling", "source": "words", "window": 32},
+            {"kind": "captioning", "source": "seen", "style": "chat"},
             {"kind": "text-to-image", "source": "seen"},
             {"kind": "vqa", "source": "asked"},
         ],
@@ -82,6 +82,12 @@ def test_a_job_makes_one_model_of_two_that_reads_and_draws(backbones: World) -> 
     assert float(model.joint.openness) == 1
     config = json.loads((folder / "config.json").read_text())
     assert config["sampling"] == {"steps": 25, "guidance": 2.0}
+    assert config["styles"] == {
+        "language-modelling": "document",
+        "captioning": "chat",
+        "text-to-image": "document",
+        "vqa": "chat",
+    }
     assert (folder / "tokenizer.json").exists()
 
 

@@ -118,6 +118,26 @@ def test_an_alloy_opens_over_a_tenth_of_the_steps_unless_told_otherwise(
             "mixture.tasks[0].weight",
             "give a number above 0",
         ),
+        (
+            {"mixture": {"tasks": [{"kind": "vqa", "source": "seen", "style": "song"}]}},
+            "mixture.tasks[0].style",
+            "'song': is not a choice; choose document or chat",
+        ),
+        (
+            {"mixture": {"tasks": [{"kind": "language-modelling", "source": "words", "style": "chat"}]}},
+            "mixture.tasks[0].style",
+            "has no meaning for language-modelling: nobody is asked; leave it out",
+        ),
+        (
+            {"mixture": {"tasks": [{"kind": "vqa", "source": "seen", "window": 64}]}},
+            "mixture.tasks[0].window",
+            "has no meaning for vqa: its samples are not cut; leave it out",
+        ),
+        (
+            {"mixture": {"tasks": [{"kind": "language-modelling", "source": "words", "window": 129}]}},
+            "mixture.tasks[0].window",
+            "is more than mixture.text_slots (128); take a shorter one",
+        ),
         ({"mixture": {"tasks": [{"task": "vqa"}]}}, "mixture.tasks[0].task", "is not a field of a recipe"),
         ({"model": {"depth": 3}}, "model.depth", "has no meaning for task fusion"),
         ({"data": {"dataset": "datasets/x"}}, "data.dataset", "has no meaning for task fusion"),

@@ -51,6 +51,7 @@ Small = Callable[..., dict[str, Any]]
         ({"schedule": {"warmup_steps": 99}}, "schedule.warmup_steps", "is more than run.steps (12)"),
         ({"model": {"size": "huge"}}, "model.size", "choose nano or tiny or small or base or large"),
         ({"model": {"width": 100, "num_heads": 7}}, "model.num_heads", "7 heads do not divide width 100"),
+        ({"model": {"width": 100, "num_heads": 7, "head_width": 9}}, "model.head_width", "9: is odd"),
         ({"model": {"num_heads": None, "width": 200}}, "model.width", "3 heads do not divide width 200"),
         ({"model": {"width": 34}}, "model.num_heads", "makes heads 17 wide, which is odd"),
         ({"model": {"num_key_value_heads": 3}}, "model.num_key_value_heads", "use 1 or 2"),
@@ -153,9 +154,11 @@ def test_every_field_of_the_contract_is_known_and_no_other() -> None:
 
 def test_sizes_are_judged_and_derived_as_the_network_does() -> None:
     assert dict(MODEL_SIZES) == SIZES
-    choices = product((None, 1, 5, 20), (None, 96, 130, 640), (None, 1, 3, 8), (None, 1, 2, 3), ("", "tiny"))
-    for depth, width, heads, grouped, size in choices:
-        spec = ModelSpec(size=size, depth=depth, width=width, num_heads=heads, num_key_value_heads=grouped)
+    choices = product(
+        (None, 1, 5, 20), (None, 96, 130, 640), (None, 1, 3, 8), (None, 7, 64), (None, 1, 2, 3), ("", "tiny")
+    )
+    for depth, width, heads, head_width, grouped, size in choices:
+        spec = ModelSpec(size, depth, width, heads, head_width, grouped)
         try:
             config: ModelConfig | None = model_config(spec, 1000)
         except InvalidInput:

@@ -21,7 +21,7 @@ def mixture_of(recipe: Recipe) -> Mixture:
     """What is learned, of which data."""
     spec = recipe.mixture
     tasks = [
-        MixtureTask(task.kind, task.source, task.weight)  # type: ignore[arg-type]  # the rules allow no others
+        MixtureTask(task.kind, task.source, task.weight, task.style or None, task.window)  # type: ignore[arg-type]  # the rules allow no others
         for task in spec.tasks
     ]
     return Mixture({source.name: source.name for source in spec.sources}, tuple(tasks), spec.temperature)

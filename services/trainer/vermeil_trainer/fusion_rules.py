@@ -100,18 +100,40 @@ def _choices(mixture: MixtureSpec) -> list[Violation]:
     return found
 
 
+def _spelling(mixture: MixtureSpec) -> list[Violation]:
+    """Styles and windows of tasks that have none."""
+    found = []
+    for index, task in enumerate(mixture.tasks):
+        of_text = task.kind == "language-modelling"
+        path = f"mixture.tasks[{index}]"
+        if of_text and task.style == "chat":
+            problem = "has no meaning for language-modelling: nobody is asked"
+            found.append(violation(f"{path}.style", task.style, problem, "leave it out"))
+        if task.window is not None and not of_text:
+            problem = f"has no meaning for {task.kind}: its samples are not cut"
+            found.append(violation(f"{path}.window", task.window, problem, "leave it out"))
+        elif task.window is not None and task.window > mixture.text_slots:
+            problem = f"is more than mixture.text_slots ({mixture.text_slots})"
+            found.append(violation(f"{path}.window", task.window, problem, "take a shorter one"))
+    return found
+
+
 def _tasks(recipe: Recipe) -> list[Violation]:
     mixture = recipe.mixture
     if not mixture.tasks:
         return [violation("mixture.tasks", [], "is empty", "say what to learn, such as captioning")]
     names = [source.name for source in mixture.sources]
-    return _choices(mixture) + [
-        violation(
-            f"mixture.tasks[{index}].source",
-            task.source,
-            "is none of mixture.sources",
-            f"choose {' or '.join(names)}" if names else "add the source",
-        )
-        for index, task in enumerate(mixture.tasks)
-        if task.source not in names
-    ]
+    return (
+        _choices(mixture)
+        + _spelling(mixture)
+        + [
+            violation(
+                f"mixture.tasks[{index}].source",
+                task.source,
+                "is none of mixture.sources",
+                f"choose {' or '.join(names)}" if names else "add the source",
+            )
+            for index, task in enumerate(mixture.tasks)
+            if task.source not in names
+        ]
+    )

@@ -1,6 +1,7 @@
 """A model as others take it: config, weights, tokenizer and a card that says where it comes from.
 
-config.json also has what asking the model takes: ids of special tokens, names of classes, how to sample.
+config.json also has what asking the model takes: ids of special tokens, names of classes, how to sample,
+how samples of each task were spelled.
 Nothing here depends on when, where or how fast it was trained: equal runs give equal bytes.
 """
 
@@ -89,6 +90,8 @@ def _picture_values(recipe: Recipe, data: Data) -> dict[str, Any]:
     values: dict[str, Any] = {"image_fit": data.images.fit}
     if isinstance(data, EncodedImages):
         values[CLASS_NAMES] = list(data.class_names)
+    if isinstance(data, OpenMixture):
+        values["styles"] = {task.kind: task.style for task in data.mixture.tasks}
     if recipe.task in ("image", "fusion"):
         unasked = recipe.task == "image" and recipe.image.condition == "none"
         guidance = 1.0 if unasked else recipe.image.guidance

@@ -62,6 +62,7 @@ def model_config(spec: ModelSpec, vocab_size: int) -> ModelConfig:
         context_length=sizes.context_length,
         width=sizes.width,
         num_heads=sizes.num_heads,
+        head_width=spec.head_width,
         num_key_value_heads=spec.num_key_value_heads,
         tie_embeddings=spec.tie_embeddings,
     )
@@ -85,6 +86,7 @@ def image_config(spec: ModelSpec, image: ImageSpec, num_classes: int, vocab_size
         adaln=image.adaln,
         width=sizes.width,
         num_heads=sizes.num_heads,
+        head_width=spec.head_width,
         num_key_value_heads=spec.num_key_value_heads,
     )
     return replace(config, **_chosen(spec))

@@ -18,9 +18,11 @@ class ModelSpec:
     depth: int | None = whole(None, 1, 256)
     """Number of layers; the other sizes follow from it."""
     width: int | None = whole(None, 1, 65_536)
-    """Width of the residual stream; a multiple of num_heads."""
+    """Width of the residual stream; a multiple of num_heads unless head_width is given."""
     num_heads: int | None = whole(None, 1, 1024)
     """Query heads."""
+    head_width: int | None = whole(None, 2, 1024)
+    """Width of each head, even; none means width / num_heads."""
     num_key_value_heads: int | None = whole(None, 1, 1024)
     """Key and value heads; divides num_heads."""
     feed_forward_width: int | None = whole(None, 1, 1_048_576)
@@ -199,6 +201,11 @@ class MixtureTask:
     """Name of the source."""
     weight: float | None = number(None, 0, above=True)
     """Its part of the mixture; given by all tasks or by none, which means by size and temperature."""
+    style: str = choice("", "document", "chat")
+    """How its samples are spelled: one text, or turns of a user and an assistant; empty means chat for vqa
+    and document for the others."""
+    window: int | None = whole(None, 2, 1_048_576)
+    """Most tokens of a piece of a long text, for language-modelling; none means text_slots."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def sizes_of(model: ModelSpec) -> Sizes:
         depth = model.depth
         context_length = context_length if model.size else _CONTEXT_LENGTH
     width = model.width or depth * _WIDTH_PER_LAYER
-    num_heads = model.num_heads or max(1, width // (128 if depth >= _LARGE_DEPTH else 64))
+    usual = model.head_width or (128 if depth >= _LARGE_DEPTH else 64)
+    num_heads = model.num_heads or max(1, width // usual)
     return Sizes(depth, model.context_length or context_length, width, num_heads)
 
 
@@ -51,12 +52,14 @@ def size_violations(model: ModelSpec) -> list[Violation]:
     heads, width = sizes.num_heads, sizes.width
     # Name what was written: what follows from it is not in the recipe.
     field, value = ("width", width) if model.num_heads is None else ("num_heads", heads)
-    if width % heads:
+    if model.head_width is None and width % heads:
         problem = f"cannot be: {heads} heads do not divide width {width}"
-        fix = f"use {_near_divisors(width, heads)} heads, or a width that is a multiple of {heads}"
+        fix = f"use {_near_divisors(width, heads)} heads, a multiple of {heads}, or give model.head_width"
         return [violation(f"model.{field}", value, problem, fix)]
     violations = []
-    if (width // heads) % 2:
+    if model.head_width is not None and model.head_width % 2:
+        violations.append(violation("model.head_width", model.head_width, "is odd", "use an even width"))
+    elif model.head_width is None and (width // heads) % 2:
         problem = f"makes heads {width // heads} wide, which is odd"
         violations.append(violation(f"model.{field}", value, problem, "use heads of an even width"))
     grouped = model.num_key_value_heads

@@ -29,7 +29,7 @@ _WITHOUT_MEANING = {
     "dual": {
         "image": _SAMPLED,
         "model": {
-            *("context_length", "tie_embeddings", "num_key_value_heads"),
+            *("context_length", "tie_embeddings", "num_key_value_heads", "head_width"),
             *("feed_forward_width", "rope_theta", "qk_norm"),
         },
     },

@@ -28,6 +28,7 @@ class ModelSpec(_message.Message):
     DEPTH_FIELD_NUMBER: _builtins.int
     WIDTH_FIELD_NUMBER: _builtins.int
     NUM_HEADS_FIELD_NUMBER: _builtins.int
+    HEAD_WIDTH_FIELD_NUMBER: _builtins.int
     NUM_KEY_VALUE_HEADS_FIELD_NUMBER: _builtins.int
     FEED_FORWARD_WIDTH_FIELD_NUMBER: _builtins.int
     CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
@@ -40,9 +41,11 @@ class ModelSpec(_message.Message):
     depth: _builtins.int
     """Number of layers, 1 to 256; the other sizes follow from it."""
     width: _builtins.int
-    """Width of the residual stream; a multiple of num_heads."""
+    """Width of the residual stream; a multiple of num_heads unless head_width is given."""
     num_heads: _builtins.int
     """Number of query heads."""
+    head_width: _builtins.int
+    """Width of each head, even, 2 to 1024; default width over num_heads."""
     num_key_value_heads: _builtins.int
     """Number of key and value heads; divides num_heads."""
     feed_forward_width: _builtins.int
@@ -64,6 +67,7 @@ class ModelSpec(_message.Message):
         depth: _builtins.int | None = ...,
         width: _builtins.int | None = ...,
         num_heads: _builtins.int | None = ...,
+        head_width: _builtins.int | None = ...,
         num_key_value_heads: _builtins.int | None = ...,
         feed_forward_width: _builtins.int | None = ...,
         context_length: _builtins.int | None = ...,
@@ -72,9 +76,9 @@ class ModelSpec(_message.Message):
         tie_embeddings: _builtins.bool | None = ...,
         initial: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_length", b"_context_length", "_depth", b"_depth", "_feed_forward_width", b"_feed_forward_width", "_num_heads", b"_num_heads", "_num_key_value_heads", b"_num_key_value_heads", "_qk_norm", b"_qk_norm", "_rope_theta", b"_rope_theta", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "context_length", b"context_length", "depth", b"depth", "feed_forward_width", b"feed_forward_width", "num_heads", b"num_heads", "num_key_value_heads", b"num_key_value_heads", "qk_norm", b"qk_norm", "rope_theta", b"rope_theta", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_length", b"_context_length", "_depth", b"_depth", "_feed_forward_width", b"_feed_forward_width", "_head_width", b"_head_width", "_num_heads", b"_num_heads", "_num_key_value_heads", b"_num_key_value_heads", "_qk_norm", b"_qk_norm", "_rope_theta", b"_rope_theta", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "context_length", b"context_length", "depth", b"depth", "feed_forward_width", b"feed_forward_width", "head_width", b"head_width", "num_heads", b"num_heads", "num_key_value_heads", b"num_key_value_heads", "qk_norm", b"qk_norm", "rope_theta", b"rope_theta", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_length", b"_context_length", "_depth", b"_depth", "_feed_forward_width", b"_feed_forward_width", "_num_heads", b"_num_heads", "_num_key_value_heads", b"_num_key_value_heads", "_qk_norm", b"_qk_norm", "_rope_theta", b"_rope_theta", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "context_length", b"context_length", "depth", b"depth", "feed_forward_width", b"feed_forward_width", "initial", b"initial", "num_heads", b"num_heads", "num_key_value_heads", b"num_key_value_heads", "qk_norm", b"qk_norm", "rope_theta", b"rope_theta", "size", b"size", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_length", b"_context_length", "_depth", b"_depth", "_feed_forward_width", b"_feed_forward_width", "_head_width", b"_head_width", "_num_heads", b"_num_heads", "_num_key_value_heads", b"_num_key_value_heads", "_qk_norm", b"_qk_norm", "_rope_theta", b"_rope_theta", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "context_length", b"context_length", "depth", b"depth", "feed_forward_width", b"feed_forward_width", "head_width", b"head_width", "initial", b"initial", "num_heads", b"num_heads", "num_key_value_heads", b"num_key_value_heads", "qk_norm", b"qk_norm", "rope_theta", b"rope_theta", "size", b"size", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_length: _TypeAlias = _typing.Literal["context_length"]  # noqa: Y015
     _WhichOneofArgType__context_length: _TypeAlias = _typing.Literal["_context_length", b"_context_length"]  # noqa: Y015
@@ -82,6 +86,8 @@ class ModelSpec(_message.Message):
     _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015
     _WhichOneofReturnType__feed_forward_width: _TypeAlias = _typing.Literal["feed_forward_width"]  # noqa: Y015
     _WhichOneofArgType__feed_forward_width: _TypeAlias = _typing.Literal["_feed_forward_width", b"_feed_forward_width"]  # noqa: Y015
+    _WhichOneofReturnType__head_width: _TypeAlias = _typing.Literal["head_width"]  # noqa: Y015
+    _WhichOneofArgType__head_width: _TypeAlias = _typing.Literal["_head_width", b"_head_width"]  # noqa: Y015
     _WhichOneofReturnType__num_heads: _TypeAlias = _typing.Literal["num_heads"]  # noqa: Y015
     _WhichOneofArgType__num_heads: _TypeAlias = _typing.Literal["_num_heads", b"_num_heads"]  # noqa: Y015
     _WhichOneofReturnType__num_key_value_heads: _TypeAlias = _typing.Literal["num_key_value_heads"]  # noqa: Y015
@@ -100,6 +106,8 @@ class ModelSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__depth) -> _WhichOneofReturnType__depth | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feed_forward_width) -> _WhichOneofReturnType__feed_forward_width | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head_width) -> _WhichOneofReturnType__head_width | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__num_heads) -> _WhichOneofReturnType__num_heads | None: ...
     @_typing.overload
@@ -321,6 +329,8 @@ class MixtureTask(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    STYLE_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """"language-modelling", "captioning", "vqa", "text-to-image" or "interleaved"; default
     "language-modelling".
@@ -331,20 +341,33 @@ class MixtureTask(_message.Message):
     """Its part of the mixture over that of the others, above 0; given by all tasks or by none: default by
     its size and the temperature.
     """
+    style: _builtins.str
+    """How its samples are spelled: "document", one text, or "chat", turns of a user and an assistant, which
+    language-modelling has not; default "chat" for vqa and "document" for the others.
+    """
+    window: _builtins.int
+    """Most tokens of a piece of a long text, for language-modelling, 2 to text_slots; default text_slots."""
     def __init__(
         self,
         *,
         kind: _builtins.str = ...,
         source: _builtins.str = ...,
         weight: _builtins.float | None = ...,
+        style: _builtins.str = ...,
+        window: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "_window", b"_window", "weight", b"weight", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "kind", b"kind", "source", b"source", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "_window", b"_window", "kind", b"kind", "source", b"source", "style", b"style", "weight", b"weight", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    _WhichOneofReturnType__window: _TypeAlias = _typing.Literal["window"]  # noqa: Y015
+    _WhichOneofArgType__window: _TypeAlias = _typing.Literal["_window", b"_window"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window) -> _WhichOneofReturnType__window | None: ...
 
 Global___MixtureTask: _TypeAlias = MixtureTask  # noqa: Y015
 
