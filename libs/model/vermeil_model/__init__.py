@@ -18,6 +18,7 @@ from vermeil_model.conversation import (
     PictureEvent,
     continue_text,
 )
+from vermeil_model.conversations import Conversations
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
 from vermeil_model.dual_config import DualConfig
@@ -49,6 +50,7 @@ __all__ = [
     "ClassifierConfig",
     "Conditions",
     "Conversation",
+    "Conversations",
     "Decoder",
     "DrawingParameters",
     "DualConfig",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,10 +26,10 @@ from vermeil_model.fused_model import FusedModel
 from vermeil_model.image_sampling import (
     GUIDANCE_FROM,
     Denoiser,
-    OnStep,
+    SamplingStep,
     Solver,
     check_settings,
-    sample_in_context,
+    steps_in_context,
 )
 from vermeil_model.patches import check_pictures
 from vermeil_model.sampling import SamplingParameters, SamplingPlan, Uniforms
@@ -68,6 +68,8 @@ class PictureEvent(NamedTuple):
     """float32, about −1 … 1."""
     seed: int
     """Of its noise."""
+    sequence: int = 0
+    """As in TokenEvent."""
 
 
 class Conversation:
@@ -79,14 +81,34 @@ class Conversation:
         self._painter = painter
         self._memory = model.begin(1)
         self._tokens: list[int] = []
+        self._ends: list[tuple[int, int]] = []
+        """Length and position of the memory after each token."""
         self._logits_1V: Tensor | None = None
 
-    def branch(self) -> Conversation:
-        """Another conversation that has read the same, and goes its own way from here."""
+    def branch(self, num_tokens: int | None = None) -> Conversation:
+        """Another conversation that has read the same, and goes its own way from here.
+
+        With `num_tokens` it has read only so many of the tokens, markers counted, and the pictures between
+        them; it must read on before it replies.
+        """
         branched = copy.copy(self)
         branched._memory = self._memory.rows([0])
-        branched._tokens = list(self._tokens)
+        branched._tokens, branched._ends = self._tokens[:num_tokens], self._ends[:num_tokens]
+        if len(branched._tokens) < len(self._tokens):
+            length, position = branched._ends[-1] if branched._ends else (0, 0)
+            branched._memory.go_back([length], [position])
+            branched._logits_1V = None
         return branched
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that have been read, markers counted."""
+        return len(self._tokens)
+
+    @property
+    def length(self) -> int:
+        """What has been read, in tokens and patches."""
+        return self._memory.lengths[0]
 
     @property
     def room(self) -> int:
@@ -95,17 +117,14 @@ class Conversation:
 
     def read_tokens(self, tokens: Sequence[int]) -> None:
         """Read text."""
-        vocab_size = self._model.config.text.vocab_size
-        for token in tokens:
-            if not 0 <= token < vocab_size:
-                raise InvalidInput.for_field(
-                    "tokens", token, "is no token of the model", f"Use 0 to {vocab_size - 1}."
-                )
+        check_tokens(tokens, self._model.config.text.vocab_size)
         if not tokens:
             return
         logits_1TV = self._model.read_text(self._memory, torch.tensor([list(tokens)], device=self._device))
         self._logits_1V = logits_1TV[:, -1].float()
         self._tokens.extend(tokens)
+        length, position = self._memory.lengths[0], self._memory.positions[0]
+        self._ends.extend((length - left, position - left) for left in reversed(range(len(tokens))))
 
     def read_picture(self, image_CHW: Tensor) -> None:
         """Read a given picture of −1 … 1 and the markers around it."""
@@ -120,12 +139,22 @@ class Conversation:
         drawing: DrawingParameters | None = None,
         *,
         most_pictures: int = 1,
-        on_step: OnStep | None = None,
     ) -> Iterator[TokenEvent | PictureEvent]:
         """Go on until a stop token, the most tokens or the end of the context; what is said is read.
 
-        Markers are reported like other tokens. `on_step` is called while a picture is drawn.
+        Markers are reported like other tokens.
         """
+        events = self.reply_in_steps(parameters, drawing, most_pictures=most_pictures)
+        return (event for event in events if not isinstance(event, SamplingStep))
+
+    def reply_in_steps(
+        self,
+        parameters: SamplingParameters,
+        drawing: DrawingParameters | None = None,
+        *,
+        most_pictures: int = 1,
+    ) -> Iterator[TokenEvent | SamplingStep | PictureEvent]:
+        """`reply` that also tells each step of a drawing, for who has other things to do meanwhile."""
         if self._logits_1V is None:
             raise InvalidInput.for_field("tokens", None, "are missing", "Read a prompt first.")
         drawing = drawing or DrawingParameters()
@@ -146,7 +175,7 @@ class Conversation:
             yield TokenEvent(0, token, finish_reason=None if draws else reason)
             if draws:
                 seed = _seed(parameters.seed, num_pictures)
-                image_CHW = self._draw(seed, drawing, on_step)
+                image_CHW = yield from self._drawn(seed, drawing)
                 num_pictures += 1
                 self._take(image_CHW)
                 yield PictureEvent(image_CHW, seed)
@@ -164,10 +193,10 @@ class Conversation:
             logits_1V[:, self._markers.begin] = -math.inf
         return int(plan.choose(logits_1V, [0.0 if parameters.greedy else uniforms.next()]))
 
-    def _draw(self, seed: int, drawing: DrawingParameters, on_step: OnStep | None) -> Tensor:
+    def _drawn(self, seed: int, drawing: DrawingParameters) -> Generator[SamplingStep, None, Tensor]:
         if self._painter is None:
             self._painter = self._model.painter()
-        images_1CHW = sample_in_context(
+        sampling = steps_in_context(
             self._painter,
             self._model.context(self._memory),
             seeds=[seed],
@@ -175,9 +204,10 @@ class Conversation:
             guidance=drawing.guidance,
             guidance_from=drawing.guidance_from,
             solver=drawing.solver,
-            on_step=on_step,
         )
-        return images_1CHW[0].clone()
+        for step in sampling:
+            yield step
+        return step.predicted_BCHW[0].clone()
 
     def _take(self, image_CHW: Tensor) -> None:
         self._model.read_picture(self._memory, image_CHW[None].to(self._device))
@@ -195,6 +225,15 @@ class Conversation:
     @property
     def _device(self) -> torch.device:
         return self._memory.device
+
+
+def check_tokens(tokens: Sequence[int], vocab_size: int) -> None:
+    """Refuse what is no token, by name."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise InvalidInput.for_field(
+                "tokens", token, "is no token of the model", f"Use 0 to {vocab_size - 1}."
+            )
 
 
 @torch.no_grad()

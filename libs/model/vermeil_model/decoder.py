@@ -47,6 +47,8 @@ class TokenEvent(NamedTuple):
     """The likeliest tokens, best first, as many as asked for."""
     finish_reason: FinishReason | None = None
     """On the last token: why it is the last. The sequence has then left the decoder."""
+    num_cached: int = 0
+    """On the first token: how much of the prompt had been read before, in tokens and patches."""
 
 
 class Request(NamedTuple):
@@ -54,6 +56,8 @@ class Request(NamedTuple):
 
     prompt: Sequence[int]
     parameters: SamplingParameters
+    pictures: Sequence[Tensor] = ()
+    """Given pictures, uint8 (C, H, W), one for each <boi> of the prompt; of fused models only."""
 
 
 @dataclass
@@ -105,7 +109,7 @@ class Decoder:
                 num_left=min(parameters.max_tokens, self._cache.capacity - len(prompt)),
                 uniforms=Uniforms(parameters.seed),
             )
-            for index, (prompt, parameters) in enumerate(requests)
+            for index, (prompt, parameters, _) in enumerate(requests)
         ]
         self._num_added += len(added)
         logits_NV = self._read_prompts([sequence.tokens for sequence in added], first_row)
@@ -141,7 +145,11 @@ class Decoder:
         if len(requests) > self.num_free:
             raise Overloaded(f"{len(requests)} sequences do not fit into {self.num_free} free slots")
         vocab_size, capacity = self._model.config.vocab_size, self._cache.capacity
-        for prompt, parameters in requests:
+        for prompt, parameters, pictures in requests:
+            if pictures:
+                raise InvalidInput.for_field(
+                    "pictures", len(pictures), "cannot be read", "Use a fused model and Conversations."
+                )
             if not prompt:
                 raise InvalidInput.for_field("prompt", None, "is empty", "Begin with a <bos> token.")
             if len(prompt) >= capacity:

@@ -101,6 +101,10 @@ class Memory:
         copied.positions = [self.positions[row] for row in index]
         return copied
 
+    def go_back(self, lengths: Sequence[int], positions: Sequence[int]) -> None:
+        """Forget what rows have read since they held so many tokens and were at these positions."""
+        self.lengths, self.positions = list(lengths), list(positions)
+
 
 class MemoryAttention:
     """Writes new tokens of one modality into a memory, then attends over all its rows hold.

@@ -11,7 +11,7 @@ Letters: B pictures, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -104,13 +104,40 @@ def sample_in_context(
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The same for what has already been read: one picture a seed, and a seed for every row of it."""
+    sampling = steps_in_context(
+        painter,
+        context,
+        seeds=seeds,
+        steps=steps,
+        guidance=guidance,
+        guidance_from=guidance_from,
+        solver=solver,
+    )
+    return _last_of(sampling, on_step)
+
+
+@torch.inference_mode()
+def steps_in_context(
+    painter: Denoiser,
+    context: Context,
+    *,
+    seeds: Sequence[int],
+    steps: int = 50,
+    guidance: float = 1.0,
+    guidance_from: float = GUIDANCE_FROM,
+    solver: Solver = "euler",
+) -> Iterator[SamplingStep]:
+    """`sample_in_context` step by step, for who has other things to do meanwhile.
+
+    What the last step predicts are the pictures.
+    """
     check_settings(steps=steps, guidance=guidance, solver=solver)
     num_rows = len(context.keys[0])
     if len(seeds) != num_rows:
         raise InvalidInput.for_field("seeds", len(seeds), f"do not match {num_rows} rows", "Give one a row.")
     noise_BCHW = draw_noise(painter.config, seeds).to(context.keys[0].device)
     predict = guided_by(painter, None if guidance == 0 else context, guidance, start=guidance_from)
-    return integrate(predict, noise_BCHW, steps=steps, solver=solver, on_step=on_step)
+    yield from _steps(predict, noise_BCHW, steps=steps, solver=solver)
 
 
 def check_request(
@@ -190,23 +217,31 @@ def integrate(
 
     The last step goes straight to the prediction, where Heun's second look would divide by zero.
     """
+    return _last_of(_steps(predict, noise_BCHW, steps=steps, solver=solver), on_step)
+
+
+def _steps(predict: Predict, noise_BCHW: Tensor, *, steps: int, solver: Solver) -> Iterator[SamplingStep]:
     x_BCHW = noise_BCHW
     for step in range(steps):
         start, end = step / steps, (step + 1) / steps
         predicted_BCHW = predict(x_BCHW, start)
-        slope_BCHW = velocity(predicted_BCHW, x_BCHW, start)
-        if step == steps - 1:
-            x_BCHW = predicted_BCHW
-        else:
+        if step < steps - 1:
+            slope_BCHW = velocity(predicted_BCHW, x_BCHW, start)
             moved_BCHW = x_BCHW + slope_BCHW * (end - start)
             if solver == "heun":
                 predicted_BCHW = predict(moved_BCHW, end)
                 second_BCHW = velocity(predicted_BCHW, moved_BCHW, end)
                 moved_BCHW = x_BCHW + (slope_BCHW + second_BCHW) * ((end - start) / 2)
             x_BCHW = moved_BCHW
+        yield SamplingStep(step + 1, steps, predicted_BCHW)
+
+
+def _last_of(sampling: Iterator[SamplingStep], on_step: OnStep | None) -> Tensor:
+    """The pictures of the last step; there is at least one."""
+    for step in sampling:
         if on_step is not None:
-            on_step(SamplingStep(step + 1, steps, predicted_BCHW))
-    return x_BCHW
+            on_step(step)
+    return step.predicted_BCHW
 
 
 def _predict(model: Denoiser, noisy_BCHW: Tensor, time: float, context: Context | None) -> Tensor:

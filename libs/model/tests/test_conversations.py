@@ -1,0 +1,192 @@
+"""Conversations taking turns: the same answers in any company, prompts read once, pictures in between."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from vermeil_errors import InvalidInput, NotFound, Overloaded
+from vermeil_model import (
+    Conversation,
+    Conversations,
+    DrawingParameters,
+    Markers,
+    PictureEvent,
+    Request,
+    SamplingParameters,
+    TokenEvent,
+    from_pixels,
+    to_pixels,
+)
+from vermeil_model.testing import small_fused, small_images
+
+MARKERS = Markers(58, 59)
+QUICK = DrawingParameters(steps=3)
+CALLS = {MARKERS.begin: 1e4}
+QUIET = {MARKERS.begin: -1e4}
+
+
+def pictures(count: int) -> list[torch.Tensor]:
+    return [pixels_HWC.permute(2, 0, 1) for pixels_HWC in to_pixels(small_images(count))]
+
+
+def asked(prompt: Sequence[int], *shown: torch.Tensor, **changes: object) -> Request:
+    options = {"temperature": 0, "max_tokens": 5, "logit_bias": QUIET, **changes}
+    return Request(prompt, SamplingParameters(**options), shown)
+
+
+def shown_then(*tokens: int) -> list[int]:
+    return [1, *MARKERS, *tokens]
+
+
+Events = list[TokenEvent | PictureEvent]
+
+
+def answers(conversations: Conversations, requests: Sequence[Request]) -> list[Events]:
+    """The events of each request; they enter one after the other as there are places."""
+    told: dict[int, Events] = {}
+    order: list[int] = []
+    waiting = list(requests)
+    while waiting or conversations.sequences:
+        arriving, waiting = waiting[: conversations.num_free], waiting[conversations.num_free :]
+        for event in (first := conversations.add(arriving)) + conversations.step():
+            told.setdefault(event.sequence, []).append(event)
+        order += [event.sequence for event in first]
+    return [told[number] for number in order]
+
+
+def tokens_of(events: Events) -> list[int]:
+    return [event.token for event in events if isinstance(event, TokenEvent)]
+
+
+def drawn_in(events: Events) -> list[torch.Tensor]:
+    return [event.image_CHW for event in events if isinstance(event, PictureEvent)]
+
+
+def test_in_company_each_says_and_draws_what_it_would_alone() -> None:
+    model, (one, other) = small_fused(), pictures(2)
+    requests = [
+        asked(shown_then(4, 5), one),
+        asked([1, 9], seed=3, logit_bias=CALLS),
+        asked(shown_then(6), other, temperature=1, seed=5),
+        asked([1, 2, 3], max_tokens=2),
+    ]
+    together = answers(Conversations(model, MARKERS, num_slots=3, drawing=QUICK), requests)
+    for request, events in zip(requests, together, strict=True):
+        (alone,) = answers(Conversations(model, MARKERS, drawing=QUICK), [request])
+        assert tokens_of(events) == tokens_of(alone)
+        for mine, theirs in zip(drawn_in(events), drawn_in(alone), strict=True):
+            torch.testing.assert_close(mine, theirs)
+    assert len(drawn_in(together[1])) == 1
+    assert [events[-1].finish_reason for events in together] == ["length"] * 4
+
+
+def test_it_says_what_a_conversation_by_itself_does() -> None:
+    model, (picture,) = small_fused(), pictures(1)
+    request = asked(shown_then(4, 5), picture, seed=2, logit_bias={MARKERS.begin: 4.0})
+    (events,) = answers(Conversations(model, MARKERS, drawing=QUICK), [request])
+    conversation = Conversation(model, MARKERS)
+    conversation.read_tokens([1])
+    conversation.read_picture(from_pixels(picture[None])[0])
+    conversation.read_tokens([4, 5])
+    direct = list(conversation.reply(request.parameters, QUICK))
+    assert tokens_of(events) == tokens_of(direct)
+
+
+def test_while_one_draws_the_others_speak() -> None:
+    conversations = Conversations(small_fused(), MARKERS, drawing=DrawingParameters(steps=20))
+    drawing, speaking = conversations.add([asked([1, 9], logit_bias=CALLS), asked([1, 2], max_tokens=9)])
+    said = [event.sequence for _ in range(8) for event in conversations.step()]
+    assert said == [speaking.sequence] * 8
+    assert conversations.sequences == (drawing.sequence,)
+
+
+@pytest.mark.parametrize("num_kept", [0, 4])
+def test_a_second_question_about_a_picture_reads_only_its_words(num_kept: int) -> None:
+    model, (one, other) = small_fused(), pictures(2)
+    looked = []
+    read_picture = model.read_picture
+    model.read_picture = lambda *given: looked.append(1) or read_picture(*given)
+    conversations = Conversations(model, MARKERS, num_kept=num_kept)
+    first, second, third = shown_then(4, 5), shown_then(4, 6, 7), shown_then(4, 5)
+    requests = [asked(first, one), asked(second, one), asked(third, other), asked(first, one)]
+    told = [answers(conversations, [request])[0] for request in requests]
+    cached = [events[0].num_cached for events in told]
+    num_patches = model.config.image.num_patches
+    whole = num_patches + 4
+    assert cached == ([0, whole, 1, whole] if num_kept else [0, 0, 0, 0])
+    assert len(looked) == (2 if num_kept else 4)
+    for request, events in zip(requests, told, strict=True):
+        (fresh,) = answers(Conversations(model, MARKERS), [request])
+        assert tokens_of(events) == tokens_of(fresh)
+
+
+def test_what_runs_is_shared_too_so_choices_of_one_question_read_it_once() -> None:
+    model, (picture,) = small_fused(), pictures(1)
+    prompt = shown_then(4, 5)
+    requests = [asked(prompt, picture, temperature=1, seed=seed) for seed in (1, 2)]
+    conversations = Conversations(model, MARKERS)
+    first, second = conversations.add(requests)
+    assert (first.num_cached, second.num_cached) == (0, len(prompt) + model.config.image.num_patches - 1)
+    together = [[event.token for event in conversations.step()] for _ in range(4)]
+    fresh = [tokens_of(answers(Conversations(model, MARKERS), [request])[0]) for request in requests]
+    assert [first.token, second.token] == [tokens[0] for tokens in fresh]
+    assert together == [list(pair) for pair in zip(*(tokens[1:] for tokens in fresh), strict=True)]
+
+
+def test_a_conversation_goes_on_from_its_own_answer_but_drawn_pictures_are_read_as_shown() -> None:
+    conversations = Conversations(small_fused(), MARKERS, num_kept=1, drawing=QUICK)
+    (said,) = answers(conversations, [asked([1, 20, 9])])
+    prompt = [1, 20, 9, *tokens_of(said), 30]
+    (events,) = answers(conversations, [asked(prompt, logit_bias=CALLS)])
+    # The last token of an answer is read with it; of a prompt it never comes from the cache.
+    assert events[0].num_cached == len(prompt) - 1
+    (image_CHW,) = drawn_in(events)
+    again = [*prompt, *MARKERS, 4]
+    (shown,) = answers(conversations, [asked(again, to_pixels(image_CHW[None])[0].permute(2, 0, 1))])
+    assert shown[0].num_cached == len(prompt)
+
+
+def test_only_the_last_conversations_are_kept() -> None:
+    conversations = Conversations(small_fused(), MARKERS, num_kept=2)
+    for start in (10, 20, 30):
+        answers(conversations, [asked([start, 2, 3])])
+    cached = [answers(conversations, [asked([start, 2, 4])])[0][0].num_cached for start in (20, 10)]
+    assert cached == [2, 0]
+
+
+def test_who_is_removed_frees_the_place_at_once_even_while_drawing() -> None:
+    conversations = Conversations(small_fused(), MARKERS, num_slots=1, drawing=QUICK)
+    (event,) = conversations.add([asked([1, 9], logit_bias=CALLS)])
+    conversations.step()
+    with pytest.raises(Overloaded):
+        conversations.add([asked([1])])
+    conversations.remove(event.sequence)
+    assert conversations.num_free == 1
+    with pytest.raises(NotFound):
+        conversations.remove(event.sequence)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (asked([]), "prompt"),
+        (asked([5] * 48), "prompt"),
+        (asked(shown_then(*[5] * 42), pictures(1)[0]), "prompt"),
+        (asked(shown_then(5)), "pictures"),
+        (asked([1, MARKERS.begin, 5], pictures(1)[0]), "pictures"),
+        (asked([1, 5], pictures(1)[0]), "pictures"),
+        (asked([1], num_logprobs=1), "num_logprobs"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_anything_is(request_: Request, field: str) -> None:
+    conversations = Conversations(small_fused(), MARKERS)
+    with pytest.raises(InvalidInput) as refused:
+        conversations.add([asked([1]), request_])
+    assert refused.value.violations[0].field == field
+    assert conversations.sequences == ()
+
+
+def test_a_prompt_may_fill_all_of_the_context_but_one_position() -> None:
+    longest = asked(shown_then(*[5] * 41), pictures(1)[0], max_tokens=9)
+    (events,) = answers(Conversations(small_fused(), MARKERS), [longest])
+    assert (len(events), events[0].finish_reason) == (1, "length")
