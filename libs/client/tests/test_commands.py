@@ -76,6 +76,28 @@ def test_a_change_without_a_value_is_refused(
     assert "write --set run.steps=100" in capsys.readouterr().err
 
 
+def test_a_change_reaches_into_one_of_several(gateway: FakeGateway, tmp_path: Path) -> None:
+    recipe = tmp_path / "both.yaml"
+    recipe.write_text("name: both\nmixture: {sources: [{name: a, dataset: x}, {name: b, dataset: y}]}\n")
+    assert run(["train", str(recipe), "--set", "mixture.sources[1].dataset=datasets/z"]) == 0
+    sources = [{"name": "a", "dataset": "x"}, {"name": "b", "dataset": "datasets/z"}]
+    assert gateway.requests[0][2]["recipe"]["mixture"] == {"sources": sources}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("name.of=x", "name holds a value, not fields"),
+        ("mixture.sources[2].dataset=x", "sources has 0 entries"),
+    ],
+)
+def test_a_change_of_what_is_not_there_is_refused(
+    gateway: FakeGateway, path: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "nano", "--set", path]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_json_prints_one_object_a_line(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "fake", "--json"]) == 0
     lines = capsys.readouterr().out.splitlines()

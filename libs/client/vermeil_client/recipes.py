@@ -3,6 +3,7 @@
 The trainer checks a recipe against its contract; here only what would never reach it is refused.
 """
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 from vermeil_errors import InvalidInput, NotFound
 
+_PLACE = re.compile(r"([^\[\]]+)\[(\d+)\]")
 _EXPONENT_WITHOUT_POINT = re.compile(r"[-+]?\d+[eE][-+]?\d+")
 
 
@@ -35,12 +37,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def with_changes(recipe: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Apply assignments such as `run.steps=100`; values are read as YAML.
+    """Apply assignments such as `run.steps=100` or `mixture.sources[0].dataset=…`; values are read as YAML.
 
     Raises:
-        InvalidInput: An assignment is not `field=value`, or a field on its way is not a mapping.
+        InvalidInput: An assignment is not `field=value`, or there is no such place.
     """
-    changed = {**recipe}
+    changed = copy.deepcopy(dict(recipe))
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not (equals and path.strip()):
@@ -48,13 +50,25 @@ def with_changes(recipe: Mapping[str, Any], assignments: Sequence[str]) -> dict[
         *groups, last = path.strip().split(".")
         place = changed
         for group in groups:
-            inner = place.get(group) or {}
-            if not isinstance(inner, dict):
-                raise InvalidInput.for_field("--set", assignment, f"{group} holds a value, not fields")
-            place[group] = {**inner}
-            place = place[group]
+            place = _group(place, group, assignment)
         place[last] = _value(text)
     return changed
+
+
+def _group(place: dict[str, Any], name: str, assignment: str) -> dict[str, Any]:
+    """The group of this name, or one of several: name[0] is the first."""
+    listed = _PLACE.fullmatch(name)
+    if listed is None:
+        found = place[name] = place.get(name) or {}
+    else:
+        several, index = place.get(listed[1]), int(listed[2])
+        if not isinstance(several, list) or index >= len(several):
+            count = len(several) if isinstance(several, list) else 0
+            raise InvalidInput.for_field("--set", assignment, f"{listed[1]} has {count} entries")
+        found = several[index]
+    if not isinstance(found, dict):
+        raise InvalidInput.for_field("--set", assignment, f"{name} holds a value, not fields")
+    return found
 
 
 def _value(text: str) -> Any:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from vermeil_data.shapes import Scene
+from vermeil_data.shapes.words import NUMBERS
 from vermeil_errors import InvalidInput, NotFound
 from vermeil_ingest.ingest import Ingestion, ingest, wants_pictures
 from vermeil_ingest.sources import Source
@@ -233,13 +235,20 @@ def test_the_embedded_sources_need_no_files(tmp_path: Path) -> None:
     assert first.metadata["width"] == "40"
     assert first.metadata["scene"]
     assert captions(first)
+    asking = f"{uri}&questions=1"
+    asked = run(tmp_path / "c", Source(Path(asking), uri=asking))
+    (sample,) = [each for each in asked.split("train") if each.id == first.id + "#1"]
+    picture, question, answer = sample.segments
+    assert (picture.role, question.role, answer.role) == ("given", "given", "target")
+    assert question.text == "how many shapes are there?"
+    assert answer.text == NUMBERS[len(Scene.from_text(first.metadata["scene"]).shapes)]
 
 
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
         ("shapes:?count=0", "count must be 1 to"),
-        ("shapes:?colour=red", "unknown option 'colour'; known are count, seed, side"),
+        ("shapes:?colour=red", "unknown option 'colour'; known are count, seed, side, questions"),
         ("digits:?count=3", "unknown option 'count'; it takes none"),
         ("digits:/etc/passwd", "is more than a name; write digits:"),
     ],

@@ -202,7 +202,8 @@ class Source(_message.Message):
     uri: _builtins.str
     """A file or folder: an absolute path or a file:// URI, inside the roots the service allows; or
     "s3://bucket/prefix" on the service's own S3 server. For pictures also the embedded sources "digits:"
-    (handwritten digits) and "shapes:?count=5000&seed=0&side=32" (coloured shapes with captions).
+    (handwritten digits) and "shapes:?count=5000&seed=0&side=32" (coloured shapes with captions;
+    with questions=1, which is 0 by default, with questions and answers instead).
     """
     @_builtins.property
     def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

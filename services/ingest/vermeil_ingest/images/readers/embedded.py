@@ -1,19 +1,20 @@
-"""Sources that need no files: `digits:` and `shapes:?count=5000&seed=0&side=32`."""
+"""Sources that need no files: `digits:` and `shapes:?count=5000&seed=0&side=32&questions=0`."""
 
 from collections.abc import Iterator
+from dataclasses import astuple, replace
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 from vermeil_data import Sample
 from vermeil_data.digits import digit_samples
-from vermeil_data.shapes import shape_samples
+from vermeil_data.shapes import Scene, questions, shape_samples
 from vermeil_errors import InvalidInput
 
-from vermeil_ingest.images.candidates import Candidate, Found, Plan, Unit
+from vermeil_ingest.images.candidates import Candidate, Found, Plan, Question, Unit
 
 SCHEMES = ("digits", "shapes")
-_DEFAULTS = {"count": 5000, "seed": 0, "side": 32}
-_LIMITS = {"count": (1, 10_000_000), "seed": (0, 2**31), "side": (24, 1024)}
+_DEFAULTS = {"count": 5000, "seed": 0, "side": 32, "questions": 0}
+_LIMITS = {"count": (1, 10_000_000), "seed": (0, 2**31), "side": (24, 1024), "questions": (0, 1)}
 _A_UNIT = 1000
 
 
@@ -58,8 +59,15 @@ def _digits() -> Iterator[Found]:
 
 
 def _shapes(start: int, size: int, options: dict[str, int]) -> Iterator[Found]:
-    for sample in shape_samples(size, options["seed"], options["side"], start=start):
-        yield _candidate(sample)
+    """With questions=1 pictures come with what is asked about them in place of captions."""
+    seed = options["seed"]
+    for number, sample in enumerate(shape_samples(size, seed, options["side"], start=start), start):
+        candidate = _candidate(sample)
+        if options["questions"]:
+            scene = Scene.from_text(sample.metadata["scene"])
+            asked = (Question(*astuple(each)) for each in questions(scene, seed, number))
+            candidate = replace(candidate, captions=(), questions=tuple(asked))
+        yield candidate
 
 
 def _candidate(sample: Sample) -> Candidate:
