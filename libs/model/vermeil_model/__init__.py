@@ -25,6 +25,7 @@ from vermeil_model.dual_config import DualConfig
 from vermeil_model.dual_encoder import DualEncoder, contrastive_loss
 from vermeil_model.flow import flow_loss
 from vermeil_model.fuse import fuse, fused_config
+from vermeil_model.fused_answers import TextAnswer, answer, draw, prompted_losses, read_prompts, text_logprobs
 from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_losses import FusedLosses, fused_losses
 from vermeil_model.fused_model import FusedModel, FusedOutput
@@ -38,6 +39,7 @@ from vermeil_model.llama import export_llama, import_llama
 from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.patches import from_pixels, to_pixels
+from vermeil_model.picture_losses import picture_losses
 from vermeil_model.sampling import SamplingParameters
 from vermeil_model.scoring import TokenScore, score, token_logprobs
 from vermeil_model.text_model import ModelOutput, TextModel
@@ -74,15 +76,18 @@ __all__ = [
     "RopeScaling",
     "SamplingParameters",
     "SamplingStep",
+    "TextAnswer",
     "TextModel",
     "TokenEvent",
     "TokenLogprob",
     "TokenScore",
+    "answer",
     "check_fusion",
     "classification_loss",
     "continue_text",
     "contrastive_loss",
     "count_parameters",
+    "draw",
     "export_llama",
     "flops_per_token",
     "flow_loss",
@@ -95,12 +100,16 @@ __all__ = [
     "load_any_checkpoint",
     "load_checkpoint",
     "make_fused",
+    "picture_losses",
+    "prompted_losses",
     "read_any_config",
     "read_config",
+    "read_prompts",
     "sample_images",
     "sample_in_context",
     "save_checkpoint",
     "score",
+    "text_logprobs",
     "to_pixels",
     "token_logprobs",
 ]
