@@ -109,6 +109,21 @@ def test_a_conversation_without_pictures_is_spelled_as_the_tokenizer_does(
     assert batch.tokens_BT[0, : len(ids) - 1].tolist() == ids[:-1]
 
 
+def test_a_conversation_with_pictures_is_spelled_as_the_tokenizer_does(
+    sources: Sources, tmp_path: Path
+) -> None:
+    tokenizer = sources["texts"].tokenizer
+    file = picture_samples(1)[0].segments[-1].data
+    picture = Segment("image", "given", data=file)
+    asked = (Segment("text", "given", text="see"), picture, Segment("text", "given", text="what?"))
+    encoded = encoded_samples(tmp_path, {"train": [Sample((*asked, Segment("text", text="so")))]}, tokenizer)
+    task = {"kind": "interleaved", "source": "shown", "style": "chat"}
+    (batch,) = take(loader({"shown": encoded}, [task], rows=1, text_slots=30, picture_slots=1), 1)
+    messages = [{"role": "user", "content": ["see", None, "what?"]}, {"role": "assistant", "content": "so"}]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=False)
+    assert batch.tokens_BT[0, : len(ids) - 1].tolist() == ids[:-1]
+
+
 def test_targets_are_the_next_tokens_of_the_same_sample(sources: Sources) -> None:
     for batch in take(loader(sources), 20):
         learned = batch.targets_BT[:, :-1] != IGNORED

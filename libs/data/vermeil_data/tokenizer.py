@@ -7,6 +7,7 @@ texts are cut where that cannot change the ids, and encoded on all cores.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -105,9 +106,12 @@ class TextTokenizer:
         return Detokenizer(self._tokenizer, self._byte_table)
 
     def apply_chat_template(
-        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
     ) -> list[int]:
-        """Ids of a conversation of {"role", "content"}, ready for the assistant's answer."""
+        """Ids of a conversation of {"role", "content"}, ready for the assistant's answer.
+
+        Content is a text, or a list of texts and, for each picture, None: that becomes <boi><eoi>.
+        """
         if not self.has_chat_format:
             raise InvalidInput("this tokenizer has no marks for chat", fix="send a plain prompt instead")
         ids = [self.bos_id]
@@ -116,7 +120,10 @@ class TextTokenizer:
             if mark is None:
                 fix = f"choose one of {', '.join(ROLE_MARKS)}"
                 raise InvalidInput.for_field(f"messages[{index}].role", message["role"], "is unknown", fix)
-            ids += [self._id(mark), *self.encode(message["content"]), self._id(END)]
+            content = message["content"]
+            parts = [content] if isinstance(content, str) else content
+            inside = [self.picture_ids if part is None else self.encode(part) for part in parts]
+            ids += [self._id(mark), *chain.from_iterable(inside), self._id(END)]
         return [*ids, self._id(ROLE_MARKS["assistant"])] if add_generation_prompt else ids
 
     @cached_property
@@ -133,6 +140,11 @@ class TextTokenizer:
     def eoi_id(self) -> int | None:
         """The mark after a picture."""
         return self.mark_id(EOI)
+
+    @property
+    def picture_ids(self) -> list[int]:
+        """The marks around a picture; a vocabulary without them is refused."""
+        return [self._id(mark) for mark in PICTURE_MARKS]
 
     def mark_id(self, mark: str) -> int | None:
         """The id of a special token of ours, such as <boa>; None where it is not in the vocabulary."""
