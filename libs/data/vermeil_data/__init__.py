@@ -20,6 +20,7 @@ from vermeil_data.encoded_samples import EncodedSamples, SampleArrays, open_enco
 from vermeil_data.mixed_sources import OpenMixture, open_mixture
 from vermeil_data.mixture import Mixture, MixtureTask, read_mixture
 from vermeil_data.pictures import DecodedPicture, decoded_pictures
+from vermeil_data.prompts import PromptSpeller
 from vermeil_data.sample import Sample, Segment
 from vermeil_data.split import MIN_DOCUMENTS, SplitBy, Splitter
 from vermeil_data.tokenizer import TextTokenizer, TokenizerKind
@@ -60,6 +61,7 @@ __all__ = [
     "Mixture",
     "MixtureTask",
     "OpenMixture",
+    "PromptSpeller",
     "Sample",
     "SampleArrays",
     "Segment",
