@@ -1,4 +1,4 @@
-"""Joint attention slot by slot, in true order and without packing: what fused models are held against."""
+"""Every fusion slot by slot, in true order and without packing: what fused models are held against."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from vermeil_model.fused_model import FusedModel
+from vermeil_model.fusions.cross_attention import CrossAttention
+from vermeil_model.fusions.prefix import Prefix
 from vermeil_model.image_sampling import guided_by
+from vermeil_model.picture_stream import PictureStream
 from vermeil_model.testing import DRAWN, GIVEN, Rows, Sample, lay_out, small_fused, small_images
-from vermeil_model.towers import PictureStream, Towers
+from vermeil_model.towers import Towers
+
+from .staged_reference import Expected, cross_attention_expected, prefix_expected
 
 TIME = 0.4
-MODELS = (("alloy", {}), ("mot", {}), ("dense", {}), ("low_rank", {"attention": 3, "feed_forward": 0}))
+MODELS = (
+    ("alloy", {}),
+    ("mot", {}),
+    ("dense", {}),
+    ("low_rank", {"attention": 3, "feed_forward": 0}),
+    ("prefix", {}),
+    ("cross_attention", {}),
+    ("cross_attention", {"every": 1}),
+)
 CAPTIONING: Sample = [[1, 7], GIVEN, [9, 4, 30]]
 DRAWING: Sample = [[1, 20, 21, 7], DRAWN]
 INTERLEAVED: Sample = [[1, 5], GIVEN, [8, 8], DRAWN, [9, 2], GIVEN, [3]]
 WORDS: Sample = [[1, 2, 3, 4, 5]]
 SAMPLES = (CAPTIONING, DRAWING, INTERLEAVED, WORDS)
-
-
-class Expected(NamedTuple):
-    logits: torch.Tensor
-    """Of the sample's tokens, (T, V)."""
-    predicted: torch.Tensor
-    """Of its picture slots, (M, C, H, W)."""
 
 
 class _Span(NamedTuple):
@@ -34,8 +41,18 @@ class _Span(NamedTuple):
     token: int
 
 
-def expected_of(model: Towers, sample: Sample, images: Sequence[torch.Tensor], time: float) -> Expected:
+def expected_of(model: FusedModel, sample: Sample, images: Sequence[torch.Tensor], time: float) -> Expected:
     """What the model must say of one sample; all its drawn pictures are at one time."""
+    if isinstance(model, Prefix):
+        return prefix_expected(model, sample, images, time)
+    if isinstance(model, CrossAttention):
+        return cross_attention_expected(model, sample, images, time)
+    assert isinstance(model, Towers)
+    return towers_expected(model, sample, images, time)
+
+
+def towers_expected(model: Towers, sample: Sample, images: Sequence[torch.Tensor], time: float) -> Expected:
+    """Joint attention."""
     spans, tokens, positions = _spans(model, sample, images, time)
     gates = model.log_gates()
     x = model.text.embedding(torch.tensor([tokens], dtype=torch.long))
@@ -114,7 +131,7 @@ def close(ours: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -
 
 
 def run(
-    model: Towers, rows: list[list[Sample]], num_tokens: int, num_pictures: int, images: torch.Tensor
+    model: FusedModel, rows: list[list[Sample]], num_tokens: int, num_pictures: int, images: torch.Tensor
 ) -> tuple[Rows, torch.Tensor, torch.Tensor]:
     inputs = lay_out(rows, num_tokens, num_pictures, model.config.picture_stride)
     filled = torch.zeros(len(rows), num_pictures, *images.shape[1:])

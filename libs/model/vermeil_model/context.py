@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vermeil_model.attention import additive_mask, scaled_dot_product
+from vermeil_model.attention import Attend, additive_mask, scaled_dot_product
 
 
 class Context(NamedTuple):
@@ -52,18 +52,28 @@ class Context(NamedTuple):
         return Context(self.keys, self.values, visible_BL, pooled_BD, self.biases)
 
 
-class Reading:
-    """Attention of condition tokens among themselves, which keeps their keys and values."""
+class Everyone:
+    """Every condition token sees all that are visible."""
 
     def __init__(self, visible_BL: Tensor | None, dtype: torch.dtype) -> None:
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
         self._mask_B11L = None if visible_BL is None else additive_mask(visible_BL[:, None, None], dtype)
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:  # noqa: ARG002
+        return scaled_dot_product(queries, keys, values, self._mask_B11L, causal=False)
+
+
+class Reading:
+    """Attention of condition tokens among themselves, which keeps their keys and values."""
+
+    def __init__(self, attend: Attend) -> None:
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self._attend = attend
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
         self.keys.append(keys)
         self.values.append(values)
-        return scaled_dot_product(queries, keys, values, self._mask_B11L, causal=False)
+        return self._attend(queries, keys, values, layer)
 
 
 class PatchAttention:

@@ -8,7 +8,7 @@ Letters: N layers, B rows, T new tokens, S slots, K key/value heads, E head widt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,13 +29,19 @@ class Memory:
         head_width: int,
         dtype: torch.dtype,
         device: torch.device,
+        beside: Mapping[str, Sequence[int]],
     ) -> None:
         shape = (num_layers, num_rows, LEAST_CAPACITY, num_heads, head_width)
         self.keys_NBSKE = torch.zeros(shape, dtype=dtype, device=device)
         self.values_NBSKE = torch.zeros(shape, dtype=dtype, device=device)
         self.of_picture_BS = torch.zeros(shape[1:3], dtype=torch.bool, device=device)
+        self.beside = {
+            name: torch.zeros(layers, num_rows, LEAST_CAPACITY, *rest, dtype=dtype, device=device)
+            for name, (layers, *rest) in beside.items()
+        }
+        """What else a fusion keeps of tokens, by names of its own, each (layers, B, S, …)."""
         self.lengths = [0] * num_rows
-        """Tokens each row holds."""
+        """Tokens and patches each row holds."""
         self.positions = [0] * num_rows
         """Rotary position of what each row reads next."""
 
@@ -50,6 +56,11 @@ class Memory:
         return max(self.lengths, default=0)
 
     @property
+    def num_bytes(self) -> int:
+        """What all rows take, with the room they have reserved."""
+        return sum(tensor.nbytes for tensor in (self.keys_NBSKE, self.values_NBSKE, *self.beside.values()))
+
+    @property
     def device(self) -> torch.device:
         """Where it lies."""
         return self.of_picture_BS.device
@@ -62,6 +73,7 @@ class Memory:
         more = max(needed, 2 * capacity) - capacity
         self.keys_NBSKE = _longer(self.keys_NBSKE, 2, more)
         self.values_NBSKE = _longer(self.values_NBSKE, 2, more)
+        self.beside = {name: _longer(kept, 2, more) for name, kept in self.beside.items()}
         self.of_picture_BS = _longer(self.of_picture_BS, 1, more)
 
     def next_places(self, num_tokens: int) -> Tensor:
@@ -78,9 +90,16 @@ class Memory:
 
     def write(self, layer: int, places_BT: Tensor, keys_BTKE: Tensor, values_BTKE: Tensor) -> None:
         """Put keys and values of one layer at these places."""
-        rows_B1 = torch.arange(self.num_rows, device=self.device)[:, None]
+        rows_B1 = self._each_row()
         self.keys_NBSKE[layer][rows_B1, places_BT] = keys_BTKE.to(self.keys_NBSKE.dtype)
         self.values_NBSKE[layer][rows_B1, places_BT] = values_BTKE.to(self.values_NBSKE.dtype)
+
+    def keep(self, name: str, layer: int, places_BT: Tensor, kept_BT: Tensor) -> None:
+        """Put what is kept beside keys and values, (B, T, …), at these places."""
+        self.beside[name][layer][self._each_row(), places_BT] = kept_BT.to(self.keys_NBSKE.dtype)
+
+    def _each_row(self) -> Tensor:
+        return torch.arange(self.num_rows, device=self.device)[:, None]
 
     def advance(self, lengths: Sequence[int], positions: Sequence[int], *, of_picture: bool) -> None:
         """Count what has been written as read: so many tokens and rotary positions a row."""
@@ -96,6 +115,7 @@ class Memory:
         index_B = torch.tensor(index, dtype=torch.long, device=self.device)
         copied.keys_NBSKE = self.keys_NBSKE[:, index_B]
         copied.values_NBSKE = self.values_NBSKE[:, index_B]
+        copied.beside = {name: kept[:, index_B] for name, kept in self.beside.items()}
         copied.of_picture_BS = self.of_picture_BS[index_B]
         copied.lengths = [self.lengths[row] for row in index]
         copied.positions = [self.positions[row] for row in index]
@@ -110,10 +130,18 @@ class MemoryAttention:
     """Writes new tokens of one modality into a memory, then attends over all its rows hold.
 
     Text sees what was before and itself, a picture all of itself. `gates_NH` is added to scores of
-    tokens of the other modality. Made for one reading.
+    tokens of the other modality, which are not seen at all unless `sees_other`. Made for one reading.
     """
 
-    def __init__(self, memory: Memory, num_tokens: int, gates_NH: Tensor | None, *, of_picture: bool) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        num_tokens: int,
+        gates_NH: Tensor | None,
+        *,
+        of_picture: bool,
+        sees_other: bool = True,
+    ) -> None:
         memory.reserve(num_tokens)
         self._memory = memory
         self._places_BT = memory.next_places(num_tokens)
@@ -121,10 +149,13 @@ class MemoryAttention:
         keys_S = torch.arange(self._end, device=memory.device)
         last_BT = self._places_BT[:, -1:] if of_picture else self._places_BT
         dtype = memory.keys_NBSKE.dtype
-        self._mask_B1TS = additive_mask((keys_S <= last_BT[..., None])[:, None], dtype)
         self._gates_NH = None if gates_NH is None else gates_NH.to(dtype)
         old_BS = keys_S < self._places_BT[:, :1]
         self._other_BS = old_BS & (memory.of_picture_BS[:, : self._end] != of_picture)
+        visible_BTS = keys_S <= last_BT[..., None]
+        if not sees_other:
+            visible_BTS = visible_BTS & ~self._other_BS[:, None]
+        self._mask_B1TS = additive_mask(visible_BTS[:, None], dtype)
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
         memory, mask = self._memory, self._mask_B1TS

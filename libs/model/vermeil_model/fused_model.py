@@ -26,6 +26,7 @@ from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_memory import Memory
 from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import Denoiser
+from vermeil_model.linear import compute_dtype
 from vermeil_model.patches import check_pictures
 from vermeil_model.rotary import Rotary
 from vermeil_model.spans import MixedInputs
@@ -77,9 +78,16 @@ class FusedModel(nn.Module, ABC):
         ones do not matter. A picture to be drawn that is not `prompted` sees nothing but itself.
         """
 
-    @abstractmethod
     def begin(self, num_rows: int) -> Memory:
         """A memory in which nothing has been read."""
+        config, weight = self.config.text, self.text.embedding.weight
+        heads = (config.num_key_value_heads, config.head_width)
+        dtype = compute_dtype(weight)
+        return Memory(config.depth, num_rows, *heads, dtype, weight.device, self.kept_beside())
+
+    def kept_beside(self) -> Mapping[str, Sequence[int]]:
+        """What a memory keeps of tokens beside keys and values of the text tower: (layers, …) by name."""
+        return {}
 
     @abstractmethod
     def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
@@ -133,6 +141,17 @@ class FusedModel(nn.Module, ABC):
         if tuple(images_BMCHW.shape[:2]) != slots:
             raise InvalidInput.for_field(
                 "images", tuple(images_BMCHW.shape[:2]), f"do not fill {slots} slots", "Give one a slot."
+            )
+
+    def check_positions(self, memory: Memory, strides: Sequence[int]) -> None:
+        """Refuse to read beyond the context."""
+        end = max((p + s for p, s in zip(memory.positions, strides, strict=True)), default=0)
+        if end > self.config.text.context_length:
+            raise InvalidInput.for_field(
+                "tokens",
+                end,
+                f"exceed the context of {self.config.text.context_length} positions",
+                "Begin a new conversation, or use a model with a longer context.",
             )
 
     def picture_positions(self, positions_N: Tensor) -> Tensor:

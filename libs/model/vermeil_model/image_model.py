@@ -19,7 +19,7 @@ from torch.nn import functional
 from vermeil_errors import InvalidInput
 
 from vermeil_model.conditions import Conditions, check_kind
-from vermeil_model.context import Context, PatchAttention, Reading
+from vermeil_model.context import Context, Everyone, PatchAttention, Reading
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.layers import Block, Linear, Modulation, RMSNorm, modulate
 from vermeil_model.linear import compute_dtype
@@ -174,7 +174,7 @@ class ImageModel(nn.Module):
 
     def _read_tokens(self, tokens_BL: Tensor, visible_BL: Tensor | None) -> Context:
         assert self.condition is not None
-        reading = Reading(visible_BL, self._compute_dtype())
+        reading = Reading(Everyone(visible_BL, self._compute_dtype()))
         positions_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
         rotation = self.rotary(positions_L, self._compute_dtype())
         x_BLD = self.condition(tokens_BL).to(self._compute_dtype())

@@ -91,10 +91,13 @@ class JointAttention:
         seen = Heads(*(torch.cat(parts, 1) for parts in zip(spread, apart, strict=True)))
         return of_text, self._pictures(apart.queries, seen, bias_H).reshape(pictures.queries.shape)
 
-    def within_text(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
-        """What text finds where there are no pictures."""
-        none = Heads(*(x[:, :0] for x in (queries, keys, values)))
-        return self(Heads(queries, keys, values), none, layer)[0]
+    def within_row(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
+        """The same for rows of one tower, (B, S, H, E): all their text, then their pictures, if any."""
+        parts = [
+            x.split((self._num_tokens, x.shape[1] - self._num_tokens), 1) for x in (queries, keys, values)
+        ]
+        text, pictures = (Heads(*of_one) for of_one in zip(*parts, strict=True))
+        return torch.cat(self(text, pictures, layer), 1)
 
 
 class _Queries:

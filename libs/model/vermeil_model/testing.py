@@ -16,7 +16,6 @@ from vermeil_model.config import ModelConfig
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.fuse import fuse, fused_config
 from vermeil_model.fused_model import FusedModel
-from vermeil_model.fusions.alloy import Alloy
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
 from vermeil_model.spans import NO_SAMPLE
@@ -99,12 +98,18 @@ def small_conditions(num_pictures: int, config: ImageConfig) -> Conditions | Non
 
 def small_fused(fusion: str = "alloy", **options: object) -> FusedModel:
     """The small models fused; gates, where there are any, lie between 0.2 and 1."""
-    text, image = small_model(), small_image_model(**BY_CLASS)
+    return fused_by_formula(small_model(), small_image_model(**BY_CLASS), fusion, **options)
+
+
+def fused_by_formula(text: TextModel, image: ImageModel, fusion: str, **options: object) -> FusedModel:
+    """Two models fused, with such gates."""
     model = fuse(text, image, fused_config(text, image, fusion, options))
-    if isinstance(model, Alloy):
-        gate_NH2 = model.joint.gate_NH2
-        wave = torch.sin(torch.arange(gate_NH2.numel()) * 0.7).reshape(gate_NH2.shape)
-        torch.nn.init.zeros_(gate_NH2).data.add_(0.6 + 0.4 * wave)
+    gates = [
+        weight for name, weight in model.joint.named_parameters() if name.split(".")[-1].startswith("gate_")
+    ]
+    for gate in gates:
+        wave = torch.sin(torch.arange(gate.numel()) * 0.7).reshape(gate.shape)
+        torch.nn.init.zeros_(gate).data.add_(0.6 + 0.4 * wave)
     return model.eval()
 
 

@@ -109,8 +109,12 @@ class TextModel(nn.Module):
 
     def transform(self, tokens_BT: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """All layers and the final norm, (B, T, D), with any rule of which token sees which."""
+        return self.transform_embedded(self.embedding(tokens_BT), positions, attend)
+
+    def transform_embedded(self, x_BTD: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """The same from what the first layer sees."""
         rotation = self.rotary(positions, self._compute_dtype())
-        x_BTD = self.embedding(tokens_BT).to(self._compute_dtype())
+        x_BTD = x_BTD.to(self._compute_dtype())
         for index, layer in enumerate(self.layers):
             x_BTD = layer(x_BTD, rotation, attend, index)
         normalised: Tensor = self.norm(x_BTD)

@@ -13,42 +13,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from vermeil_errors import InvalidInput
 
 from vermeil_model.accounting import image_flops, layer_matrices
 from vermeil_model.context import Context
 from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_memory import Memory, MemoryAttention
 from vermeil_model.fused_model import GIVEN_TIME, FusedModel, FusedOutput
-from vermeil_model.image_model import layer_modulation
 from vermeil_model.image_sampling import Denoiser
 from vermeil_model.joint_attention import Heads, JointAttention
-from vermeil_model.layers import Block, Modulation
+from vermeil_model.layers import Block
 from vermeil_model.linear import compute_dtype
 from vermeil_model.packed_image import PackedImageModel
+from vermeil_model.picture_stream import PictureStream
 from vermeil_model.rotary import rotate
 from vermeil_model.spans import READS_PICTURES, READS_TEXT, MixedInputs, spans_of
-
-
-class PictureStream:
-    """Pictures on their way through the layers of an image tower: (N, P, D) and what goes with it."""
-
-    def __init__(self, model: FusedModel, images_NCHW: Tensor, times_N: Tensor, positions_N: Tensor) -> None:
-        image = model.image
-        dtype = compute_dtype(image.position)
-        embedded_ND = image.embed_time(times_N, None)
-        self.x_NPD = image.embed_patches(images_NCHW, embedded_ND)
-        self.rotation = image.rotary(model.picture_positions(positions_N), dtype)
-        self._modulations = image.modulations(embedded_ND)
-        self._image = image
-
-    def modulation(self, layer: int) -> Modulation | None:
-        """What one layer is given."""
-        return None if self._modulations is None else layer_modulation(self._modulations, layer)
-
-    def predicted(self) -> Tensor:
-        """The clean pictures expected, (N, C, H, W), once all layers have run."""
-        return self._image.readout(self.x_NPD, self._modulations)
 
 
 class Towers(FusedModel):
@@ -79,7 +57,7 @@ class Towers(FusedModel):
         attend = JointAttention(spans, *sizes, dtype, self.log_gates())
         positions_BT = inputs.text_position_BT.clamp_min(0)
         if not images_BMCHW.shape[1]:
-            return FusedOutput(self.text.transform(tokens_BT, positions_BT, attend.within_text), images_BMCHW)
+            return FusedOutput(self.text.transform(tokens_BT, positions_BT, attend.within_row), images_BMCHW)
         times_BM = times_BM.where(inputs.picture_noisy_BM, GIVEN_TIME)
         positions_N = inputs.picture_position_BM.flatten()
         pictures = PictureStream(self, images_BMCHW.flatten(0, 1), times_BM.flatten(), positions_N)
@@ -113,13 +91,6 @@ class Towers(FusedModel):
         assert isinstance(of_pictures, Block)
         return of_text, of_pictures
 
-    def begin(self, num_rows: int) -> Memory:
-        """A memory in which nothing has been read."""
-        config, weight = self.config.text, self.text.embedding.weight
-        dtype = compute_dtype(weight)
-        heads = (config.num_key_value_heads, config.head_width)
-        return Memory(config.depth, num_rows, *heads, dtype, weight.device)
-
     @torch.no_grad()
     def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
@@ -142,8 +113,7 @@ class Towers(FusedModel):
         times_B = torch.full((num_rows,), GIVEN_TIME, device=memory.device)
         pictures = PictureStream(self, images_BCHW, times_B, memory.next_positions(1)[:, 0])
         for index in range(self.config.text.depth):
-            block, modulation = self._blocks(index)[1], pictures.modulation(index)
-            pictures.x_NPD = block(pictures.x_NPD, pictures.rotation, attend, index, modulation)
+            pictures.step(index, attend)
         memory.advance([num_patches] * num_rows, [self.config.picture_stride] * num_rows, of_picture=True)
 
     @torch.no_grad()
@@ -172,17 +142,6 @@ class Towers(FusedModel):
         attention = text.depth * 4.0 * text.num_heads * text.head_width * num_slots**2
         of_token = 2.0 * (text.depth * layer_matrices(text) + text.vocab_size * text.width)
         return attention + num_tokens * of_token + num_pictures * image_flops(image)
-
-    def check_positions(self, memory: Memory, strides: Sequence[int]) -> None:
-        """Refuse to read beyond the context."""
-        end = max((p + s for p, s in zip(memory.positions, strides, strict=True)), default=0)
-        if end > self.config.text.context_length:
-            raise InvalidInput.for_field(
-                "tokens",
-                end,
-                f"exceed the context of {self.config.text.context_length} positions",
-                "Begin a new conversation, or use a model with a longer context.",
-            )
 
     def _gates(self, direction: int) -> Tensor | None:
         gates_NH2 = self.log_gates()

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from vermeil_errors import InvalidInput
-from vermeil_model import FUSIONS
+from vermeil_model import FUSIONS, FusedConfig, ImageConfig, ModelConfig, make_fused
+from vermeil_trainer.fusing import open_gates, rates_of
 from vermeil_trainer.fusion_rules import ramp_steps
 from vermeil_trainer.reading import recipe_from_dict, recipe_from_message, recipe_to_message
 
-KINDS = ["alloy", "mot", "dense", "low_rank"]
+KINDS = ["alloy", "mot", "dense", "low_rank", "prefix", "cross_attention"]
 RECIPE: dict[str, Any] = {
     "name": "both",
     "task": "fusion",
@@ -27,6 +28,16 @@ RECIPE: dict[str, Any] = {
         ],
     },
     "run": {"steps": 50},
+}
+FUSED_CONFIGS = {
+    kind: FusedConfig(
+        ModelConfig.from_depth(2, 9, width=64, num_heads=2),
+        ImageConfig.from_depth(
+            2, image_height=4, image_width=4, channels=1, patch_size=2, width=64, num_heads=2
+        ),
+        kind,
+    )
+    for kind in KINDS
 }
 
 
@@ -64,6 +75,25 @@ def test_an_alloy_opens_over_a_tenth_of_the_steps_unless_told_otherwise(
     assert ramp_steps(recipe_from_dict(changed(fusion={"ramp_steps": given}))) == steps
 
 
+@pytest.mark.parametrize("kind", ["alloy", "prefix"])
+def test_what_can_be_shut_opens_step_by_step(kind: str) -> None:
+    recipe = recipe_from_dict(changed(fusion={"kind": kind, "ramp_steps": 4}))
+    model = make_fused(FUSED_CONFIGS[kind])
+    openness = []
+    for step in (0, 1, 4, 40):
+        open_gates(recipe, model, step)
+        openness.append(float(model.state_dict()["joint.openness"]))
+    assert openness == [0, 0.25, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["alloy", "low_rank", "prefix", "cross_attention"])
+def test_what_joins_frozen_towers_may_learn_alone(kind: str) -> None:
+    frozen = {"kind": kind, "text_rate": 0, "image_rate": 0, "joint_rate": 0.5}
+    rates = rates_of(recipe_from_dict(changed(fusion=frozen)))
+    assert rates == {"text.": 0, "image.": 0, "joint.": 0.5}
+    assert any(name.startswith("joint.") for name in make_fused(FUSED_CONFIGS[kind]).state_dict())
+
+
 @pytest.mark.parametrize(
     ("wrong", "field", "words"),
     [
@@ -80,6 +110,17 @@ def test_an_alloy_opens_over_a_tenth_of_the_steps_unless_told_otherwise(
             "leaves nothing to learn",
         ),
         ({"fusion": {"kind": "mot", "joint_rate": 0.1}}, "fusion.joint_rate", "has no meaning for mot"),
+        ({"fusion": {"kind": "dense", "joint_rate": 0}}, "fusion.joint_rate", "has no meaning for dense"),
+        (
+            {"fusion": {"kind": "cross_attention", "ramp_steps": 3}},
+            "fusion.ramp_steps",
+            "has no meaning for cross_attention",
+        ),
+        (
+            {"fusion": {"kind": "prefix", "text_rate": 0, "image_rate": 0, "joint_rate": 0}},
+            "fusion.image_rate",
+            "leaves nothing to learn",
+        ),
         ({"mixture": {"temperature": 2}}, "mixture.temperature", "means nothing where tasks have weights"),
         (
             {"mixture": {"tasks": [*RECIPE["mixture"]["tasks"], {"kind": "vqa", "source": "seen"}]}},

@@ -8,7 +8,7 @@ import torch
 from vermeil_data import Mixture, MixtureTask, OpenMixture
 from vermeil_errors import InvalidInput
 from vermeil_model import FusedModel, ImageConfig, ImageModel, TextModel, fuse, fused_config, load_checkpoint
-from vermeil_model.fusions.alloy import Alloy
+from vermeil_model.opening import Opening
 
 from vermeil_trainer.fusion_rules import RANK, ramp_steps
 from vermeil_trainer.recipe import Recipe
@@ -55,10 +55,10 @@ def rates_of(recipe: Recipe) -> dict[str, float]:
 
 
 def open_gates(recipe: Recipe, model: FusedModel, step: int) -> None:
-    """Open an alloy's gates as far as its ramp has come after so many steps."""
-    if isinstance(model, Alloy):
+    """Open an alloy or a prefix as far as its ramp has come after so many steps."""
+    if isinstance(model.joint, Opening):
         ramp = ramp_steps(recipe)
-        model.set_openness(min(1.0, step / ramp) if ramp else 1.0)
+        model.joint.set_openness(min(1.0, step / ramp) if ramp else 1.0)
 
 
 def _longest(recipe: Recipe, image: ImageConfig) -> int:

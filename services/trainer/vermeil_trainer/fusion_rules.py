@@ -11,7 +11,10 @@ from vermeil_trainer.rules import violation
 RANK = 16
 """Of low_rank where the recipe leaves it open."""
 RAMP = 0.1
-"""Part of all steps over which an alloy opens where the recipe leaves it open."""
+"""Part of all steps over which towers open to one another where the recipe leaves it open."""
+_OPENING = ("alloy", "prefix")
+_JOINT = ("alloy", "low_rank", "prefix", "cross_attention")
+"""Fusions with weights that are of neither tower."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -21,7 +24,7 @@ def fusion_violations(recipe: Recipe) -> list[Violation]:
 
 
 def ramp_steps(recipe: Recipe) -> int:
-    """Steps over which the towers of an alloy open to one another."""
+    """Steps over which the towers of an alloy or a prefix open to one another."""
     chosen = recipe.fusion.ramp_steps
     return round(RAMP * recipe.run.steps) if chosen is None else chosen
 
@@ -33,21 +36,21 @@ def _fusion(recipe: Recipe) -> list[Violation]:
         for name, does in (("text", "writes"), ("image", "draws"))
         if not getattr(fusion, name)
     ]
-    for name, kind, default in (
-        ("ramp_steps", "alloy", None),
-        ("joint_rate", "alloy", 1),
-        ("rank", "low_rank", None),
+    for name, kinds, default in (
+        ("ramp_steps", _OPENING, None),
+        ("joint_rate", _JOINT, 1),
+        ("rank", ("low_rank",), None),
     ):
         value = getattr(fusion, name)
-        if value != default and fusion.kind != kind:
+        if value != default and fusion.kind not in kinds:
             found.append(
                 violation(f"fusion.{name}", value, f"has no meaning for {fusion.kind}", "leave it out")
             )
     if fusion.ramp_steps is not None and fusion.ramp_steps > recipe.run.steps:
         problem = f"is more than run.steps ({recipe.run.steps})"
         found.append(violation("fusion.ramp_steps", fusion.ramp_steps, problem, "open in fewer steps"))
-    gates_learn = fusion.kind == "alloy" and fusion.joint_rate > 0
-    if fusion.text_rate == fusion.image_rate == 0 and not gates_learn:
+    joint_learns = fusion.kind in _JOINT and fusion.joint_rate > 0
+    if fusion.text_rate == fusion.image_rate == 0 and not joint_learns:
         found.append(violation("fusion.image_rate", 0, "leaves nothing to learn", "give one a rate above 0"))
     return found
 

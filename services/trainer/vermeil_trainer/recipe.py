@@ -161,20 +161,20 @@ class ImageSpec:
 class FusionSpec:
     """How two trained models become one."""
 
-    kind: str = choice("alloy", "mot", "dense", "low_rank")
+    kind: str = choice("alloy", "mot", "dense", "low_rank", "prefix", "cross_attention")
     """The technique."""
     text: str = free()
     """The language model: its name, or by hand its folder."""
     image: str = free()
     """The image generator: its name, or by hand its folder."""
     ramp_steps: int | None = whole(None, 0)
-    """Steps over which the towers of an alloy open to one another; none means a tenth of all."""
+    """Steps over which an alloy or a prefix opens its towers to one another; none means a tenth of all."""
     text_rate: float = number(1.0, 0)
     """Learning rate of the text tower over the recipe's; 0 freezes it."""
     image_rate: float = number(1.0, 0)
     """Learning rate of the image tower over the recipe's; 0 freezes it."""
     joint_rate: float = number(1.0, 0)
-    """Learning rate of the gates of an alloy over the recipe's."""
+    """Learning rate over the recipe's of what is of neither tower; mot and dense have nothing such."""
     flow_weight: float = number(3.0, 0)
     """Weight of the loss of pictures beside that of text."""
     rank: int | None = whole(None, 1, 65_536)

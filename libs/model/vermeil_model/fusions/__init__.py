@@ -9,15 +9,19 @@ from vermeil_errors import InvalidInput
 from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_model import FusedModel
 from vermeil_model.fusions.alloy import Alloy
+from vermeil_model.fusions.cross_attention import CrossAttention
 from vermeil_model.fusions.dense import Dense
 from vermeil_model.fusions.low_rank import LowRank
 from vermeil_model.fusions.mot import Mot
+from vermeil_model.fusions.prefix import Prefix
 
 FUSIONS: Mapping[str, type[FusedModel]] = {
     "alloy": Alloy,
     "mot": Mot,
     "low_rank": LowRank,
     "dense": Dense,
+    "prefix": Prefix,
+    "cross_attention": CrossAttention,
 }
 
 

@@ -20,10 +20,8 @@ from torch.autograd.function import once_differentiable
 from vermeil_model.config import require
 from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_model import options_of
+from vermeil_model.opening import Opening, log_gate
 from vermeil_model.towers import Towers
-
-LEAST_GATE = 1e-20
-"""Added to α, so that its logarithm is finite: what this lets through is far below float32's rounding."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,12 @@ class AlloyOptions:
         )
 
 
-class Gates(nn.Module):
+class Gates(Opening):
     """One α a layer, head and direction."""
-
-    openness: Tensor
 
     def __init__(self, num_layers: int, num_heads: int, start: float) -> None:
         super().__init__()
         self.gate_NH2 = nn.Parameter(torch.full((num_layers, num_heads, 2), start))
-        self.register_buffer("openness", torch.ones(()))
 
     def forward(self) -> Tensor:
         """α, (N, H, 2): of text that looks at pictures, and of pictures that look at text."""
@@ -103,10 +98,8 @@ class Alloy(Towers):
 
     def set_openness(self, openness: float) -> None:
         """Shut (0) or open (1) all gates, or anything between."""
-        require(0 <= openness <= 1, "openness", openness, "is no share", "Use 0 to 1.")
-        self.joint.openness.fill_(openness)
+        self.joint.set_openness(openness)
 
     def log_gates(self) -> Tensor:
         """log α."""
-        alpha_NH2: Tensor = self.joint()
-        return (alpha_NH2 + LEAST_GATE).log()
+        return log_gate(self.joint())

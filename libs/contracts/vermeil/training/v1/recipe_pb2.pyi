@@ -440,21 +440,23 @@ class FusionSpec(_message.Message):
     FLOW_WEIGHT_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"alloy", "mot", "dense" or "low_rank"; default "alloy"."""
+    """"alloy", "mot", "dense", "low_rank", "prefix" or "cross_attention"; default "alloy"."""
     text: _builtins.str
     """The language model: "models/{model}" or one of its versions."""
     image: _builtins.str
     """The image generator: "models/{model}" or one of its versions."""
     ramp_steps: _builtins.int
-    """Steps over which the towers of an alloy open to one another; 0 means they are open from the start;
-    default a tenth of all steps.
+    """Steps over which an alloy or a prefix opens its towers to one another; 0 means they are open from the
+    start; default a tenth of all steps.
     """
     text_rate: _builtins.float
     """Learning rate of the text tower over the recipe's; 0 freezes it; default 1."""
     image_rate: _builtins.float
     """Learning rate of the image tower over the recipe's; 0 freezes it; default 1."""
     joint_rate: _builtins.float
-    """Learning rate of the gates of an alloy over the recipe's; default 1."""
+    """Learning rate over the recipe's of what is of neither tower: gates of an alloy, matrices that low_rank
+    shares, projectors of a prefix, layers of cross_attention; 0 freezes it; default 1.
+    """
     flow_weight: _builtins.float
     """Weight of the loss of pictures beside that of text, 0 or more; default 3."""
     rank: _builtins.int
