@@ -26,12 +26,14 @@ from vermeil_metrics.jackknife import jackknife_comparison, jackknife_interval
 from vermeil_metrics.likelihood import bits_per_byte, perplexity
 from vermeil_metrics.rouge import rouge_l
 from vermeil_metrics.statistics import STATISTICS, Statistic, statistic
+from vermeil_metrics.vqa import answer_type, normal_answer, vqa_accuracy
 
 __all__ = [
     "STATISTICS",
     "Comparison",
     "Interval",
     "Statistic",
+    "answer_type",
     "bits_per_byte",
     "bleu",
     "bleu_counts",
@@ -50,6 +52,7 @@ __all__ = [
     "kernel_distance",
     "kernel_to",
     "nearest",
+    "normal_answer",
     "paired_comparison",
     "paired_sums",
     "perplexity",
@@ -58,5 +61,6 @@ __all__ = [
     "same_text",
     "statistic",
     "sums_interval",
+    "vqa_accuracy",
     "without_calculations",
 ]
