@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from vermeil_errors import InvalidInput
-from vermeil_media import Channels, Fit, Pixels, decode_image, resize_image
+from vermeil_media import Channels, Fit, ImageLimits, Pixels, decode_image, resize_image
 
 from vermeil_data.arrays import ArrayWriter, offsets_of, part_file, write_array
 from vermeil_data.card import DatasetCard, ImagesCard, SplitCard, TokenizerCard
@@ -45,9 +45,9 @@ class ImageEncoding:
         if self.fit not in ("crop", "pad", "stretch"):
             raise InvalidInput.for_field("fit", self.fit, "is unknown", "choose crop, pad or stretch")
 
-    def pixels(self, file: bytes, name: str) -> Pixels:
+    def pixels(self, file: bytes, name: str, *, limits: ImageLimits = ImageLimits()) -> Pixels:  # noqa: B008
         """A picture in this form (C, H, W); errors call it `name`."""
-        pixels_HWC = decode_image(file, channels=self.channels, name=name)
+        pixels_HWC = decode_image(file, channels=self.channels, limits=limits, name=name)
         return resize_image(pixels_HWC, self.height, self.width, self.fit).transpose(2, 0, 1)
 
 

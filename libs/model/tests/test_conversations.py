@@ -100,21 +100,21 @@ def test_while_one_draws_the_others_speak() -> None:
     assert conversations.sequences == (drawing.sequence,)
 
 
-@pytest.mark.parametrize("num_kept", [0, 4])
-def test_a_second_question_about_a_picture_reads_only_its_words(num_kept: int) -> None:
+@pytest.mark.parametrize("kept_bytes", [0, 2**30])
+def test_a_second_question_about_a_picture_reads_only_its_words(kept_bytes: int) -> None:
     model, (one, other) = small_fused(), pictures(2)
     looked = []
     read_picture = model.read_picture
     model.read_picture = lambda *given: looked.append(1) or read_picture(*given)
-    conversations = Conversations(model, MARKERS, num_kept=num_kept)
+    conversations = Conversations(model, MARKERS, kept_bytes=kept_bytes)
     first, second, third = shown_then(4, 5), shown_then(4, 6, 7), shown_then(4, 5)
     requests = [asked(first, one), asked(second, one), asked(third, other), asked(first, one)]
     told = [answers(conversations, [request])[0] for request in requests]
     cached = [events[0].num_cached for events in told]
     num_patches = model.config.image.num_patches
     whole = num_patches + 4
-    assert cached == ([0, whole, 1, whole] if num_kept else [0, 0, 0, 0])
-    assert len(looked) == (2 if num_kept else 4)
+    assert cached == ([0, whole, 1, whole] if kept_bytes else [0, 0, 0, 0])
+    assert len(looked) == (2 if kept_bytes else 4)
     for request, events in zip(requests, told, strict=True):
         (fresh,) = answers(Conversations(model, MARKERS), [request])
         assert tokens_of(events) == tokens_of(fresh)
@@ -134,7 +134,7 @@ def test_what_runs_is_shared_too_so_choices_of_one_question_read_it_once() -> No
 
 
 def test_a_conversation_goes_on_from_its_own_answer_but_drawn_pictures_are_read_as_shown() -> None:
-    conversations = Conversations(small_fused(), MARKERS, num_kept=1, drawing=QUICK)
+    conversations = Conversations(small_fused(), MARKERS, kept_bytes=2**30, drawing=QUICK)
     (said,) = answers(conversations, [asked([1, 20, 9])])
     prompt = [1, 20, 9, *tokens_of(said), 30]
     (events,) = answers(conversations, [asked(prompt, logit_bias=CALLS)])
@@ -146,8 +146,9 @@ def test_a_conversation_goes_on_from_its_own_answer_but_drawn_pictures_are_read_
     assert shown[0].num_cached == len(prompt)
 
 
-def test_only_the_last_conversations_are_kept() -> None:
-    conversations = Conversations(small_fused(), MARKERS, num_kept=2)
+def test_only_as_many_of_the_last_conversations_are_kept_as_there_is_memory_for() -> None:
+    model = small_fused()
+    conversations = Conversations(model, MARKERS, kept_bytes=2 * Conversation(model, MARKERS).num_bytes)
     for start in (10, 20, 30):
         answers(conversations, [asked([start, 2, 3])])
     cached = [answers(conversations, [asked([start, 2, 4])])[0][0].num_cached for start in (20, 10)]

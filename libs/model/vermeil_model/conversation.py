@@ -111,6 +111,11 @@ class Conversation:
         return self._memory.lengths[0]
 
     @property
+    def num_bytes(self) -> int:
+        """What its memory takes."""
+        return self._memory.num_bytes
+
+    @property
     def room(self) -> int:
         """Rotary positions left in the model's context."""
         return self._model.config.text.context_length - self._memory.positions[0]

@@ -50,7 +50,7 @@ class Conversations:
         markers: Its tokens around pictures.
         painter: Its frozen form for drawing.
         num_slots: Conversations at once.
-        num_kept: Conversations that have ended and whose memory is kept, the last ones.
+        kept_bytes: Memory of conversations that have ended, of which the last are kept.
         drawing: How pictures are drawn.
         most_pictures: Of one answer.
     """
@@ -62,7 +62,7 @@ class Conversations:
         *,
         painter: Denoiser | None = None,
         num_slots: int = 32,
-        num_kept: int = 0,
+        kept_bytes: int = 0,
         drawing: DrawingParameters | None = None,
         most_pictures: int = 1,
     ) -> None:
@@ -73,7 +73,8 @@ class Conversations:
         self._num_slots, self._most_pictures = num_slots, most_pictures
         self._drawing = drawing or DrawingParameters()
         self._running: dict[int, _Talk] = {}
-        self._kept: deque[_Read] = deque(maxlen=num_kept)
+        self._kept: deque[_Read] = deque()
+        self._kept_bytes = kept_bytes
         self._num_added = 0
 
     @property
@@ -204,6 +205,7 @@ class Conversations:
         """Keep what it has read instead of those that read only the beginning of that."""
         talk = self._running.pop(number)
         marks = talk.marks[: talk.conversation.num_tokens]
-        others = [read for read in self._kept if read.marks != marks[: len(read.marks)]]
-        self._kept.clear()
-        self._kept.extend([*others, _Read(marks, talk.conversation)])
+        others = (read for read in self._kept if read.marks != marks[: len(read.marks)])
+        self._kept = deque([*others, _Read(marks, talk.conversation)])
+        while self._kept and sum(read.conversation.num_bytes for read in self._kept) > self._kept_bytes:
+            self._kept.popleft()

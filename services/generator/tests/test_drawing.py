@@ -16,7 +16,7 @@ WISHES = [Wish(0, 11), Wish(1, 22), Wish(2, 33)]
 
 @pytest.fixture(params=["real", "fake"])
 def drawing(request: pytest.FixtureRequest) -> Drawing:
-    return Sampler(tiny_image_model()) if request.param == "real" else FakeDrawing()
+    return Sampler.of_images(tiny_image_model()) if request.param == "real" else FakeDrawing()
 
 
 def draw(
@@ -89,12 +89,14 @@ def test_it_draws_what_the_library_draws(solver: str, guidance: float) -> None:
         guidance=guidance,
         solver=solver,  # type: ignore[arg-type]
     )
-    for ours, theirs in zip(draw(Sampler(model), WISHES, style), to_pixels(drawn).numpy(), strict=True):
+    for ours, theirs in zip(
+        draw(Sampler.of_images(model), WISHES, style), to_pixels(drawn).numpy(), strict=True
+    ):
         assert close(ours, theirs)
 
 
 def test_pictures_with_and_without_a_class_are_drawn_together() -> None:
-    sampler, style = Sampler(tiny_image_model()), Style(4, 1.0, "euler")
+    sampler, style = Sampler.of_images(tiny_image_model()), Style(4, 1.0, "euler")
     free, asked = Wish(None, 5), Wish(1, 5)
     together = draw(sampler, [free, asked], style)
     assert close(together[0], draw(sampler, [free], style)[0])
@@ -103,7 +105,7 @@ def test_pictures_with_and_without_a_class_are_drawn_together() -> None:
 
 
 def test_captions_of_several_lengths_are_drawn_together() -> None:
-    sampler = Sampler(tiny_image_model("text"))
+    sampler = Sampler.of_images(tiny_image_model("text"))
     short, long = Wish((5, 6), 3), Wish((5, 6, 7, 8, 9), 3)
     together = draw(sampler, [short, long])
     assert close(together[0], draw(sampler, [short])[0])

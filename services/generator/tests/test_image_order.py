@@ -7,11 +7,11 @@ import pytest
 from vermeil_errors import InvalidInput
 from vermeil_generator.fakes import CLASSES, tiny_image_model, tiny_tokenizer
 from vermeil_generator.image_ask import MAX_SEED, ImageAsk, ImageSampling
-from vermeil_generator.image_order import Drawable, ImageOrder, Style, Suited
+from vermeil_generator.image_order import Captions, Drawable, ImageOrder, Style, Suited
 
 TOKENIZER = tiny_tokenizer()
 OF_CLASSES = Drawable(tiny_image_model("class").config, CLASSES)
-OF_CAPTIONS = Drawable(tiny_image_model("text").config, tokenizer=TOKENIZER)
+OF_CAPTIONS = Drawable(tiny_image_model("text").config, captions=Captions(TOKENIZER.encode, 16))
 OF_NOTHING = Drawable(tiny_image_model("none").config)
 
 

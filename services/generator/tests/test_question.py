@@ -34,7 +34,7 @@ def test_ids_are_taken_as_they_are() -> None:
 
 
 def test_a_conversation_goes_through_the_chat_format() -> None:
-    prompt = asked(Conversation((Turn("user", "to"),))).prompt
+    prompt = asked(Conversation((Turn("user", ("to",)),))).prompt
     assert list(prompt.ids) == TOKENIZER.apply_chat_template([{"role": "user", "content": "to"}])
 
 
@@ -53,7 +53,7 @@ def test_parameters_reach_the_decoder_and_max_tokens_has_a_default() -> None:
     [
         (PlainText("whether " * 40), "prompt"),
         (TokenIds((1,) * CONTEXT), "tokens.ids"),
-        (Conversation((Turn("user", "whether " * 40),)), "conversation"),
+        (Conversation((Turn("user", ("whether " * 40,)),)), "conversation"),
     ],
 )
 def test_what_does_not_fit_the_context_is_refused_with_field_value_and_fix(input_: Any, field: str) -> None:

@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -17,9 +17,10 @@ from vermeil_media import Pixels
 from vermeil_generator.image_messages import Telling, image_ask_from_message
 from vermeil_generator.keep import Keep, as_part
 from vermeil_generator.loaded import drawing, writing
-from vermeil_generator.messages import ask_from_message, loaded_to_message, piece_to_messages
+from vermeil_generator.messages import Fetch, ask_from_message, loaded_to_message, piece_to_messages
 from vermeil_generator.models import Models
 from vermeil_generator.painter import Progress
+from vermeil_generator.piece import Piece
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -28,32 +29,44 @@ MAX_PAGE_SIZE = 1000
 class GenerationServicer(GenerationServiceServicer):
     """Answers for GenerationService."""
 
-    def __init__(self, models: Models, keep: Keep) -> None:
+    def __init__(self, models: Models, keep: Keep, fetch: Fetch) -> None:
         self._models = models
         self._keep = keep
+        self._fetch = fetch
 
     async def Generate(
         self, request: wire.GenerateRequest, context: Any
     ) -> AsyncGenerator[wire.GenerateResponse, None]:
         """Stream the answers; a caller that goes away frees their places."""
-        ask = ask_from_message(request)
+        ask = ask_from_message(request, self._fetch)
         async with self._models.using(ask.model) as found:
             model = writing(found)
             question = await asyncio.to_thread(model.prepare, ask)
-            num_open, num_tokens, is_first = question.num_choices, 0, True
+            num_open, is_first = question.num_choices, True
+            usage = Usage(prompt_tokens=question.prompt.num_tokens)
+            cached: list[int] = []
             async with aclosing(model.answer(question)) as pieces:
                 async for piece in pieces:
                     num_open -= piece.finish is not None
-                    num_tokens += piece.num_tokens
-                    for message in piece_to_messages(piece):
+                    usage.completion_tokens += piece.num_tokens
+                    if piece.finish is not None:
+                        cached.append(piece.num_cached)
+                    for message in await self._on_the_wire(piece):
                         if is_first:
                             message.model, is_first = model.name, False
                         if num_open == 0:
-                            usage = Usage(
-                                prompt_tokens=len(question.prompt.ids), completion_tokens=num_tokens
-                            )
+                            # Choices read the prompt from one another; what none had to read counts.
+                            usage.cached_prompt_tokens = min(cached)
                             message.usage.CopyFrom(usage)
                         yield message
+
+    async def _on_the_wire(self, piece: Piece) -> Iterable[wire.GenerateResponse]:
+        def as_image(pixels_HWC: Pixels) -> Part:
+            return as_part(pixels_HWC, self._keep, as_artifact=False)
+
+        if piece.picture is None:
+            return piece_to_messages(piece, as_image)
+        return await asyncio.to_thread(lambda: list(piece_to_messages(piece, as_image)))
 
     async def GenerateImages(
         self, request: wire.GenerateImagesRequest, context: Any

@@ -1,6 +1,6 @@
 """What a caller asks for, checked as far as that goes without a model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vermeil_errors import InvalidInput
@@ -12,12 +12,23 @@ MAX_STOP_STRINGS = 16
 
 
 @dataclass(frozen=True)
+class GivenImage:
+    """A picture in a turn."""
+
+    field: str
+    """How errors call it."""
+    read: Callable[[], bytes] = field(repr=False)
+    """Gives its file."""
+
+
+@dataclass(frozen=True)
 class Turn:
     """One turn of a conversation."""
 
     role: str
     """system, user or assistant."""
-    content: str
+    parts: tuple[str | GivenImage, ...]
+    """In order."""
 
 
 @dataclass(frozen=True)

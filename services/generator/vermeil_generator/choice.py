@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from vermeil_model import Request, TokenEvent, TokenLogprob, TokenScore
+from vermeil_model import PictureEvent, Request, TokenEvent, TokenLogprob, TokenScore, to_pixels
 
 from vermeil_generator.answer_text import AnswerText, Shown, TokenStream
 from vermeil_generator.piece import Finish, Likely, Piece, ToldToken
@@ -43,19 +43,26 @@ class Choice:
         self._words = words
         self._text = AnswerText(words.stream(), question.stop, len(question.prompt.text))
         self._num_tokens = 0
+        self._num_cached = 0
 
     @property
     def request(self) -> Request:
         """What the decoder is asked for."""
-        return Request(self.question.prompt.ids, self.question.parameters_of(self.index))
+        prompt = self.question.prompt
+        return Request(prompt.ids, self.question.parameters_of(self.index), prompt.pictures)
 
     def echo(self, scores: Sequence[TokenScore]) -> None:
         """Send the prompt, with its log-probabilities if there are any."""
         told = tuple(self._told_prompt(scores))
         self.send(Piece(self.index, self.question.prompt.text, told))
 
-    def take(self, event: TokenEvent) -> bool:
-        """Send what a new token lets us show; True if it was the last."""
+    def take(self, event: TokenEvent | PictureEvent) -> bool:
+        """Send a picture, or what a new token lets us show; True if it was the last."""
+        if isinstance(event, PictureEvent):
+            self._take_picture(event)
+            return False
+        if self._num_tokens == 0:
+            self._num_cached = event.num_cached
         self._num_tokens += 1
         told = None
         if event.logprob is not None:
@@ -69,9 +76,19 @@ class Choice:
         if self._text.is_stopped:
             finish = Finish.STOP
         if finish or shown.text or shown.tokens:
-            num_tokens = self._num_tokens if finish else 0
-            self.send(Piece(self.index, shown.text, shown.tokens, finish, num_tokens))
+            counts = (self._num_tokens, self._num_cached) if finish else (0, 0)
+            self.send(Piece(self.index, shown.text, shown.tokens, finish, *counts))
         return finish is not None
+
+    def _take_picture(self, event: PictureEvent) -> None:
+        """Send it after all text before it: no stop string goes through a picture."""
+        self._num_tokens += self.question.prompt.patches_each
+        rest = self._text.finish()
+        if rest.text or rest.tokens:
+            self.send(Piece(self.index, rest.text, rest.tokens))
+        if not self._text.is_stopped:
+            (pixels_HWC,) = to_pixels(event.image_CHW[None]).numpy(force=True)
+            self.send(Piece(self.index, picture=pixels_HWC))
 
     def end(self) -> None:
         """Send the last piece of an answer for which no token was wanted."""

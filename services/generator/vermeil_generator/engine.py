@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from vermeil_errors import Internal, Overloaded, Unavailable, VermeilError
-from vermeil_model import Request, TokenEvent, TokenScore
+from vermeil_model import PictureEvent, Request, TokenEvent, TokenScore
 from vermeil_telemetry import gauge, get_logger
 
 from vermeil_generator.choice import Choice, Words
@@ -28,7 +28,7 @@ _logger = get_logger(__name__)
 
 
 class Decoding(Protocol):
-    """What the engine steps: `vermeil_model.Decoder`."""
+    """What the engine steps: `vermeil_model.Decoder`, or `Conversations` of a model that also draws."""
 
     @property
     def num_free(self) -> int:
@@ -38,11 +38,11 @@ class Decoding(Protocol):
     def sequences(self) -> tuple[int, ...]:
         """Numbers of the running sequences."""
 
-    def add(self, requests: Sequence[Request]) -> list[TokenEvent]:
+    def add(self, requests: Sequence[Request]) -> Sequence[TokenEvent]:
         """Read the prompts and give the first token of each, in their order."""
 
-    def step(self) -> list[TokenEvent]:
-        """One more token for every running sequence."""
+    def step(self) -> Sequence[TokenEvent | PictureEvent]:
+        """A turn for every running sequence: one more token, or it goes on drawing."""
 
     def remove(self, sequence: int) -> None:
         """Stop a running sequence."""
@@ -58,13 +58,18 @@ class Engine:
     Args:
         name: Of the model, for people.
         make_decoder: Makes an empty decoder; called again should one break.
-        score: Judges the tokens of a prompt.
+        score: Judges the tokens of a prompt; None where no question asks for that.
         words: The tokenizer.
         max_waiting: Answers that may wait for a free place.
     """
 
     def __init__(
-        self, name: str, make_decoder: Callable[[], Decoding], score: Score, words: Words, max_waiting: int
+        self,
+        name: str,
+        make_decoder: Callable[[], Decoding],
+        score: Score | None,
+        words: Words,
+        max_waiting: int,
     ) -> None:
         self._make_decoder = make_decoder
         self._decoder = make_decoder()
@@ -170,7 +175,7 @@ class Engine:
             self._take(event)
         self._admit()
 
-    def _take(self, event: TokenEvent) -> None:
+    def _take(self, event: TokenEvent | PictureEvent) -> None:
         if self._running[event.sequence].take(event):
             self._leave(event.sequence)
 
@@ -188,7 +193,7 @@ class Engine:
                 if not self._waiting:
                     break
                 choice = self._waiting.popleft()
-            num_tokens += len(choice.question.prompt.ids)
+            num_tokens += choice.question.prompt.num_tokens
             self._enter(choice)
         events = self._decoder.add([choice.request for choice in self._entering])
         for choice, event in zip(self._entering, events, strict=True):
@@ -214,7 +219,7 @@ class Engine:
 
     def _scores(self, question: Question) -> Sequence[TokenScore]:
         """All choices of a question share them."""
-        if question.num_logprobs is None:
+        if question.num_logprobs is None or self._score is None:
             return ()
         if self._scored is None or self._scored[0] is not question:
             self._scored = (question, self._score(question.prompt.ids, question.num_logprobs))

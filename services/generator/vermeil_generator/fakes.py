@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,16 +17,20 @@ from vermeil_model import (
     ImageConfig,
     ImageModel,
     ModelConfig,
+    PictureEvent,
     Request,
     TextModel,
     TokenEvent,
     TokenLogprob,
+    fuse,
+    fused_config,
     save_checkpoint,
 )
 from vermeil_model.image_config import Condition
 
 from vermeil_generator.clients import ModelSource
 from vermeil_generator.image_order import Style, Wish
+from vermeil_generator.loaded_fused import FIT, STYLES
 from vermeil_generator.loaded_image import CLASS_NAMES, SAMPLING
 from vermeil_generator.sampler import NobodyWaitsError, OnStep, Step
 
@@ -61,18 +66,26 @@ class FakeNames:
         """Nothing to let go of."""
 
 
+class Drawn(NamedTuple):
+    """A picture in the answer of a FakeDecoder."""
+
+    grey: int
+    """0 to 255, of all its pixels."""
+
+
 class FakeDecoder:
     """Says prepared tokens to each prompt, one a step; a step takes a millisecond, as real ones take time.
 
     Args:
-        answers: Tokens by the first id of the prompt; the last one ends the answer with "stop".
+        answers: Tokens and pictures by the first id of the prompt; the first and the last one are tokens,
+            and the last one ends the answer with "stop".
         num_slots: Sequences at once.
     """
 
-    def __init__(self, answers: Mapping[int, Sequence[int]], num_slots: int = 4) -> None:
+    def __init__(self, answers: Mapping[int, Sequence[int | Drawn]], num_slots: int = 4) -> None:
         self._answers = answers
         self._num_slots = num_slots
-        self._left: dict[int, deque[int]] = {}
+        self._left: dict[int, deque[int | Drawn]] = {}
         self._requests: dict[int, Request] = {}
         self._num_said: dict[int, int] = {}
         self._num_added = 0
@@ -102,11 +115,13 @@ class FakeDecoder:
             self._left[number] = deque(self._answers[request.prompt[0]])
             self._requests[number] = request
             self._num_said[number] = 0
-            events.append(self._say(number))
+            first = self._say(number)
+            assert isinstance(first, TokenEvent)
+            events.append(first)
         return events
 
-    def step(self) -> list[TokenEvent]:
-        """One token more for each."""
+    def step(self) -> list[TokenEvent | PictureEvent]:
+        """One token more for each, or a picture."""
         self.gate.wait()
         time.sleep(_STEP_SECONDS)
         if self.error is not None:
@@ -119,9 +134,12 @@ class FakeDecoder:
         """Forget a sequence."""
         del self._left[sequence]
 
-    def _say(self, number: int) -> TokenEvent:
+    def _say(self, number: int) -> TokenEvent | PictureEvent:
         parameters = self._requests[number].parameters
         token = self._left[number].popleft()
+        if isinstance(token, Drawn):
+            image_CHW = torch.full((3, IMAGE_SIZE, IMAGE_SIZE), token.grey / 127.5 - 1)
+            return PictureEvent(image_CHW, parameters.seed or 0, number)
         self._num_said[number] += 1
         is_last = not self._left[number]
         is_long = self._num_said[number] == parameters.max_tokens
@@ -222,6 +240,23 @@ def tiny_image_model(condition: Condition = "class", seed: int = 0) -> ImageMode
     return model.eval()
 
 
+def write_tiny_fused_model(
+    folder: Path, *, seed: int = 0, context_length: int = 128, styles: Mapping[str, str] | None = None
+) -> TextTokenizer:
+    """A folder with a model of random weights that converses and draws in no time, and its tokenizer."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.save(folder)
+    sizes = ModelConfig.from_depth(
+        2, tokenizer.vocab_size, context_length=context_length, width=32, num_heads=2
+    )
+    text = TextModel(sizes)
+    text.init_weights(torch.Generator().manual_seed(seed))
+    image = tiny_image_model("none", seed)
+    extra = {SAMPLING: {"steps": 6, "guidance": 2.0}, FIT: "stretch", STYLES: dict(styles or {})}
+    save_checkpoint(folder, fuse(text, image, fused_config(text, image)), extra=extra)
+    return tokenizer
+
+
 def publish_tiny_model(store: ArtifactStore, folder: Path, **options: int) -> ArtifactRef:
     """A tiny text model as an artifact; `folder` is for its files meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,4 +270,13 @@ def publish_tiny_image_model(
     """A tiny model of images as an artifact."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tiny_image_model(folder, condition=condition)
+    return store.publish(folder, kind="model")
+
+
+def publish_tiny_fused_model(
+    store: ArtifactStore, folder: Path, *, styles: Mapping[str, str] | None = None, **options: int
+) -> ArtifactRef:
+    """A tiny model of text and pictures as an artifact."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tiny_fused_model(folder, styles=styles, **options)
     return store.publish(folder, kind="model")

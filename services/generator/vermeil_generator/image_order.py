@@ -1,10 +1,9 @@
 """An ask for pictures made ready for one model: its class or caption, its size, seeds."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
 from vermeil_model import ImageConfig
 
@@ -59,14 +58,24 @@ class Suited:
 
 
 @dataclass(frozen=True)
+class Captions:
+    """How a model is told what to draw."""
+
+    spell: Callable[[str], list[int]]
+    """A text as it was learned."""
+    longest: int
+    """Tokens that are read."""
+
+
+@dataclass(frozen=True)
 class Drawable:
-    """What a model of images can be asked for."""
+    """What a model can be asked to draw."""
 
     config: ImageConfig
     class_names: tuple[str, ...] = ()
     """By class number; empty where classes have no names."""
-    tokenizer: TextTokenizer | None = None
-    """Of captions."""
+    captions: Captions | None = None
+    """None where it is not asked by text."""
     suited: Suited = Suited()
     """What its recipe says of sampling."""
 
@@ -118,11 +127,10 @@ class Drawable:
             return self._class(ask.class_number)
         if not ask.prompt:
             return None
-        match self.config.condition:
-            case "class":
-                return self._named_class(ask.prompt)
-            case "text":
-                return self._caption(ask.prompt)
+        if self.captions is not None:
+            return _caption(ask.prompt, self.captions)
+        if self.config.condition == "class":
+            return self._named_class(ask.prompt)
         raise InvalidInput.for_field(
             "prompt", ask.prompt, "this model draws what it likes", "send an empty prompt"
         )
@@ -151,18 +159,17 @@ class Drawable:
             "prompt", name, "is no class of this model", f"send one of: {_listed(names)}"
         )
 
-    def _caption(self, text: str) -> tuple[int, ...]:
-        assert self.tokenizer is not None
-        ids = tuple(self.tokenizer.encode(text))
-        longest = self.config.context_length
-        if len(ids) > longest:
-            raise InvalidInput.for_field(
-                "prompt",
-                f"{len(ids)} tokens",
-                f"are more than the {longest} that this model reads",
-                f"shorten it to {longest} tokens",
-            )
-        return ids
+
+def _caption(text: str, captions: Captions) -> tuple[int, ...]:
+    ids = tuple(captions.spell(text))
+    if len(ids) > captions.longest:
+        raise InvalidInput.for_field(
+            "prompt",
+            f"{len(ids)} tokens",
+            f"are more than the {captions.longest} that this model reads",
+            f"shorten it to {captions.longest} tokens",
+        )
+    return ids
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,9 +8,8 @@ from vermeil.content.v1.content_pb2 import Media, Part
 from vermeil_artifacts import ArtifactRef, ArtifactStore
 from vermeil_media import Pixels, encode_png
 from vermeil_rpc.convert import artifact_to_message
+from vermeil_rpc.media import MAX_INLINE_BYTES
 
-MAX_INLINE_BYTES = 2**20
-"""As the contract says."""
 KIND = "image"
 """Of artifacts that hold one picture."""
 FILE = "image.png"

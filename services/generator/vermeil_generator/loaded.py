@@ -1,15 +1,16 @@
-"""A model version in memory: one that writes, or one that draws."""
+"""A model version in memory: one that writes, one that draws, or one that does both."""
 
 from pathlib import Path
 
 from vermeil_errors import InvalidInput
-from vermeil_model import ImageConfig, ModelConfig, read_any_config
+from vermeil_model import FusedConfig, ImageConfig, ModelConfig, read_any_config
 
+from vermeil_generator.loaded_fused import LoadedFusedModel, load_fused
 from vermeil_generator.loaded_image import LoadedImageModel, load_image
 from vermeil_generator.loaded_text import LoadedTextModel, load_text
 from vermeil_generator.settings import GeneratorSettings
 
-LoadedModel = LoadedTextModel | LoadedImageModel
+LoadedModel = LoadedTextModel | LoadedImageModel | LoadedFusedModel
 
 
 def load(name: str, folder: Path, settings: GeneratorSettings) -> LoadedModel:
@@ -19,6 +20,8 @@ def load(name: str, folder: Path, settings: GeneratorSettings) -> LoadedModel:
         return load_text(name, folder, settings)
     if isinstance(config, ImageConfig):
         return load_image(name, folder, settings)
+    if isinstance(config, FusedConfig):
+        return load_fused(name, folder, settings)
     raise InvalidInput.for_field(
         "model",
         name,
@@ -27,9 +30,9 @@ def load(name: str, folder: Path, settings: GeneratorSettings) -> LoadedModel:
     )
 
 
-def writing(model: LoadedModel) -> LoadedTextModel:
+def writing(model: LoadedModel) -> LoadedTextModel | LoadedFusedModel:
     """The model, if it writes."""
-    if isinstance(model, LoadedTextModel):
+    if not isinstance(model, LoadedImageModel):
         return model
     raise InvalidInput.for_field(
         "model",
@@ -41,6 +44,8 @@ def writing(model: LoadedModel) -> LoadedTextModel:
 
 def drawing(model: LoadedModel) -> LoadedImageModel:
     """The model, if it draws."""
+    if isinstance(model, LoadedFusedModel):
+        return model.drawing
     if isinstance(model, LoadedImageModel):
         return model
     raise InvalidInput.for_field(

@@ -14,7 +14,7 @@ from vermeil_telemetry import get_logger
 
 from vermeil_generator.device import best_device, precision, weight_bytes
 from vermeil_generator.image_ask import ImageAsk, ImageSampling
-from vermeil_generator.image_order import Drawable, ImageOrder, Suited
+from vermeil_generator.image_order import Captions, Drawable, ImageOrder, Suited
 from vermeil_generator.painter import ImageEvent, Painter
 from vermeil_generator.sampler import Sampler
 from vermeil_generator.settings import GeneratorSettings
@@ -33,7 +33,7 @@ _logger = get_logger(__name__)
 class LoadedImageModel:
     """One version of a model of images, ready to draw."""
 
-    output_modality: ClassVar[str] = "image"
+    output_modalities: ClassVar[tuple[str, ...]] = ("image",)
     context_length: ClassVar[int] = 0
 
     name: str
@@ -74,23 +74,31 @@ def load_image(name: str, folder: Path, settings: GeneratorSettings) -> LoadedIm
     device = best_device(settings)
     model = load_checkpoint(folder, ImageModel, dtype=precision(settings), device=device)
     config = model.config
+    check_showable(config)
+    captions = None
+    if config.condition == "text":
+        captions = Captions(TextTokenizer.load(folder).encode, config.context_length)
+    batch = settings.generator_image_batch
+    painter = Painter(name, Sampler.of_images(model), batch, settings.generator_image_queue)
+    weights = weight_bytes(model)
+    memory = 2 * weights + activation_bytes(config, batch)
+    _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
+    more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    names = _class_names(more.get(CLASS_NAMES), config, folder)
+    drawable = Drawable(config, names, captions, suited(more.get(SAMPLING)))
+    return LoadedImageModel(name, drawable, painter, weights, memory)
+
+
+def check_showable(config: ImageConfig) -> None:
+    """Refuse a model whose pictures nobody can look at."""
     if config.channels not in _SHOWABLE:
         raise InvalidInput.for_field(
             "channels", config.channels, "are latents and no picture", "load a model of 1, 3 or 4 channels"
         )
-    tokenizer = TextTokenizer.load(folder) if config.condition == "text" else None
-    batch = settings.generator_image_batch
-    painter = Painter(name, Sampler(model), batch, settings.generator_image_queue)
-    weights = weight_bytes(model)
-    memory = 2 * weights + _activation_bytes(config, batch)
-    _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
-    more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    names = _class_names(more.get(CLASS_NAMES), config, folder)
-    drawable = Drawable(config, names, tokenizer, _suited(more.get(SAMPLING)))
-    return LoadedImageModel(name, drawable, painter, weights, memory)
 
 
-def _suited(sampling: dict[str, Any] | None) -> Suited:
+def suited(sampling: dict[str, Any] | None) -> Suited:
+    """How a model draws unless told otherwise, by what its config.json says."""
     wanted = ImageSampling(**{"steps": Suited.steps, "guidance": Suited.guidance, **(sampling or {})})
     assert wanted.steps is not None
     assert wanted.guidance is not None
@@ -111,8 +119,8 @@ def _class_names(names: list[str] | None, config: ImageConfig, folder: Path) -> 
     return tuple(str(each) for each in names)
 
 
-def _activation_bytes(config: ImageConfig, batch: int) -> int:
-    """Of one layer, roughly; guidance draws each picture twice."""
+def activation_bytes(config: ImageConfig, batch: int) -> int:
+    """Of pictures drawn together: those of one layer, roughly; guidance draws each picture twice."""
     a_token = 6 * config.width + 3 * config.feed_forward_width
     context = 2 * config.depth * config.context_length * config.num_key_value_heads * config.head_width
     one = config.num_patches * a_token + context

@@ -25,7 +25,7 @@ _logger = get_logger(__name__)
 class LoadedTextModel:
     """One version of a text model, ready to answer."""
 
-    output_modality: ClassVar[str] = "text"
+    output_modalities: ClassVar[tuple[str, ...]] = ("text",)
 
     name: str
     """"models/{model}/versions/{version}"."""
@@ -75,11 +75,12 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
         max_waiting=settings.generator_queue,
     )
     weights = weight_bytes(model)
-    memory = 2 * weights + _cache_bytes(model.config, slots)
+    memory = 2 * weights + cache_bytes(model.config, slots)
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
     return LoadedTextModel(name, model.config, tokenizer, engine, weights, memory)
 
 
-def _cache_bytes(config: ModelConfig, slots: int) -> int:
+def cache_bytes(config: ModelConfig, slots: int) -> int:
+    """What so many texts take that fill the context."""
     values = 2 * config.num_key_value_heads * config.head_width * config.depth
     return values * config.context_length * slots * _CACHE_BYTES

@@ -1,13 +1,15 @@
 """The contract's messages ↔ what the generator works with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from vermeil.content.v1.content_pb2 import Message, Part, Role
+from vermeil.content.v1.content_pb2 import Media, Message, Part, Role
 from vermeil.generation.v1 import generation_pb2 as wire
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
 from vermeil_errors import InvalidInput
+from vermeil_media import Pixels
 
-from vermeil_generator.ask import Ask, Conversation, Input, PlainText, Sampling, TokenIds, Turn
+from vermeil_generator.ask import Ask, Conversation, GivenImage, Input, PlainText, Sampling, TokenIds, Turn
 from vermeil_generator.loaded import LoadedModel
 from vermeil_generator.piece import Finish, Piece, ToldToken
 
@@ -22,11 +24,17 @@ _FINISH = {
 }
 
 
-def ask_from_message(request: GenerateRequest) -> Ask:
-    """What is asked for; a field that is out of range is refused by name."""
+Fetch = Callable[[Media, str], bytes]
+"""The file behind a picture; errors call it by the second."""
+AsPart = Callable[[Pixels], Part]
+"""A picture as a part of content."""
+
+
+def ask_from_message(request: GenerateRequest, fetch: Fetch) -> Ask:
+    """What is asked for; a field that is out of range is refused by name. Pictures are not fetched yet."""
     return Ask(
         model=request.model,
-        input=_input(request),
+        input=_input(request, fetch),
         sampling=_sampling(request.sampling),
         num_choices=request.num_choices or 1,
         num_logprobs=request.num_logprobs if request.HasField("num_logprobs") else None,
@@ -34,8 +42,11 @@ def ask_from_message(request: GenerateRequest) -> Ask:
     )
 
 
-def piece_to_messages(piece: Piece) -> Iterator[GenerateResponse]:
+def piece_to_messages(piece: Piece, as_part: AsPart) -> Iterator[GenerateResponse]:
     """A piece on the wire: one message, or several where it tells very many tokens."""
+    if piece.picture is not None:
+        yield GenerateResponse(choice=piece.choice, delta=as_part(piece.picture))
+        return
     first = GenerateResponse(choice=piece.choice, delta=Part(text=piece.text))
     message = first
     for start in range(0, len(piece.tokens), TOKENS_IN_A_MESSAGE):
@@ -55,15 +66,17 @@ def loaded_to_message(model: LoadedModel, num_active: int) -> wire.LoadedModel:
         context_length=model.context_length,
         num_bytes=model.num_bytes,
         num_active=num_active,
-        output_modalities=[model.output_modality],
+        output_modalities=model.output_modalities,
     )
 
 
-def _input(request: GenerateRequest) -> Input:
+def _input(request: GenerateRequest, fetch: Fetch) -> Input:
     match request.WhichOneof("input"):
         case "conversation":
             messages = request.conversation.messages
-            turns = [_turn(turn, f"conversation.messages[{place}]") for place, turn in enumerate(messages)]
+            turns = [
+                _turn(turn, f"conversation.messages[{place}]", fetch) for place, turn in enumerate(messages)
+            ]
             return Conversation(tuple(turns))
         case "prompt":
             return PlainText(request.prompt)
@@ -72,7 +85,7 @@ def _input(request: GenerateRequest) -> Input:
     raise InvalidInput("is missing", field="input", fix="send a conversation, a prompt or tokens")
 
 
-def _turn(message: Message, field: str) -> Turn:
+def _turn(message: Message, field: str, fetch: Fetch) -> Turn:
     role = _ROLES.get(message.role)
     if role is None:
         raise InvalidInput.for_field(
@@ -81,18 +94,20 @@ def _turn(message: Message, field: str) -> Turn:
             "is not supported",
             "send a system, user or assistant role",
         )
-    return Turn(
-        role, "".join(_text(part, f"{field}.parts[{place}]") for place, part in enumerate(message.parts))
-    )
+    parts = (_part(part, f"{field}.parts[{place}]", fetch) for place, part in enumerate(message.parts))
+    return Turn(role, tuple(parts))
 
 
-def _text(part: Part, field: str) -> str:
+def _part(part: Part, field: str, fetch: Fetch) -> str | GivenImage:
     kind = part.WhichOneof("kind")
     if kind == "text":
         return part.text
+    if kind == "image":
+        name = f"{field}.image"
+        return GivenImage(name, partial(fetch, part.image, name))
     if kind is None:
-        raise InvalidInput("is empty", field=field, fix="send text")
-    raise InvalidInput("this model reads text only", field=f"{field}.{kind}", fix="send text parts")
+        raise InvalidInput("is empty", field=field, fix="send text or a picture")
+    raise InvalidInput("no model reads this", field=f"{field}.{kind}", fix="send text and pictures")
 
 
 def _sampling(message: wire.Sampling) -> Sampling:

@@ -2,13 +2,15 @@
 
 A message of its own for every token of every answer would cost more than a small model's step (about
 0.1 ms each). So pieces that come within n · 3 ms, n answers being written, travel together, at most
-0.1 s; the first piece of an answer and the last never wait.
+0.1 s; the first piece of an answer, a picture and the last piece never wait.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
 from time import monotonic
+from typing import TypeGuard
 
 from vermeil_generator.piece import Piece
 
@@ -32,17 +34,17 @@ class Outbox:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._last = clock()
-        self._pending: dict[Reader, dict[int, Piece | Exception]] = {}
+        self._pending: dict[Reader, dict[int, list[Piece | Exception]]] = {}
         self._urgent: dict[Reader, None] = {}
 
     def put(self, reader: Reader, choice: int, item: Piece | Exception) -> None:
         """Take a piece, or the error that ends the answer."""
-        items = self._pending.setdefault(reader, {})
-        earlier = items.get(choice)
-        if isinstance(earlier, Piece) and isinstance(item, Piece):
-            item = earlier.followed_by(item)
-        items[choice] = item
-        if isinstance(item, Exception) or item.finish or choice not in reader.begun:
+        items = self._pending.setdefault(reader, {}).setdefault(choice, [])
+        if items and _is_text(items[-1]) and _is_text(item):
+            items[-1] = items[-1].followed_by(item)
+        else:
+            items.append(item)
+        if not _is_text(item) or item.finish or choice not in reader.begun:
             reader.begun.add(choice)
             self._urgent[reader] = None
 
@@ -59,11 +61,15 @@ class Outbox:
     def _send(self, readers: Iterable[Reader]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Reader, Iterable[Piece | Exception]]]] = {}
         for reader in readers:
-            items = self._pending.pop(reader).values()
+            items = chain.from_iterable(self._pending.pop(reader).values())
             by_loop.setdefault(reader.loop, []).append((reader, items))
         for loop, parcels in by_loop.items():
             with suppress(RuntimeError):  # a loop that is closed has no readers any more
                 loop.call_soon_threadsafe(_deliver, parcels)
+
+
+def _is_text(item: Piece | Exception) -> TypeGuard[Piece]:
+    return isinstance(item, Piece) and item.picture is None
 
 
 def _deliver(parcels: Iterable[tuple[Reader, Iterable[Piece | Exception]]]) -> None:

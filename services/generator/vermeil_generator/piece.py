@@ -1,7 +1,9 @@
 """What an answer is made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
+
+from vermeil_media import Pixels
 
 
 class Finish(Enum):
@@ -39,7 +41,7 @@ class ToldToken:
 
 @dataclass(frozen=True)
 class Piece:
-    """What was added to a choice."""
+    """What was added to a choice: text, or a picture."""
 
     choice: int
     text: str = ""
@@ -48,9 +50,11 @@ class Piece:
     """Set in the last piece of a choice."""
     num_tokens: int = 0
     """Tokens that the model produced for it; set with finish."""
+    num_cached: int = 0
+    """Tokens of the prompt that were not read for it; set with finish."""
+    picture: Pixels | None = field(default=None, compare=False)
+    """(H, W, C); then there is no text."""
 
     def followed_by(self, later: "Piece") -> "Piece":
-        """Both as one."""
-        return Piece(
-            self.choice, self.text + later.text, self.tokens + later.tokens, later.finish, later.num_tokens
-        )
+        """Both as one; neither is a picture."""
+        return replace(later, text=self.text + later.text, tokens=self.tokens + later.tokens)

@@ -1,13 +1,16 @@
 """An ask made ready for one model: text as token ids, limits checked against its context."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
+from torch import Tensor
 from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
 from vermeil_model import SamplingParameters
 
 from vermeil_generator.ask import DEFAULT_MAX_TOKENS, Ask, Conversation, PlainText, TokenIds
+from vermeil_generator.picture_reader import PictureReader
+from vermeil_generator.spoken import Spoken, spoken
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,15 @@ class Prompt:
     """Leading tokens that are ours and not the caller's: they are counted, but never told."""
     text: str
     """What echo sends back."""
+    pictures: tuple[Tensor, ...] = ()
+    """One for each <boi>, uint8 (C, H, W)."""
+    patches_each: int = 0
+    """Of a picture, given or drawn."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens and patches."""
+        return len(self.ids) + self.patches_each * len(self.pictures)
 
 
 @dataclass(frozen=True)
@@ -42,27 +54,29 @@ class Question:
         return replace(self.parameters, seed=self.parameters.seed + choice)
 
 
-def prepare(ask: Ask, tokenizer: TextTokenizer, vocab_size: int, context_length: int) -> Question:
-    """The question that an ask puts to a model.
+def prepare(
+    ask: Ask,
+    tokenizer: TextTokenizer,
+    vocab_size: int,
+    context_length: int,
+    pictures: PictureReader | None = None,
+) -> Question:
+    """The question that an ask puts to a model; `pictures` if it reads and draws them too.
 
     Raises:
-        InvalidInput: It does not fit the model: too long, unknown ids, no chat format.
+        InvalidInput: It does not fit the model: too long, unknown ids, no chat format, pictures.
     """
-    prompt, field = _prompt(ask, tokenizer)
+    said = _spoken(ask, tokenizer, pictures)
     max_tokens = _max_tokens(ask, context_length)
     _check_ids("sampling.logit_bias", list(ask.sampling.logit_bias), vocab_size)
-    longest = context_length - (1 if max_tokens else 0)
-    if len(prompt.ids) > longest:
+    if pictures is not None and ask.num_logprobs is not None:
         raise InvalidInput.for_field(
-            field,
-            f"{len(prompt.ids)} tokens",
-            f"do not fit into the model's context of {context_length} tokens",
-            f"shorten it to {longest} tokens",
+            "num_logprobs", ask.num_logprobs, "is not told by a model that also draws", "leave it out"
         )
-    parameters = _parameters(ask, tokenizer, max_tokens) if max_tokens else None
+    _check_length(said, pictures, context_length, longest=context_length - (1 if max_tokens else 0))
     return Question(
-        prompt=prompt,
-        parameters=parameters,
+        prompt=_read(said, tokenizer, pictures),
+        parameters=_parameters(ask, tokenizer, max_tokens) if max_tokens else None,
         stop=ask.sampling.stop,
         num_choices=ask.num_choices,
         num_logprobs=ask.num_logprobs,
@@ -70,18 +84,43 @@ def prepare(ask: Ask, tokenizer: TextTokenizer, vocab_size: int, context_length:
     )
 
 
-def _prompt(ask: Ask, tokenizer: TextTokenizer) -> tuple[Prompt, str]:
-    """The prompt, and the field that an error about it names."""
+def _spoken(ask: Ask, tokenizer: TextTokenizer, pictures: PictureReader | None) -> Spoken:
     match ask.input:
         case PlainText(text):
-            ids = tokenizer.encode(text, add_bos=True)
-            return Prompt(tuple(ids), num_hidden=1, text=text), "prompt"
+            return Spoken(tokenizer.encode(text, add_bos=True), "prompt", num_hidden=1, text=text)
         case TokenIds(given):
             _check_ids("tokens.ids", given, tokenizer.vocab_size)
-            return Prompt(given, num_hidden=0, text=tokenizer.decode(given)), "tokens.ids"
+            if pictures is not None and tokenizer.boi_id in given:
+                raise InvalidInput.for_field(
+                    "tokens.ids", tokenizer.boi_id, "announces a picture", "send a conversation that has it"
+                )
+            return Spoken(list(given), "tokens.ids")
         case Conversation(turns):
-            ids = tokenizer.apply_chat_template([asdict(turn) for turn in turns])
-            return Prompt(tuple(ids), num_hidden=0, text=tokenizer.decode(ids)), "conversation"
+            return spoken(turns, tokenizer, pictures)
+
+
+def _check_length(said: Spoken, pictures: PictureReader | None, context_length: int, longest: int) -> None:
+    needed, stride = len(said.ids), pictures.stride if pictures else 0
+    value = f"{needed} tokens"
+    if said.images:
+        needed += stride * len(said.images)
+        value = f"{needed} tokens (each of {len(said.images)} pictures takes {stride})"
+    if needed > longest:
+        raise InvalidInput.for_field(
+            said.field,
+            value,
+            f"do not fit into the model's context of {context_length} tokens",
+            f"shorten it to {longest} tokens",
+        )
+
+
+def _read(said: Spoken, tokenizer: TextTokenizer, pictures: PictureReader | None) -> Prompt:
+    """The prompt, with its pictures in the model's form."""
+    text = tokenizer.decode(said.ids) if said.text is None else said.text
+    if pictures is None:
+        return Prompt(tuple(said.ids), said.num_hidden, text)
+    shown = tuple(pictures.read(image) for image in said.images)
+    return Prompt(tuple(said.ids), said.num_hidden, text, shown, pictures.patches_each)
 
 
 def _max_tokens(ask: Ask, context_length: int) -> int:

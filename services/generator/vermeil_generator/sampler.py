@@ -5,13 +5,21 @@ out the same. Letters: B pictures, C channels, H height, W width.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 from vermeil_media import Pixels
-from vermeil_model import Conditions, ImageModel, PackedImageModel, to_pixels
-from vermeil_model.image_sampling import Predict, SamplingStep, draw_noise, guided, integrate
+from vermeil_model import Conditions, FusedModel, ImageModel, PackedImageModel, to_pixels
+from vermeil_model.context import Context
+from vermeil_model.image_sampling import (
+    Denoiser,
+    Predict,
+    SamplingStep,
+    draw_noise,
+    guided_by,
+    integrate,
+)
 
 from vermeil_generator.image_order import Style, Wish
 
@@ -47,19 +55,64 @@ class Drawing(Protocol):
         """
 
 
-class Sampler:
-    """Draws with the packed form of an image model."""
+Read = Callable[[Sequence[Any]], Context | None]
+"""What is asked for, one a picture, as the network reads it; None where all ask for nothing."""
 
-    def __init__(self, model: ImageModel) -> None:
-        self._model = PackedImageModel(model)
+
+class Sampler:
+    """Draws with a network.
+
+    Args:
+        denoiser: Predicts pictures.
+        device: Where it is.
+        read: Reads what they shall show.
+    """
+
+    def __init__(self, denoiser: Denoiser, device: torch.device, read: Read) -> None:
+        self._denoiser, self._device, self._read = denoiser, device, read
+
+    @classmethod
+    def of_images(cls, model: ImageModel) -> Self:
+        """With the packed form of an image model."""
+        packed = PackedImageModel(model)
+
+        def read(asked: Sequence[Any]) -> Context | None:
+            if model.config.condition == "none" or all(each is None for each in asked):
+                return None
+            if model.config.condition == "class":
+                conditions = Conditions.of_classes(asked)
+            else:
+                conditions = Conditions.of_captions([each or () for each in asked])
+            return packed.read(conditions.to(packed.device))
+
+        return cls(packed, packed.device, read)
+
+    @classmethod
+    def of_fused(cls, model: FusedModel, painter: Denoiser) -> Self:
+        """With the frozen form of what draws in a fused model, and the prompts read by all of it."""
+        device = model.text.embedding.weight.device
+
+        def read(asked: Sequence[tuple[int, ...] | None]) -> Context | None:
+            prompts = list(dict.fromkeys(each for each in asked if each is not None))
+            if not prompts:
+                return None
+            lengths = [len(prompt) for prompt in prompts]
+            padded = [[*prompt, *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
+            memory = model.begin(len(prompts))
+            model.read_text(memory, torch.tensor(padded, device=device), lengths)
+            places = [0 if each is None else prompts.index(each) for each in asked]
+            absent_B = torch.tensor([each is None for each in asked], device=device)
+            return model.context(memory).rows(torch.tensor(places, device=device)).hidden_where(absent_B)
+
+        return cls(painter, device, read)
 
     @torch.inference_mode()
     def draw(
         self, wishes: Sequence[Wish], style: Style, *, is_wanted: Callable[[int], bool], on_step: OnStep
     ) -> Sequence[Pixels]:
         """The pixels of every wish that is still wanted."""
-        device = self._model.device
-        noise_BCHW = draw_noise(self._model.config, [wish.seed for wish in wishes]).to(device)
+        seeds = [wish.seed for wish in wishes]
+        noise_BCHW = draw_noise(self._denoiser.config, seeds).to(self._device)
 
         def tell(step: SamplingStep) -> None:
             on_step(Step(step.number, lambda place: _pixels(step.predicted_BCHW[place : place + 1])[0]))
@@ -84,7 +137,9 @@ class Sampler:
                 raise NobodyWaitsError
             if predict is None or wanted != places:
                 places = wanted
-                predict = guided(self._model, self._conditions(wishes, places, style), style.guidance)
+                asked = [wishes[place].condition for place in places]
+                context = None if style.guidance == 0 else self._read(asked)
+                predict = guided_by(self._denoiser, context, style.guidance)
             if len(places) == len(wishes):
                 return predict(noisy_BCHW, time)
             rows = torch.tensor(places, device=noisy_BCHW.device)
@@ -93,17 +148,6 @@ class Sampler:
             return predicted_BCHW
 
         return predicted
-
-    def _conditions(self, wishes: Sequence[Wish], places: Sequence[int], style: Style) -> Conditions | None:
-        asked: list[Any] = [wishes[place].condition for place in places]
-        kind = self._model.config.condition
-        if kind == "none" or style.guidance == 0 or all(each is None for each in asked):
-            return None
-        if kind == "class":
-            conditions = Conditions.of_classes(asked)
-        else:
-            conditions = Conditions.of_captions([each or () for each in asked])
-        return conditions.to(self._model.device)
 
 
 def _pixels(images_BCHW: Tensor) -> list[Pixels]:

@@ -19,6 +19,15 @@ class GeneratorSettings(ArtifactSettings):
     """Pictures that one model draws together."""
     generator_image_queue: int = Field(default=256, ge=64)
     """Pictures that may wait for one model; more are told to come again."""
+    generator_prompt_images: int = Field(default=16, ge=1)
+    """Pictures in the messages of one request; more are refused."""
+    generator_prompt_pixels: int = Field(default=2**24, ge=1)
+    """Width times height of such a picture, before it is brought to the model's size."""
+    generator_answer_images: int = Field(default=4, ge=0)
+    """Pictures that a model draws in one answer to a conversation."""
+    generator_kept_bytes: int = Field(default=2**28, ge=0)
+    """Memory of conversations that have ended, so that what is asked next need not read all again; of each
+    model of text and pictures, in bytes."""
     generator_memory_bytes: int = Field(default=8 * 2**30, ge=2**20)
     """Memory for loaded models with their caches, in bytes; the least recently used make room."""
     generator_device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -19,7 +19,12 @@ from vermeil_artifacts import ArtifactRef, LocalStore
 from vermeil_rpc import RunningServer, connect_async, serve
 from vermeil_rpc.testing import local_settings
 
-from vermeil_generator.fakes import FakeNames, publish_tiny_image_model, publish_tiny_model
+from vermeil_generator.fakes import (
+    FakeNames,
+    publish_tiny_fused_model,
+    publish_tiny_image_model,
+    publish_tiny_model,
+)
 from vermeil_generator.settings import GeneratorSettings
 from vermeil_generator.wiring import build
 
@@ -27,6 +32,8 @@ MODEL = "models/tiny"
 VERSION = "models/tiny/versions/1"
 IMAGE_MODEL = "models/pictures"
 IMAGE_VERSION = "models/pictures/versions/1"
+FUSED_MODEL = "models/fused"
+FUSED_VERSION = "models/fused/versions/1"
 CONTEXT = 1024
 """Longest sequence of the tiny model, in tokens."""
 
@@ -40,6 +47,8 @@ class House:
     folder: Path
     image_ref: ArtifactRef | None = None
     """The model that draws."""
+    fused_ref: ArtifactRef | None = None
+    """The model that does both."""
 
     @classmethod
     def built_in(cls, folder: Path) -> "House":
@@ -47,7 +56,8 @@ class House:
         store = LocalStore(folder / "artifacts")
         ref = publish_tiny_model(store, folder / "tiny", context_length=CONTEXT)
         image_ref = publish_tiny_image_model(store, folder / "pictures")
-        return cls(store, ref, folder / "tiny", image_ref)
+        fused_ref = publish_tiny_fused_model(store, folder / "fused")
+        return cls(store, ref, folder / "tiny", image_ref, fused_ref)
 
 
 @dataclass
@@ -81,6 +91,8 @@ async def running(house: House, **changes: Any) -> AsyncIterator[Running]:
     names.add(VERSION, house.ref)
     if house.image_ref is not None:
         names.add(IMAGE_VERSION, house.image_ref)
+    if house.fused_ref is not None:
+        names.add(FUSED_VERSION, house.fused_ref)
     settings = GeneratorSettings.model_construct(**changes)
     services = build(settings, names=names, store=house.store)
     server = await serve(services, "127.0.0.1:0", local_settings(), probe_every=0.02)

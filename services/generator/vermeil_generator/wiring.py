@@ -1,8 +1,10 @@
 """Wiring: which registry and which store the generator takes its models from."""
 
+from vermeil.content.v1.content_pb2 import Media
 from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
 from vermeil_artifacts import ArtifactStore, store_from_settings
 from vermeil_rpc import Service
+from vermeil_rpc.media import media_bytes
 
 from vermeil_generator.api import GenerationServicer
 from vermeil_generator.clients import ModelSource, Names, RegistryNames
@@ -27,6 +29,9 @@ def build(
         settings.generator_memory_bytes,
     )
 
+    def fetch(media: Media, field: str) -> bytes:
+        return media_bytes(media, artifacts, field)
+
     async def ready() -> bool:
         return models.is_healthy
 
@@ -34,7 +39,7 @@ def build(
         Service(
             "vermeil.generation.v1.GenerationService",
             add_GenerationServiceServicer_to_server,
-            GenerationServicer(models, keeper(artifacts)),
+            GenerationServicer(models, keeper(artifacts), fetch),
             ready=ready,
             drain=models.drain,
             stop=models.close,

@@ -15,8 +15,9 @@ from vermeil_artifacts import ArtifactStore
 from vermeil_errors import Conflict, InvalidInput
 from vermeil_jobs import Job, JobState, Names
 from vermeil_jobs.messages import job_to_message
+from vermeil_rpc.media import media_bytes
 
-from vermeil_encoders_image.media_in import check_num_items, media_bytes
+from vermeil_encoders_image.media_in import check_num_items
 from vermeil_encoders_image.models import DualModels, Vector
 from vermeil_encoders_image.search import Found, check_hits, search
 from vermeil_encoders_image.submit import EMBEDDINGS

@@ -277,19 +277,23 @@ class Usage(_message.Message):
 
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
-    """Tokens of the prompt."""
+    """Tokens of the prompt; a picture in it counts its patches and the two marks around it."""
     completion_tokens: _builtins.int
-    """Tokens of all choices."""
+    """Tokens of all choices; a drawn picture counts as a given one."""
+    cached_prompt_tokens: _builtins.int
+    """Those of prompt_tokens that were not read again, because a request before began in the same way; default 0."""
     def __init__(
         self,
         *,
         prompt_tokens: _builtins.int = ...,
         completion_tokens: _builtins.int = ...,
+        cached_prompt_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_prompt_tokens", b"cached_prompt_tokens", "completion_tokens", b"completion_tokens", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,7 +320,9 @@ class LoadedModel(_message.Message):
     """Requests it is working on."""
     @_builtins.property
     def output_modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it answers with: "text" (Generate) or "image" (GenerateImages). A model of images has no context_length."""
+        """What it answers with: "text" (Generate) and "image" (GenerateImages; where both, Generate draws too). A
+        model of images alone has no context_length.
+        """
 
     def __init__(
         self,

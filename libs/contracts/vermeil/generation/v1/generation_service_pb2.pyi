@@ -49,7 +49,9 @@ class GenerateRequest(_message.Message):
     """Names the request in logs."""
     @_builtins.property
     def conversation(self) -> _generation_pb2.Conversation:
-        """A conversation, through the model's chat template."""
+        """A conversation, through the model's chat template. Models that also draw read pictures in turns of user
+        and assistant; a picture alone asks for what the model learned to say of one.
+        """
 
     @_builtins.property
     def tokens(self) -> _generation_pb2.TokenIds:
@@ -107,7 +109,9 @@ class GenerateResponse(_message.Message):
     """The version that answers; set in the first piece."""
     @_builtins.property
     def delta(self) -> _content_pb2.Part:
-        """What was added since the last piece; may be empty."""
+        """What was added since the last piece: a text, which may be empty, or a picture as PNG, inline up to 1 MiB,
+        else an artifact.
+        """
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.TokenLogprob]:
