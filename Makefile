@@ -3,10 +3,10 @@
 PYTHON := .venv/bin/python
 BUILD := PYTHONPATH=build-support $(PYTHON) -P -m
 
-.PHONY: help setup quickstart test check fmt protos pins clean
+.PHONY: help setup quickstart test check fusion-study fmt protos pins clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install the pinned packages and every unit into .venv
 	@build-support/setup
@@ -19,6 +19,9 @@ test: setup ## all tests
 
 check: setup ## everything CI checks: lint, types, layers, contracts, sizes, tests
 	@$(BUILD) vermeil_build.check $(STEPS)
+
+fusion-study: setup ## compare all ways of joining a language model and an image generator; hours, goes on where it stopped
+	@$(PYTHON) services/trainer/benchmarks/fusion_study.py $(OPTIONS)
 
 fmt: setup ## format the code and fix what can be fixed
 	@$(PYTHON) -m ruff check --fix-only --quiet .

@@ -19,8 +19,8 @@ def vermeil_library(name, dependencies=[]):
     _knows(name, _libraries_below(name))
 
 
-def vermeil_service(name, dependencies=[]):
-    _vermeil_unit(name, dependencies)
+def vermeil_service(name, dependencies=[], test_dependencies=[]):
+    _vermeil_unit(name, dependencies, test_dependencies)
     pex_binary(
         name="pex",
         entry_point=f"{_package(name)}.__main__",
@@ -65,7 +65,7 @@ def _package(name):
     return "vermeil_" + name.replace("-", "_")
 
 
-def _vermeil_unit(name, dependencies):
+def _vermeil_unit(name, dependencies, test_dependencies=[]):
     resources(
         name="data",
         sources=["vermeil*/**/*", "!**/*.py", "!**/*.pyi", "!**/*.pyc"],
@@ -86,11 +86,13 @@ def _vermeil_unit(name, dependencies):
         sources=["tests/**/*.py", "!tests/**/test_*.py"],
         dependencies=[":test_data"],
     )
+    # Scripts that find each other in their own folder, so nothing to be imported by others.
+    resources(name="benchmarks", sources=["benchmarks/*.py"])
     python_tests(
         name="tests",
         sources=["tests/**/test_*.py"],
         # The whole unit, also what its tests start by name.
-        dependencies=[":lib", ":test_data", ":test_support"],
+        dependencies=[":lib", ":test_data", ":test_support", ":benchmarks", *test_dependencies],
     )
     resources(name="build_files", sources=["pyproject.toml", "README.md"])
     python_distribution(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from vermeil_data import Mixture, MixtureTask, OpenMixture
+from vermeil_data.mixture import Style
 from vermeil_errors import InvalidInput
 from vermeil_model import FusedModel, ImageConfig, ImageModel, TextModel, fuse, fused_config, load_checkpoint
 from vermeil_model.opening import Opening
@@ -25,6 +26,12 @@ def mixture_of(recipe: Recipe) -> Mixture:
         for task in spec.tasks
     ]
     return Mixture({source.name: source.name for source in spec.sources}, tuple(tasks), spec.temperature)
+
+
+def styles_of(mixture: OpenMixture) -> dict[str, Style]:
+    """How samples of each kind of task are spelled."""
+    tasks = mixture.mixture.tasks
+    return {task.kind: task.style for task in tasks if task.style is not None}
 
 
 def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[str, Path]) -> FusedModel:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from vermeil_data import EncodedSamples, OpenMixture
-from vermeil_model import FusedModel, sample_in_context, to_pixels
+from vermeil_data import EncodedSamples, OpenMixture, PromptSpeller
+from vermeil_model import FusedModel, draw, to_pixels
 
+from vermeil_trainer.fusing import styles_of
 from vermeil_trainer.grid import draw_rows
 from vermeil_trainer.recipe import Recipe
 
@@ -18,35 +18,29 @@ def draw_mixed_grid(recipe: Recipe, mixture: OpenMixture, model: FusedModel, pat
     prompts = _prompts(mixture)
     if not prompts:
         return
-    tokenizer = mixture.tokenizer
-    assert tokenizer.boi_id is not None  # encoded samples have it
-    rows = [[tokenizer.bos_id, *ids, tokenizer.boi_id] for ids in prompts]
-    longest = max(map(len, rows))
-    padded = torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
-    memory = model.begin(len(rows))
-    model.read_text(memory, padded.to(model.text.embedding.weight.device), [len(row) for row in rows])
-    images_BCHW = sample_in_context(
-        model.painter(),
-        model.context(memory.rows([row for row in range(len(rows)) for _ in range(_COLUMNS)])),
-        seeds=range(_COLUMNS * len(rows)),
+    speller = PromptSpeller(mixture.tokenizer, styles_of(mixture))
+    spelled = [speller.prompt("text-to-image", text=text) for text in prompts for _ in range(_COLUMNS)]
+    images_BCHW = draw(
+        model,
+        spelled,
+        seeds=range(len(spelled)),
         steps=recipe.image.sampling_steps,
         guidance=recipe.image.guidance,
     )
-    labels = [tokenizer.decode(ids) for ids in prompts]
-    draw_rows(to_pixels(images_BCHW).numpy(force=True), labels, path)
+    draw_rows(to_pixels(images_BCHW).numpy(force=True), prompts, path)
 
 
-def _prompts(mixture: OpenMixture) -> list[list[int]]:
+def _prompts(mixture: OpenMixture) -> list[str]:
     """Different captions of the first task that draws from them."""
     drawing = [task.source for task in mixture.mixture.tasks if task.kind == "text-to-image"]
     if not drawing:
         return []
-    found: dict[tuple[int, ...], None] = {}
+    found: dict[str, None] = {}
     for ids in _captions(mixture.sources[drawing[0]]):
-        found[tuple(ids)] = None
+        found[mixture.tokenizer.decode(ids)] = None
         if len(found) == _MOST_PROMPTS:
             break
-    return [list(ids) for ids in found]
+    return list(found)
 
 
 def _captions(source: EncodedSamples) -> Iterator[list[int]]:

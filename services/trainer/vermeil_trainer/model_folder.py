@@ -17,6 +17,7 @@ from vermeil_data.card import DatasetCard
 from vermeil_model import DualEncoder, FusedModel, ImageClassifier, ImageModel, TextModel, save_checkpoint
 
 from vermeil_trainer.code_version import VERSION
+from vermeil_trainer.fusing import styles_of
 from vermeil_trainer.reading import recipe_to_message
 from vermeil_trainer.recipe import Recipe
 
@@ -91,7 +92,7 @@ def _picture_values(recipe: Recipe, data: Data) -> dict[str, Any]:
     if isinstance(data, EncodedImages):
         values[CLASS_NAMES] = list(data.class_names)
     if isinstance(data, OpenMixture):
-        values["styles"] = {task.kind: task.style for task in data.mixture.tasks}
+        values["styles"] = styles_of(data)
     if recipe.task in ("image", "fusion"):
         unasked = recipe.task == "image" and recipe.image.condition == "none"
         guidance = 1.0 if unasked else recipe.image.guidance
