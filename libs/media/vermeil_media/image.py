@@ -67,6 +67,7 @@ _BROKEN = (
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
 """What Pillow is known to raise on bytes that are no whole picture."""
+_FIX = "send a whole file in PNG, JPEG, WebP or GIF"
 
 
 @dataclass(frozen=True)
@@ -254,15 +255,19 @@ def _upper_bits(image: Image.Image) -> Image.Image:
 
 
 def _over(message: str, problem: str, name: str) -> TooLarge:
-    return TooLarge(message, field=name, fix="leave it out or raise the limit", metadata={"problem": problem})
+    return TooLarge(
+        message, field=name, fix="make it smaller, or leave it out", metadata={"problem": problem}
+    )
 
 
 def _malformed(reason: str, name: str) -> InvalidInput:
-    return InvalidInput(f"is not a whole picture: {reason}", field=name, metadata={"problem": "malformed"})
+    return InvalidInput(
+        f"is not a whole picture: {reason}", field=name, fix=_FIX, metadata={"problem": "malformed"}
+    )
 
 
 def _mislabelled(raw: bytes, media_type: str | None, name: str) -> InvalidInput:
     wanted = media_type or "a picture in PNG, JPEG, WebP or GIF"
     return InvalidInput(
-        f"is not {wanted}: {what_it_is(raw)}", field=name, metadata={"problem": "mislabelled"}
+        f"is not {wanted}: {what_it_is(raw)}", field=name, fix=_FIX, metadata={"problem": "mislabelled"}
     )

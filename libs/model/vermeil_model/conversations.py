@@ -165,7 +165,7 @@ class Conversations:
         marks: list[Mark] = list(request.prompt)
         places = [place for place, token in enumerate(request.prompt) if token == self._markers.begin]
         for place, picture_CHW in zip(places, request.pictures, strict=True):
-            marks[place + 1] = hashlib.sha256(picture_CHW.contiguous().numpy(force=True)).hexdigest()
+            marks[place + 1] = hashlib.sha256(picture_CHW.numpy(force=True).tobytes()).hexdigest()
         return marks
 
     def _num_pictures(self, marks: Sequence[Mark]) -> int:

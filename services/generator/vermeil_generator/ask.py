@@ -15,9 +15,9 @@ MAX_STOP_STRINGS = 16
 class GivenImage:
     """A picture in a turn."""
 
-    field: str
+    name: str
     """How errors call it."""
-    read: Callable[[], bytes] = field(repr=False)
+    read: Callable[[], bytes]
     """Gives its file."""
 
 

@@ -34,5 +34,5 @@ class PictureReader:
             InvalidInput: It is no whole picture.
             TooLarge: It is over the limits.
         """
-        pixels_CHW = self.encoding.pixels(image.read(), image.field, limits=self.limits)
+        pixels_CHW = self.encoding.pixels(image.read(), image.name, limits=self.limits)
         return torch.from_numpy(pixels_CHW.copy())

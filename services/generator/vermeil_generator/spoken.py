@@ -63,7 +63,7 @@ def _check(turns: Sequence[Turn], images: Sequence[GivenImage], pictures: Pictur
     if pictures is None:
         raise InvalidInput(
             "this model reads text only",
-            field=images[0].field,
+            field=images[0].name,
             fix="send text parts, or name a model that reads pictures",
         )
     for turn in turns:
@@ -71,7 +71,7 @@ def _check(turns: Sequence[Turn], images: Sequence[GivenImage], pictures: Pictur
         if shown and turn.role == "system":
             raise InvalidInput(
                 "stands in instructions, where no picture is read",
-                field=shown[0].field,
+                field=shown[0].name,
                 fix="send it in a turn of the user",
             )
     if len(images) > pictures.most:
