@@ -61,7 +61,7 @@ def test_the_rule_takes_indices_of_any_shape() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
-@pytest.mark.parametrize("fusion", ["alloy", "mot"])
+@pytest.mark.parametrize("fusion", ["alloy", "mot", "prefix", "cross_attention"])
 def test_a_gpu_gives_the_losses_and_gradients_of_the_cpu(fusion: str) -> None:
     inputs, images = lay_out(ROWS, 10, 3), small_images(6).unflatten(0, (2, 3))
     model = small_fused(fusion)

@@ -13,7 +13,18 @@ from vermeil_model.fusions.cross_attention import CrossAttention
 from vermeil_model.fusions.prefix import Prefix
 from vermeil_model.image_sampling import guided_by
 from vermeil_model.picture_stream import PictureStream
-from vermeil_model.testing import DRAWN, GIVEN, Rows, Sample, lay_out, small_fused, small_images
+from vermeil_model.testing import (
+    DRAWN,
+    GIVEN,
+    Rows,
+    Sample,
+    fused_by_formula,
+    lay_out,
+    small_fused,
+    small_image_model,
+    small_images,
+    small_model,
+)
 from vermeil_model.towers import Towers
 
 from .staged_reference import Expected, cross_attention_expected, prefix_expected
@@ -232,3 +243,32 @@ def test_a_picture_is_drawn_under_what_has_been_read(fusion: str, options: dict)
     close(guided_by(model.painter(), None, 1)(images[1:2], TIME)[0], alone)
     guided = guided_by(model.painter(), context, 3.0, start=0.0)(images[[1, 1]], TIME)
     close(guided[1], alone + 3 * (expected - alone), 1e-4)
+
+
+@pytest.mark.parametrize("fusion", ["prefix", "cross_attention"])
+@torch.no_grad()
+def test_towers_in_stages_may_differ_in_all_their_sizes(fusion: str) -> None:
+    other = {"width": 32, "feed_forward_width": 56, "depth": 3, "num_heads": 2, "num_key_value_heads": 1}
+    other |= {"head_width": 16, "adaln": True}
+    model = fused_by_formula(small_model(), small_image_model(**other), fusion)
+    double = fused_by_formula(small_model(), small_image_model(**other), fusion).double()
+    images = small_images(num_slots(INTERLEAVED))
+    expected = expected_of(double, INTERLEAVED, images, TIME)
+    _, logits, predicted = run(model, [[INTERLEAVED]], len(expected.logits), len(images), images)
+    close(logits[0], expected.logits)
+    close(predicted[0], expected.predicted)
+
+
+@torch.no_grad()
+def test_a_half_open_prefix_is_read_as_the_reference_reads_it() -> None:
+    model, double = small_fused("prefix"), small_fused("prefix").double()
+    for each in (model, double):
+        assert isinstance(each, Prefix)
+        each.set_openness(0.25)
+    images = small_images(1)
+    expected = expected_of(double, DRAWING, images, TIME).predicted
+    close(run(model, [[DRAWING]], 4, 1, images)[2][0], expected)
+    memory = model.begin(1)
+    model.read_text(memory, torch.tensor([[1, 20, 21, 7]]))
+    close(guided_by(model.painter(), model.context(memory), 1)(images, TIME), expected)
+    assert (expected_of(small_fused("prefix"), DRAWING, images, TIME).predicted - expected).abs().max() > 1e-3

@@ -61,11 +61,6 @@ class Memory:
         return sum(tensor.nbytes for tensor in (self.keys_NBSKE, self.values_NBSKE, *self.beside.values()))
 
     @property
-    def num_bytes(self) -> int:
-        """What all rows take, with the room they have reserved."""
-        return self.keys_NBSKE.nbytes + self.values_NBSKE.nbytes
-
-    @property
     def device(self) -> torch.device:
         """Where it lies."""
         return self.of_picture_BS.device
