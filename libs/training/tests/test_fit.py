@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from vermeil_errors import InvalidInput
 from vermeil_training import (
+    PLOT,
     Losses,
     OptimizerConfig,
     Progress,
     RunConfig,
     TrainingConfig,
+    Work,
     evaluate_loss,
     fit,
     make_state,
@@ -185,6 +188,32 @@ def test_parts_of_a_loss_are_logged_as_means_over_what_had_them(
         for line in found:
             assert line[f"{kind}_words"] == pytest.approx(line[kind], rel=1e-5)
             assert f"{kind}_pictures" not in line
+
+
+def test_speeds_are_logged_by_modality_and_their_shares_of_the_peak_add_up(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    class Mixed(torch.nn.Module):
+        """A network that is not known to read text alone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.text = small.model()
+
+    def of_two_modalities(model, batch, generator):
+        count = torch.tensor(4.0)
+        work = {"text": Work("words", count, 1e6 * count), "image": Work("pictures", count / 2, 3e6 * count)}
+        loss = next_token_loss(model.text, batch, generator)
+        return Losses(loss, {"all/text": (loss.detach(), torch.ones(()))}, work)
+
+    fit(config, Mixed(), small.loader(), small.validation(), tmp_path, objective=of_two_modalities)
+    for line in (line for line in read_metrics(tmp_path) if "loss" in line):
+        assert line["words_per_second"] == pytest.approx(2 * line["pictures_per_second"])
+        assert line["mfu_image"] == pytest.approx(3 * line["mfu_text"])
+        assert line["mfu"] == pytest.approx(line["mfu_text"] + line["mfu_image"])
+    with Image.open(tmp_path / PLOT) as plot:
+        width, height = plot.size
+    assert height > width / 2  # three rows: losses and their parts, two speeds and MFU
 
 
 def test_what_is_done_before_a_step_hears_how_many_were_done(

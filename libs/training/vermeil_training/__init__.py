@@ -9,6 +9,7 @@ from vermeil_training.muon import Muon
 from vermeil_training.objectives import (
     Losses,
     Objective,
+    Work,
     classify,
     conditions_of,
     contrastive,
@@ -17,7 +18,7 @@ from vermeil_training.objectives import (
     read_and_draw,
 )
 from vermeil_training.pace import Progress
-from vermeil_training.run_log import METRICS, PLOT, draw_losses, read_metrics
+from vermeil_training.run_log import METRICS, PLOT, read_metrics
 from vermeil_training.state import TrainState, make_state
 from vermeil_training.step import Validation, evaluate_loss, train_step
 from vermeil_training.world import World, best_device, join_world
@@ -41,12 +42,12 @@ __all__ = [
     "TrainingBatch",
     "TrainingConfig",
     "Validation",
+    "Work",
     "World",
     "best_device",
     "classify",
     "conditions_of",
     "contrastive",
-    "draw_losses",
     "evaluate_loss",
     "fit",
     "image_flow_loss",

@@ -17,7 +17,8 @@ from vermeil_training.checkpoint import restore_state, save_state
 from vermeil_training.config import TrainingConfig
 from vermeil_training.objectives import Objective, next_token_loss
 from vermeil_training.pace import Pace, Progress
-from vermeil_training.run_log import PLOT, RunLog, draw_losses
+from vermeil_training.plots import draw_run
+from vermeil_training.run_log import PLOT, RunLog
 from vermeil_training.state import TrainState, adopt_average, averaged_weights, make_state
 from vermeil_training.step import Stopped, evaluate_loss, never, train_step
 from vermeil_training.world import World
@@ -99,7 +100,7 @@ def fit(
     adopt_average(state)
     if leads:
         label = "loss (nats per token)" if unit == "tokens" else "loss"
-        draw_losses({folder.name: folder}, folder / PLOT, label)
+        draw_run(folder, folder / PLOT, label)
     return _result(state, finished=True)
 
 

@@ -5,14 +5,15 @@ Where gradients are off a loss is measured: nothing is dropped, shifted or smoot
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from vermeil_data.image_loader import ImageBatch
 from vermeil_data.loader import Batch
-from vermeil_data.mixed_batch import MixedBatch
-from vermeil_model import Conditions, classification_loss, flow_loss, from_pixels, fused_losses
+from vermeil_data.mixed_batch import NO_SAMPLE, MixedBatch
+from vermeil_model import Conditions, FusedModel, classification_loss, flow_loss, from_pixels, fused_losses
 
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
@@ -24,6 +25,17 @@ PIXELS_A_SHIFT = 28
 """Pictures are shifted by up to a pixel for each so many of theirs."""
 
 
+class Work(NamedTuple):
+    """What a batch gave the network to do in one modality."""
+
+    unit: str
+    """What is counted, such as tokens."""
+    count: Tensor
+    """So many were read, in slots that were not empty."""
+    flops: Tensor
+    """Operations of the forward pass for them; training takes three times as many."""
+
+
 class Losses(NamedTuple):
     """A loss of several parts."""
 
@@ -31,6 +43,8 @@ class Losses(NamedTuple):
     """What is made small."""
     parts: Mapping[str, tuple[Tensor, Tensor]]
     """Parts of it for the log: sum and count; every batch has the same names, with count 0 what it lacks."""
+    work: Mapping[str, Work] = MappingProxyType({})
+    """By modality, for its speed in the log."""
 
 
 class Objective(Protocol[BatchT_contra]):
@@ -103,9 +117,24 @@ def read_and_draw(tasks: Sequence[str], flow_weight: float) -> Objective[MixedBa
         for index, name in enumerate(tasks):
             parts[f"{name}/text"] = (text[index], num_tokens[index])
             parts[f"{name}/image"] = (flow[index], num_pictures[index])
-        return Losses(found.total(flow_weight), parts)
+        return Losses(found.total(flow_weight), parts, mixed_work(network, batch))  # type: ignore[arg-type]
 
     return loss
+
+
+def mixed_work(model: FusedModel, batch: MixedBatch) -> dict[str, Work]:
+    """Tokens and pictures of a batch, each with its share of the network's operations."""
+    num_tokens, num_pictures = batch.tokens_BT.shape[1], batch.picture_sample_BM.shape[1]
+    of_text = model.flops(num_tokens, 0)
+    found = {"text": ("tokens", batch.text_sample_BT, of_text)}
+    if num_pictures:
+        of_pictures = model.flops(num_tokens, num_pictures) - of_text
+        found["image"] = ("pictures", batch.picture_sample_BM, of_pictures)
+    work = {}
+    for name, (unit, samples, flops_a_row) in found.items():
+        used = (samples != NO_SAMPLE).sum()
+        work[name] = Work(unit, used, used * (flops_a_row / samples.shape[1]))
+    return work
 
 
 def conditions_of(batch: ImageBatch) -> Conditions | None:

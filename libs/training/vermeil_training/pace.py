@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,9 @@ from vermeil_training.precision import computes_in_bf16
 from vermeil_training.state import TrainState
 from vermeil_training.step import StepResult
 from vermeil_training.throughput import peak_flops
+
+_TRAINING = 3
+"""Operations of a step over those of its forward pass."""
 
 
 class Progress(NamedTuple):
@@ -49,6 +53,7 @@ class Pace:
         self._loss: float | None = None
         self._mark = (state.items, state.seconds)
         self._rate = 0.0
+        self._work: dict[str, _Done] = {}
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -77,6 +82,10 @@ class Pace:
                     known = self._state.parts.setdefault(name, [0.0, 0.0])
                     known[0] += float(sum_)
                     known[1] += float(count)
+                for name, work in unread.work.items():
+                    done = self._work.setdefault(name, _Done(work.unit))
+                    done.count += float(work.count)
+                    done.flops += _TRAINING * float(work.flops)
             self._unread.clear()
 
     def line(self, result: StepResult) -> dict[str, float]:
@@ -86,6 +95,7 @@ class Pace:
         parts = {f"loss_{name}": sum_ / count for name, (sum_, count) in state.parts.items() if count}
         state.losses.clear()
         state.parts.clear()
+        seconds = max(state.seconds - self._mark[1], 1e-9)
         self._mark = (state.items, state.seconds)
         figures = {
             "loss": state.train_loss,
@@ -100,8 +110,7 @@ class Pace:
             name = f"learning_rate_{type(optimizer).__name__.lower()}"
             rate = optimizer.learning_rate * result.learning_rate_factor
             figures[name] = max(rate, figures.get(name, 0.0))
-        utilisation = self._utilisation()
-        return figures if utilisation is None else figures | {"mfu": utilisation}
+        return figures | self._speeds(seconds)
 
     def progress(self) -> Progress:
         """For people who wait."""
@@ -116,12 +125,32 @@ class Pace:
             validation_loss=state.validation_loss,
         )
 
-    def _utilisation(self) -> float | None:
-        """Part of the devices' peak that went into the model's matrix products."""
-        state, model = self._state, self._state.model
-        if not isinstance(model, TextModel):
-            return None
+    def _speeds(self, seconds: float) -> dict[str, float]:
+        """By modality, and the part of the devices' peak that went into the model's matrix products (MFU)."""
+        model, work = self._state.model, self._work
+        self._work = {}
+        if isinstance(model, TextModel):
+            return {
+                "mfu": self._rate * flops_per_token(model.config, model.config.context_length) / self._peak()
+            }
+        if not work:
+            return {}
+        used = {f"mfu_{name}": done.flops / seconds / self._peak() for name, done in work.items()}
+        rates = {f"{done.unit}_per_second": done.count / seconds for done in work.values()}
+        return rates | used | {"mfu": math.fsum(used.values())}
+
+    def _peak(self) -> float:
+        """Operations per second that all devices together could do."""
+        state = self._state
         device = state.world.device
         in_bf16 = computes_in_bf16(state.config.run.precision, device)
-        peak = peak_flops(device, torch.bfloat16 if in_bf16 else torch.float32) * state.world.size
-        return self._rate * flops_per_token(model.config, model.config.context_length) / peak
+        return peak_flops(device, torch.bfloat16 if in_bf16 else torch.float32) * state.world.size
+
+
+@dataclass
+class _Done:
+    """In one modality since the last line of the log."""
+
+    unit: str
+    count: float = 0.0
+    flops: float = 0.0

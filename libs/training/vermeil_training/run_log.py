@@ -1,4 +1,4 @@
-"""What a run leaves for people: metrics.jsonl, tensorboard/ and, at the end, loss.png.
+"""What a run leaves for people: metrics.jsonl, tensorboard/ and, at the end, loss.png (plots.py).
 
 One JSON object a line, by step. A resumed run cuts off the lines its new part writes again, so the
 log reads as if nothing had happened. Plots are drawn when asked: drawing is never on the hot path.
@@ -29,7 +29,7 @@ class RunLog:
         self._events = EventFile(folder / EVENTS, step + 1)
 
     def write(self, step: int, values: Values) -> None:
-        """One line; `loss` and `validation_loss` are what the plot shows."""
+        """One line."""
         self._file.write(_line({"step": step, **values}))
         self._file.flush()
         self._events.add(step, values)
@@ -58,30 +58,6 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
-
-
-def draw_losses(runs: dict[str, Path], path: Path, label: str = "loss (nats per token)") -> None:
-    """The loss curves of one run or several (name → folder) as a PNG; `label` says what a loss is."""
-    # A second and a half of imports that only those who look at pictures pay for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot(xlabel="step", ylabel=label)
-    for number, (name, folder) in enumerate(runs.items()):
-        lines = read_metrics(folder)
-        for key, style, what in (
-            ("loss", {"alpha": 0.45, "linewidth": 1}, "training"),
-            ("validation_loss", {"marker": "o", "markersize": 3}, "validation"),
-        ):
-            points = [(line["step"], line[key]) for line in lines if key in line]
-            if points:
-                axes.plot(*zip(*points, strict=True), color=f"C{number}", label=f"{name} {what}", **style)
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend()
-    # The canvas of the figure itself: pyplot would keep global state and is not safe in threads.
-    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vermeil_training.batches import Batches
-from vermeil_training.objectives import Losses, Objective, next_token_loss
+from vermeil_training.objectives import Losses, Objective, Work, next_token_loss
 from vermeil_training.optimizer import clip_gradients
 from vermeil_training.precision import computes_in_bf16
 from vermeil_training.schedule import learning_rate_factor
@@ -35,6 +35,8 @@ class StepResult(NamedTuple):
     """The schedule's, on every peak."""
     parts: Parts
     """Of the loss, as sums and counts over micro-batches and processes."""
+    work: Mapping[str, Work]
+    """By modality, over micro-batches and processes."""
 
 
 class Validation(NamedTuple):
@@ -66,6 +68,7 @@ def train_step(
     position, drawn = loader.state(), state.generator.get_state()
     loss = torch.zeros((), device=world.device)
     parts: Parts = {}
+    work: dict[str, Work] = {}
     num_items = 0
     for micro in range(run.accumulation):
         if world.any(should_stop()):
@@ -80,6 +83,7 @@ def train_step(
             (found.total / run.accumulation).backward()  # type: ignore[no-untyped-call]
         loss += found.total.detach() / run.accumulation
         _add(parts, found)
+        _add_work(work, found)
         num_items += batch.num_items
     norm = clip_gradients(state.parameters, state.config.optimizer.gradient_clip)
     factor = learning_rate_factor(state.config.schedule, state.step, run.steps)
@@ -89,7 +93,11 @@ def train_step(
     state.step += 1
     state.items += num_items * world.size
     update_average(state)
-    return StepResult(world.mean(loss), norm, factor, _total(parts, world))
+    done = {
+        name: each._replace(count=world.total(each.count), flops=world.total(each.flops))
+        for name, each in work.items()
+    }
+    return StepResult(world.mean(loss), norm, factor, _total(parts, world), done)
 
 
 @torch.no_grad()
@@ -139,6 +147,14 @@ def _add(parts: Parts, found: Losses) -> None:
     for name, (sum_, count) in found.parts.items():
         before = parts.get(name, (0.0, 0.0))
         parts[name] = (before[0] + sum_.detach(), before[1] + count)
+
+
+def _add_work(work: dict[str, Work], found: Losses) -> None:
+    for name, each in found.work.items():
+        before = work.get(name)
+        if before is not None:
+            each = each._replace(count=before.count + each.count, flops=before.flops + each.flops)  # noqa: PLW2901
+        work[name] = each
 
 
 def _total(parts: Parts, world: World) -> Parts:

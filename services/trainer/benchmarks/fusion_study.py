@@ -242,6 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--scale", choices=SCALES, default="laptop")
     parser.add_argument("--fusions", nargs="+", choices=fusions(), default=fusions(), metavar="FUSION")
+    parser.add_argument("--seeds", type=int, help="more or fewer than the scale has")
     parser.add_argument("--texts", type=Path, help="folder of .txt, .rst or .md files to learn from")
     home = Path(os.environ.get("VERMEIL_HOME", "~/.vermeil")).expanduser()
     parser.add_argument(
@@ -257,7 +258,9 @@ def main() -> None:
             sys.exit("there is nothing to read: give --texts FOLDER, or set VERMEIL_DATA_DIR")
         texts = Path(os.environ["VERMEIL_DATA_DIR"]) / "peps"
     folder = given.folder or home / "fusion-study" / given.scale
-    bench = Bench(folder, texts, SCALES[given.scale], given.threads, given.results)
+    scale = SCALES[given.scale]
+    scale = replace(scale, seeds=given.seeds or scale.seeds)
+    bench = Bench(folder, texts, scale, given.threads, given.results)
     study(bench, given.scale, given.fusions, given.at_once)
 
 

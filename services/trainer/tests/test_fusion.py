@@ -124,6 +124,7 @@ def test_the_log_has_the_losses_of_every_task_in_text_and_pictures(backbones: Wo
     ):
         assert f"validation_loss_{name}" in told
     assert "validation_loss_captioning/seen/image" not in told
+    assert {"tokens_per_second", "pictures_per_second", "mfu_text", "mfu_image", "mfu"} <= told
     log = backbones.store.fetch(done.outputs["log"])
     assert {path.name for path in (log / "samples").iterdir()} == {"step-00000003.png", "step-00000006.png"}
 
