@@ -1,10 +1,11 @@
 """Python SDK of Vermeil: `Vermeil().chat("vermeil-nano", "Hello")`."""
 
-from vermeil_client.client import Vermeil
-from vermeil_client.resources import Dataset, DrawingProgress, Job, Model, Picture, Piece
+from vermeil_client.client import Vermeil, user_turn
+from vermeil_client.resources import AnswerImage, Dataset, DrawingProgress, Job, Model, Picture, Piece
 from vermeil_client.settings import ClientSettings
 
 __all__ = [
+    "AnswerImage",
     "ClientSettings",
     "Dataset",
     "DrawingProgress",
@@ -13,4 +14,5 @@ __all__ = [
     "Picture",
     "Piece",
     "Vermeil",
+    "user_turn",
 ]

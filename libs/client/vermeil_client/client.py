@@ -9,7 +9,16 @@ from typing import Any, Self
 
 import httpx
 
-from vermeil_client.resources import Dataset, DrawingProgress, Hit, Job, Model, Picture, Piece
+from vermeil_client.resources import (
+    AnswerImage,
+    Dataset,
+    DrawingProgress,
+    Hit,
+    Job,
+    Model,
+    Picture,
+    Piece,
+)
 from vermeil_client.settings import ClientSettings
 from vermeil_client.transport import Json, Transport
 
@@ -160,12 +169,17 @@ class Vermeil:
     def chat(
         self, model: str, messages: str | Sequence[Mapping[str, Any]], **options: Any
     ) -> Iterator[Piece]:
-        """Stream the answer to a conversation; options are those of OpenAI's chat completions."""
-        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        """Stream the answer to a conversation; options are those of OpenAI's chat completions.
+
+        `user_turn` makes a turn with pictures.
+        """
+        turns = [user_turn(messages)] if isinstance(messages, str) else list(messages)
         body = {"model": model, "messages": turns, "stream": True, **options}
         for event in self.transport.events("POST", "/v1/chat/completions", body):
             for choice in event.get("choices", ()):
-                yield Piece(choice["delta"].get("content") or "", choice.get("finish_reason"))
+                delta = choice["delta"]
+                images = tuple(AnswerImage.from_json(image) for image in delta.get("images") or ())
+                yield Piece(delta.get("content") or "", choice.get("finish_reason"), images)
 
     def complete(self, model: str, prompt: str, **options: Any) -> Iterator[Piece]:
         """Stream the continuation of a text; options are those of OpenAI's completions."""
@@ -201,6 +215,15 @@ class Vermeil:
             token = page.get("next_page_token") or ""
             if not token:
                 return
+
+
+def user_turn(text: str, images: Sequence[bytes] = ()) -> Json:
+    """A turn of a conversation: files of pictures, and what is said of them."""
+    if not images:
+        return {"role": "user", "content": text}
+    urls = (f"data:image/png;base64,{base64.b64encode(file).decode()}" for file in images)
+    parts: list[Json] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": text}] if text else parts}
 
 
 def resource_name(model: str) -> str:

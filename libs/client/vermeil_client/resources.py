@@ -176,6 +176,21 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class AnswerImage:
+    """A picture in an answer."""
+
+    png: bytes
+    """The file."""
+    raw: Mapping[str, Any]
+    """As it came: in `images` of a turn of the assistant it is sent back."""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read an entry of `delta.images`."""
+        return cls(base64.b64decode(body["image_url"]["url"].partition(",")[2]), body)
+
+
+@dataclass(frozen=True)
 class Piece:
     """A piece of a streamed answer."""
 
@@ -183,3 +198,5 @@ class Piece:
     """What was added."""
     finish_reason: str | None
     """`stop` or `length` in the last piece of the answer."""
+    images: tuple[AnswerImage, ...] = ()
+    """Pictures that were added, after the text."""

@@ -171,10 +171,24 @@ def _stream(text: str, choice: Callable[[str], Json]) -> httpx.Response:
     return httpx.Response(200, text=f"{lines}data: [DONE]\n\n")
 
 
+def _chat(body: Json) -> httpx.Response:
+    """What was said last, ▢ for each picture; to `draw` also a square."""
+    content = body["messages"][-1]["content"]
+    parts = [{"text": content}] if isinstance(content, str) else content
+    text = "".join(part.get("text", "▢") for part in parts)
+    answer = _stream(text, lambda piece: {"delta": {"content": piece}})
+    if text != "draw":
+        return answer
+    url = f"data:image/png;base64,{base64.b64encode(_square(0)).decode()}"
+    image = {"type": "image_url", "image_url": {"url": url}, "index": 0, "offset": len(text)}
+    event = {"choices": [{"index": 0, "delta": {"images": [image]}, "finish_reason": None}]}
+    return httpx.Response(
+        200, text=f"{answer.text.replace('data: [DONE]', f'data: {json.dumps(event)}')}\n\n"
+    )
+
+
 _ANSWERS: dict[str, Callable[[Json], httpx.Response]] = {
-    "/v1/chat/completions": lambda body: _stream(
-        body["messages"][-1]["content"], lambda text: {"delta": {"content": text}}
-    ),
+    "/v1/chat/completions": _chat,
     "/v1/completions": lambda body: _stream(body["prompt"], lambda text: {"text": text}),
     "/v1/images/generations": _pictures,
     "/v1/search": _hits,

@@ -41,7 +41,8 @@ def test_many_prompts_answer_in_their_order(gateway: Running) -> None:
     assert [choice["text"] for choice in body["choices"]] == [
         f"{prompt}Hello, world" for prompt in prompts for _ in range(2)
     ]
-    assert body["usage"] == {"prompt_tokens": 150, "completion_tokens": 180, "total_tokens": 330}
+    counts = {"prompt_tokens": 150, "completion_tokens": 180, "total_tokens": 330}
+    assert body["usage"] == {**counts, "prompt_tokens_details": {"cached_tokens": 60}}
 
 
 def test_many_prompts_stream_into_one(gateway: Running) -> None:
@@ -111,3 +112,12 @@ def test_a_wrong_value_is_refused_by_name(gateway: Running, fields: dict[str, An
 def test_best_of_may_only_repeat_n(gateway: Running) -> None:
     assert gateway.complete(n=2, best_of=2).status_code == 200
     assert "best_of" in gateway.complete(n=1, best_of=2).json()["error"]["message"]
+
+
+def test_a_picture_in_a_completion_comes_beside_its_text(gateway: Running) -> None:
+    (choice,) = gateway.complete(prompt="draw").json()["choices"]
+    assert choice["text"] == "Hello, world"
+    assert [(image["index"], image["offset"]) for image in choice["images"]] == [(0, 5)]
+    *chunks, _ = events_of(gateway.complete(prompt="draw", stream=True).text)
+    shown = [chunk["choices"][0] for chunk in chunks if "images" in chunk["choices"][0]]
+    assert [image for each in shown for image in each["images"]] == choice["images"]

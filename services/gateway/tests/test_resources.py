@@ -4,8 +4,10 @@ import base64
 from typing import Any
 
 import pytest
+from vermeil.registry.v1.model_pb2 import ModelVersion
 from vermeil.training.v1.recipe_pb2 import Recipe
 from vermeil_gateway.fakes import DIGEST
+from vermeil_gateway.modalities import modalities_of
 from vermeil_gateway.testing import Running
 
 STARTS = [
@@ -122,6 +124,11 @@ def test_models_say_what_they_take_and_what_they_give(gateway: Running) -> None:
     assert said == [("vermeil-nano", ["text"], ["text"]), ("vermeil-pictures", ["text"], ["image"])]
     model = gateway.http.get("/v1/models/vermeil-pictures").json()
     assert model["output_modalities"] == ["image"]
+
+
+def test_a_fused_model_takes_and_gives_both() -> None:
+    version = ModelVersion(recipe='{"task": "fusion"}')
+    assert modalities_of(version) == (("text", "image"), ("text", "image"))
 
 
 @pytest.mark.parametrize(

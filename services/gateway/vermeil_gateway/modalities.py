@@ -29,6 +29,7 @@ _BY_TASK: Mapping[str, Modality] = {
     "": _TEXT,
     "text": _TEXT,
     "image": Modality(("text",), ("image",)),
+    "fusion": Modality(("text", "image"), ("text", "image")),
     "dual": Modality(("text", "image"), ("embedding",)),
     "classifier": Modality(("image",), ("class",)),
 }

@@ -63,8 +63,8 @@ def said(*turns: Message) -> dict[str, Any]:
     return {"model": FUSED_MODEL, "conversation": Said(messages=turns)}
 
 
-def greedy(max_tokens: int = 8, **changes: Any) -> Sampling:
-    return Sampling(temperature=0, max_tokens=max_tokens, logit_bias=changes.pop("logit_bias", QUIET))
+def greedy(max_tokens: int = 8, logit_bias: dict[int, float] = QUIET) -> Sampling:
+    return Sampling(temperature=0, seed=1, max_tokens=max_tokens, logit_bias=logit_bias)
 
 
 def model_of(house: House) -> FusedModel:

@@ -11,6 +11,7 @@ import typer
 from vermeil_errors import InvalidInput
 
 from vermeil_client.client import Vermeil
+from vermeil_client.commands.files import file_name
 from vermeil_client.commands.output import Output, bars
 from vermeil_client.resources import Picture
 
@@ -45,7 +46,7 @@ def images(
     shown: Output = context.obj
     wanted = prompts or [""]
     count = n or (_ALONE if len(wanted) == 1 else _IN_A_ROW)
-    path = output if output.name else Path(f"{_file_name(model)}.png")
+    path = output if output.name else Path(f"{file_name(model)}.png")
     _check_writable(path)
     options = {"n": count, "steps": steps, "guidance": guidance, "solver": solver or None}
     given = {name: value for name, value in options.items() if value is not None}
@@ -82,10 +83,6 @@ def write_grid(path: Path, drawn: Sequence[Sequence[Picture]], columns: int) -> 
     from vermeil_client.grid import grid_png  # noqa: PLC0415 numpy and Pillow, which only this command needs
 
     path.write_bytes(grid_png([picture.png for row in drawn for picture in row], columns))
-
-
-def _file_name(model: str) -> str:
-    return model.removeprefix("models/").replace("/versions/", "-").replace("@", "-")
 
 
 def _check_writable(path: Path) -> None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import typer
-from vermeil_errors import InvalidInput, NotFound
+from vermeil_errors import InvalidInput
 
+from vermeil_client.commands.files import picture_file
 from vermeil_client.commands.output import Output
 from vermeil_client.resources import Hit
 
@@ -25,7 +26,7 @@ def search(
 ) -> None:
     """Find pictures by a text or another picture; a dataset is embedded before its first search."""
     shown: Output = context.obj
-    raw = _picture(image) if image.name else b""
+    raw = picture_file(image) if image.name else b""
     if bool(text) == bool(raw):
         raise InvalidInput("is either a text or a picture", field="TEXT", fix="give a text, or --image FILE")
     with shown.connect() as client:
@@ -39,13 +40,6 @@ def search(
         _write(output, found)
     columns = ["score", "sample", "split", "class", "captions"]
     shown.table(columns, (_row(hit, as_json=shown.as_json) for hit in found))
-
-
-def _picture(path: Path) -> bytes:
-    try:
-        return path.expanduser().read_bytes()
-    except OSError as error:
-        raise NotFound(f"no picture can be read at {path}: {error.strerror}") from error
 
 
 def _write(folder: Path, found: list[Hit]) -> None:

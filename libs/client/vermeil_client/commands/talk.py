@@ -1,12 +1,15 @@
 """`vermeil chat` and `vermeil complete`: answers as they come."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
 from vermeil_errors import InvalidInput
 
+from vermeil_client.client import user_turn
+from vermeil_client.commands.files import check_folder, new_files, picture_file
 from vermeil_client.commands.output import Output
 from vermeil_client.resources import Piece
 
@@ -24,21 +27,32 @@ def add_commands(app: typer.Typer) -> None:
 def chat(
     context: typer.Context,
     model: str = typer.Argument(..., help="A model, such as vermeil-nano or vermeil-nano@3."),
-    prompt: str = typer.Option("", "--prompt", "-p", help="Ask this and leave; without it, a conversation."),
+    question: str = typer.Argument("", help="Ask this and leave; without it, a conversation."),
+    prompt: str = typer.Option("", "--prompt", "-p", help="The same as QUESTION."),
+    image: list[Path] = typer.Option(None, help="A picture to ask about; may be given several times."),
     system: str = typer.Option("", help="Instructions that go before the conversation."),
     max_tokens: int = _MAX_TOKENS,
     temperature: float = _TEMPERATURE,
     seed: int | None = _SEED,
+    output: Path = typer.Option(Path(), "--output", "-o", help="Folder for pictures that the model draws."),
 ) -> None:
-    """Talk with a model. Leave with an empty line or Ctrl-D."""
-    output: Output = context.obj
+    """Talk with a model. Leave with an empty line or Ctrl-D.
+
+    Pictures go with the first question, which may then be empty.
+    """
+    shown: Output = context.obj
+    if question and prompt:
+        raise InvalidInput.for_field("--prompt", prompt, "is asked beside QUESTION", "give one of them")
+    files = [picture_file(path) for path in image or ()]
+    check_folder(output)
     options = _options(max_tokens, temperature, seed)
     turns: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    with output.connect() as client:
-        for question in [prompt] if prompt else _questions():
-            turns.append({"role": "user", "content": question})
-            answer = _print(output, client.chat(model, turns, **options))
-            turns.append({"role": "assistant", "content": answer})
+    asked = question or prompt
+    with shown.connect() as client:
+        for text in [asked] if asked else _questions(may_be_empty=bool(files)):
+            turns.append(user_turn(text, files))
+            files = []
+            turns.append(_print(shown, client.chat(model, turns, **options), new_files(output, model)))
 
 
 def complete(
@@ -57,7 +71,8 @@ def complete(
     if not output.as_json:
         sys.stdout.write(text)
     with output.connect() as client:
-        _print(output, client.complete(model, text, **_options(max_tokens, temperature, seed)))
+        pieces = client.complete(model, text, **_options(max_tokens, temperature, seed))
+        _print(output, pieces, new_files(Path(), model))
 
 
 def _options(max_tokens: int, temperature: float, seed: int | None) -> dict[str, Any]:
@@ -65,29 +80,41 @@ def _options(max_tokens: int, temperature: float, seed: int | None) -> dict[str,
     return options if seed is None else {**options, "seed": seed}
 
 
-def _questions() -> Iterator[str]:
+def _questions(*, may_be_empty: bool) -> Iterator[str]:
+    """Lines until an empty one; the first is asked even if it is empty where it `may_be_empty`."""
     person = sys.stdin.isatty()
     while True:
         if person:
             sys.stderr.write("› ")
             sys.stderr.flush()
         line = sys.stdin.readline().strip()
-        if not line:
+        if not line and not may_be_empty:
             return
+        may_be_empty = False
         yield line
 
 
-def _print(output: Output, pieces: Iterator[Piece]) -> str:
-    parts, reason = [], None
+def _print(output: Output, pieces: Iterator[Piece], files: Iterator[Path]) -> dict[str, Any]:
+    """Show an answer as it comes, its pictures as paths of files; the turn that it was."""
+    text, reason = "", None
+    images: list[Mapping[str, Any]] = []
+    paths: list[str] = []
     for piece in pieces:
-        parts.append(piece.text)
+        text += piece.text
         reason = piece.finish_reason or reason
+        shown = piece.text
+        for image in piece.images:
+            path = next(files)
+            path.write_bytes(image.png)
+            images.append(image.raw)
+            paths.append(str(path))
+            shown += f"[{path}]"
         if not output.as_json:
-            sys.stdout.write(piece.text)
+            sys.stdout.write(shown)
             sys.stdout.flush()
-    answer = "".join(parts)
     if output.as_json:
-        output.show({"text": answer, "finish_reason": reason})
+        output.show({"text": text, "finish_reason": reason, **({"images": paths} if paths else {})})
     else:
         sys.stdout.write("\n")
-    return answer
+    turn = {"role": "assistant", "content": text}
+    return turn | {"images": images} if images else turn

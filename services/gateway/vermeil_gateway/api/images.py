@@ -2,15 +2,14 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from vermeil.content.v1.content_pb2 import Media
 from vermeil.generation.v1.generation_service_pb2 import GenerateImagesRequest, GenerateImagesResponse
 from vermeil_errors import VermeilError
 
-from vermeil_gateway.api.shared import WithClients
+from vermeil_gateway.api.shared import WithClients, WithPictures
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.disconnect import EventStream, event, until_disconnect
 from vermeil_gateway.names import short_name
@@ -18,7 +17,7 @@ from vermeil_gateway.openai.answers import Json
 from vermeil_gateway.openai.image_answer import Located, as_base64, events, whole
 from vermeil_gateway.openai.image_request import ImageRequest
 from vermeil_gateway.openai.words import in_words_of_pictures
-from vermeil_gateway.pictures import Pictures, number_of
+from vermeil_gateway.pictures import number_of
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -26,15 +25,6 @@ PNG = "image/png"
 _YEAR = 365 * 24 * 3600
 
 Told = AsyncGenerator[GenerateImagesResponse, None]
-
-
-async def pictures_of(request: Request) -> Pictures:  # FastAPI would run a plain function in a thread
-    """The pictures that the app was made with."""
-    pictures: Pictures = request.app.state.pictures
-    return pictures
-
-
-WithPictures = Annotated[Pictures, Depends(pictures_of)]
 
 
 @router.post("/v1/images/generations", response_class=JSONResponse)

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from vermeil_errors import InvalidInput
 
 from vermeil_gateway.clients import Clients
+from vermeil_gateway.pictures import Pictures
 from vermeil_gateway.protojson import Json, from_json, schema, to_json
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -25,6 +26,15 @@ async def clients_of(request: Request) -> Clients:  # FastAPI would run a plain 
 
 
 WithClients = Annotated[Clients, Depends(clients_of)]
+
+
+async def pictures_of(request: Request) -> Pictures:  # as clients_of
+    """The pictures that the app was made with."""
+    pictures: Pictures = request.app.state.pictures
+    return pictures
+
+
+WithPictures = Annotated[Pictures, Depends(pictures_of)]
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

@@ -13,15 +13,22 @@ from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceS
 from vermeil_artifacts import MemoryStore
 from vermeil_errors import InvalidInput, NotFound, VermeilError
 
-from vermeil_gateway.fakes.pictures import draw
+from vermeil_gateway.fakes.pictures import draw, picture_part
 from vermeil_gateway.fakes.registry import IMAGE_MODEL, IMAGE_VERSION, MODEL, VERSION
 
 PROMPT_TOKENS = 5
 """Counted for every prompt."""
+CACHED_TOKENS = 2
+"""Of these."""
+GREY = 7
+"""Of the pictures in answers."""
 
 
 class FakeGeneration(GenerationServiceServicer):
-    """Says the same words to every prompt, one a piece; to `wait` it hangs, to `fail` it fails midway."""
+    """Says the same words to every prompt, one a piece; to `wait` it hangs, to `fail` it fails midway.
+
+    To `draw` it shows a picture after the first word, to `keep` one that lies in the store.
+    """
 
     def __init__(self, words: tuple[str, ...] = ("Hello", ",", " world")) -> None:
         self.words = words
@@ -56,7 +63,13 @@ class FakeGeneration(GenerationServiceServicer):
                 )
                 if choice == num_choices - 1:
                     spoken = len(self.words) * num_choices
-                    last.usage.CopyFrom(Usage(prompt_tokens=PROMPT_TOKENS, completion_tokens=spoken))
+                    last.usage.CopyFrom(
+                        Usage(
+                            prompt_tokens=PROMPT_TOKENS,
+                            completion_tokens=spoken,
+                            cached_prompt_tokens=CACHED_TOKENS,
+                        )
+                    )
                 yield last
         finally:
             self.num_active -= 1
@@ -76,6 +89,9 @@ class FakeGeneration(GenerationServiceServicer):
                 piece.tokens.append(_token(place, word, offset, request.num_logprobs, first_of_all))
             offset += len(word)
             yield piece
+            if place == 0 and prompt in ("draw", "keep"):
+                store = self.store if prompt == "keep" else None
+                yield generation.GenerateResponse(choice=choice, delta=picture_part(GREY, store))
             if prompt == "wait":
                 await asyncio.Event().wait()
             if prompt == "fail":

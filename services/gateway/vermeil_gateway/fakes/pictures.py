@@ -57,15 +57,21 @@ def png_of(grey: int, side: int = SIDE) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
 
 
+def picture_part(grey: int, store: ArtifactStore | None) -> Part:
+    """A square of one grey, inline or in the store."""
+    png = png_of(grey)
+    media = Media(inline=png, media_type="image/png") if store is None else _kept(png, store)
+    return Part(image=media)
+
+
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def _image(request: GenerateImagesRequest, index: int, store: ArtifactStore | None) -> wire.GeneratedImage:
     seed = request.sampling.seed + index
-    png = png_of(seed % 256)
-    media = Media(inline=png, media_type="image/png") if store is None else _kept(png, store)
-    return wire.GeneratedImage(index=index, part=Part(image=media), seed=seed, width=SIDE, height=SIDE)
+    part = picture_part(seed % 256, store)
+    return wire.GeneratedImage(index=index, part=part, seed=seed, width=SIDE, height=SIDE)
 
 
 def _kept(png: bytes, store: ArtifactStore) -> Media:

@@ -1,12 +1,16 @@
 """What both kinds of answers have in common: usage, reasons to end, the envelope."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vermeil.content.v1.content_pb2 import Part
 from vermeil.generation.v1.generation_pb2 import FinishReason, TokenLogprob, Usage
 from vermeil.generation.v1.generation_service_pb2 import GenerateResponse
+
+from vermeil_gateway.openai.chat_images import File, image_entry
 
 Json = dict[str, Any]
 
@@ -50,11 +54,29 @@ class Envelope:
         }
 
 
+class Shown:
+    """Pictures of an answer as they come, with their number and the characters of text before each."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._lengths: Counter[int] = Counter()
+        self._counts: Counter[int] = Counter()
+
+    async def entry(self, index: int, delta: Part) -> Json | None:
+        """The picture in a piece of a choice; None where that is text."""
+        if not delta.HasField("image"):
+            self._lengths[index] += len(delta.text)
+            return None
+        self._counts[index] += 1
+        return await image_entry(delta.image, self._file, self._counts[index] - 1, self._lengths[index])
+
+
 @dataclass
 class Gathered:
     """Choices put together from their pieces."""
 
     texts: dict[int, list[str]] = field(default_factory=dict)
+    images: dict[int, list[Json]] = field(default_factory=dict)
     tokens: dict[int, list[TokenLogprob]] = field(default_factory=dict)
     reasons: dict[int, str | None] = field(default_factory=dict)
     counts: list[Usage] = field(default_factory=list)
@@ -63,12 +85,19 @@ class Gathered:
         """All that a choice said."""
         return "".join(self.texts[index])
 
+    def pictures(self, index: int) -> Json:
+        """The field with the pictures of a choice; nothing where there are none."""
+        return {"images": self.images[index]} if index in self.images else {}
 
-async def gathered(pieces: AsyncIterator[Indexed]) -> Gathered:
+
+async def gathered(pieces: AsyncIterator[Indexed], file: File) -> Gathered:
     """All pieces of an answer."""
     all_ = Gathered()
+    shown = Shown(file)
     async for index, piece in pieces:
         all_.texts.setdefault(index, []).append(piece.delta.text)
+        if (entry := await shown.entry(index, piece.delta)) is not None:
+            all_.images.setdefault(index, []).append(entry)
         all_.tokens.setdefault(index, []).extend(piece.tokens)
         if piece.finish_reason:
             all_.reasons[index] = finish_reason(piece.finish_reason)
@@ -84,12 +113,14 @@ def finish_reason(reason: FinishReason.ValueType) -> str | None:
 
 def usage(counts: Iterable[Usage]) -> Json:
     """The sum over prompts."""
-    prompt = completion = 0
+    prompt = completion = cached = 0
     for count in counts:
         prompt += count.prompt_tokens
         completion += count.completion_tokens
+        cached += count.cached_prompt_tokens
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
     }

@@ -4,19 +4,25 @@ from collections.abc import AsyncIterator, Iterable
 
 from vermeil.generation.v1.generation_pb2 import TokenLogprob, TopLogprob, Usage
 
-from vermeil_gateway.openai.answers import Envelope, Indexed, Json, finish_reason, gathered, usage
+from vermeil_gateway.openai.answers import Envelope, Indexed, Json, Shown, finish_reason, gathered, usage
+from vermeil_gateway.openai.chat_images import File
 
 WHOLE = "chat.completion"
 CHUNK = "chat.completion.chunk"
 
 
-async def whole(envelope: Envelope, pieces: AsyncIterator[Indexed], *, logprobs: bool) -> Json:
+async def whole(envelope: Envelope, pieces: AsyncIterator[Indexed], file: File, *, logprobs: bool) -> Json:
     """The answer in one piece."""
-    answer = await gathered(pieces)
+    answer = await gathered(pieces, file)
     choices: list[Json] = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": answer.text(index), "refusal": None},
+            "message": {
+                "role": "assistant",
+                "content": answer.text(index),
+                "refusal": None,
+                **answer.pictures(index),
+            },
             "logprobs": _logprobs(answer.tokens[index]) if logprobs else None,
             "finish_reason": answer.reasons.get(index),
         }
@@ -26,12 +32,13 @@ async def whole(envelope: Envelope, pieces: AsyncIterator[Indexed], *, logprobs:
 
 
 async def chunks(
-    envelope: Envelope, pieces: AsyncIterator[Indexed], *, logprobs: bool, include_usage: bool
+    envelope: Envelope, pieces: AsyncIterator[Indexed], file: File, *, logprobs: bool, include_usage: bool
 ) -> AsyncIterator[Json]:
     """The answer as it comes."""
     silent = {"usage": None} if include_usage else {}
     begun: set[int] = set()
     counts: list[Usage] = []
+    shown = Shown(file)
     async for index, piece in pieces:
         if piece.HasField("usage"):
             counts.append(piece.usage)
@@ -39,7 +46,9 @@ async def chunks(
             begun.add(index)
             opening = {"role": "assistant", "content": "", "refusal": None}
             yield envelope.around([_choice(index, opening)], **silent)
-        if piece.delta.text or piece.tokens:
+        if (entry := await shown.entry(index, piece.delta)) is not None:
+            yield envelope.around([_choice(index, {"images": [entry]})], **silent)
+        elif piece.delta.text or piece.tokens:
             spoken = _choice(index, {"content": piece.delta.text})
             spoken["logprobs"] = _logprobs(piece.tokens) if logprobs else None
             yield envelope.around([spoken], **silent)

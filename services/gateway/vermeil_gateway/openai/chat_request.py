@@ -1,22 +1,25 @@
 """POST /v1/chat/completions: the request and what the generator is asked for it."""
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from vermeil.content.v1.content_pb2 import Media, Message, Part, Role
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from vermeil.content.v1.content_pb2 import Message, Part, Role
 from vermeil.generation.v1.generation_pb2 import Conversation
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest
-from vermeil_errors import InvalidInput, TooLarge
+from vermeil_errors import InvalidInput
 
 from vermeil_gateway.names import resource_name
+from vermeil_gateway.openai.chat_images import (
+    AnswerImage,
+    Closed,
+    ImageUrl,
+    check_together,
+    media_of,
+    picture_of,
+    with_images,
+)
 from vermeil_gateway.openai.fields import UNSUPPORTED, GenerationFields, Neutral, supported
-
-MAX_INLINE_BYTES = 2**20
-"""Largest picture or sound inside a message, as the contract says."""
 
 _ROLES: Mapping[str, Role.ValueType] = {
     "system": Role.ROLE_SYSTEM,
@@ -24,13 +27,12 @@ _ROLES: Mapping[str, Role.ValueType] = {
     "user": Role.ROLE_USER,
     "assistant": Role.ROLE_ASSISTANT,
 }
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
 _UNSUPPORTED_IN_CHAT: Mapping[str, Neutral] = {
     **UNSUPPORTED,
     "audio": (None,),
     "function_call": (None, "none", "auto"),
     "functions": (None, []),
-    "modalities": (None, ["text"]),
+    "modalities": (None, ["text"], ["text", "image"], ["image", "text"]),
     "moderation": (None,),
     "parallel_tool_calls": (None, True, False),
     "prediction": (None,),
@@ -58,25 +60,14 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ImageUrl(_Closed):
-    """A picture, as a data: URL."""
-
-    url: str
-    detail: str | None = None
-
-
-class InputAudio(_Closed):
+class InputAudio(Closed):
     """A sound, in base64."""
 
     data: str
     format: Literal["wav", "mp3"]
 
 
-class ContentPart(_Closed):
+class ContentPart(Closed):
     """One piece of a message; `type` says which of the others is set."""
 
     type: Literal["text", "image_url", "input_audio"]
@@ -92,11 +83,21 @@ class ContentPart(_Closed):
         return self
 
 
-class ChatMessage(_Closed):
+class ChatMessage(Closed):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[ContentPart]
+    content: str | list[ContentPart] | None = None
+    images: list[AnswerImage] | None = None
+    """Pictures of an answer, as they came."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.content is None and not self.images:
+            raise ValueError("content: is missing; send a text or a list of parts")
+        if self.images and self.role != "assistant":
+            raise ValueError(f"images: are of answers; in a turn of {self.role} send parts of content")
+        return self
 
 
 class ChatRequest(GenerationFields):
@@ -139,6 +140,7 @@ class ChatRequest(GenerationFields):
     def to_generate(self, request_id: str) -> GenerateRequest:
         """The one call that answers it."""
         turns = [_message(turn, f"messages[{place}]") for place, turn in enumerate(self.messages)]
+        check_together(part.image for turn in turns for part in turn.parts)
         return GenerateRequest(
             model=resource_name(self.model),
             conversation=Conversation(messages=turns),
@@ -160,32 +162,19 @@ def _supported_turn(turn: object, path: str) -> object:
 
 
 def _message(turn: ChatMessage, path: str) -> Message:
-    if isinstance(turn.content, str):
-        parts = [Part(text=turn.content)]
+    content = turn.content or ""
+    if isinstance(content, str):
+        parts = with_images(content, turn.images or (), path)
     else:
-        parts = [_part(part, f"{path}.content[{place}]") for place, part in enumerate(turn.content)]
+        parts = [_part(part, f"{path}.content[{place}]") for place, part in enumerate(content)]
+        parts += with_images("", turn.images, path) if turn.images else []
     return Message(role=_ROLES[turn.role], parts=parts)
 
 
 def _part(part: ContentPart, path: str) -> Part:
     if part.image_url is not None:
-        found = _DATA_URL.fullmatch(part.image_url.url)
-        if found is None:
-            raise InvalidInput.for_field(
-                f"{path}.image_url.url", part.image_url.url, "is not a data: URL", "nothing is fetched here"
-            )
-        return Part(image=_media(found["data"], found["type"], f"{path}.image_url.url"))
+        return Part(image=picture_of(part.image_url, f"{path}.image_url.url"))
     if part.input_audio is not None:
         sound = part.input_audio
-        return Part(audio=_media(sound.data, f"audio/{sound.format}", f"{path}.input_audio.data"))
+        return Part(audio=media_of(sound.data, f"audio/{sound.format}", f"{path}.input_audio.data"))
     return Part(text=part.text or "")
-
-
-def _media(encoded: str, media_type: str, path: str) -> Media:
-    try:
-        data = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise InvalidInput(f"is not base64: {error}", field=path) from error
-    if len(data) > MAX_INLINE_BYTES:
-        raise TooLarge(f"{len(data)} bytes are more than {MAX_INLINE_BYTES}", field=path)
-    return Media(inline=data, media_type=media_type)
