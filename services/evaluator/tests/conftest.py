@@ -2,13 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from vermeil_data import Sample, TextTokenizer, TokenizerSpec, encode_dataset, open_dataset, write_dataset
+from vermeil_data import (
+    Sample,
+    TextTokenizer,
+    TokenizerSpec,
+    encode_dataset,
+    open_dataset,
+    train_tokenizer,
+    write_dataset,
+)
 from vermeil_data.encode import fit_tokenizer
 from vermeil_data.testing import documents
-from vermeil_model import ModelConfig, TextModel, save_checkpoint
+from vermeil_model import ImageConfig, ImageModel, ModelConfig, TextModel, fuse, fused_config, save_checkpoint
 from vermeil_model.testing import set_weights_by_formula
 
 CONTEXT = 16
@@ -59,6 +68,28 @@ def text_model(model_folder: Path) -> TextModel:
 def save_model(folder: Path, tokenizer: TextTokenizer) -> Path:
     tokenizer.save(folder)
     save_checkpoint(folder, _model(tokenizer.vocab_size))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fused_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that reads bytes and pictures of 8 × 8, and draws such; it learned to chat about captions."""
+    folder = tmp_path_factory.mktemp("fused")
+    tokenizer = train_tokenizer([], TokenizerSpec("byte"))
+    sizes: dict[str, Any] = {"depth": 2, "width": 32, "num_heads": 2, "num_key_value_heads": 2}
+    text = TextModel(ModelConfig.from_depth(**sizes, vocab_size=tokenizer.vocab_size, context_length=64))
+    image = ImageModel(
+        ImageConfig.from_depth(**sizes, image_height=8, image_width=8, channels=3, patch_size=4)
+    )
+    model = fuse(text, image, fused_config(text, image))
+    set_weights_by_formula(model)
+    extra = {
+        "image_fit": "stretch",
+        "sampling": {"steps": 2, "guidance": 2.0},
+        "styles": {"captioning": "document", "vqa": "chat", "text-to-image": "chat"},
+    }
+    tokenizer.save(folder)
+    save_checkpoint(folder, model, extra=extra)
     return folder
 
 

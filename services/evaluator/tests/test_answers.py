@@ -27,7 +27,9 @@ from vermeil_evaluator.requests import (
     Continuation,
     Embed,
     Embedding,
+    FlowLoss,
     GenerateUntil,
+    ImageLoss,
     Loglikelihood,
     Picture,
     Request,
@@ -40,12 +42,15 @@ from vermeil_evaluator.requests import (
 )
 
 Write = Callable[..., Path]
-TEXTS = st.text(max_size=5)
+TEXTS, FILES = st.text(max_size=5), st.binary(max_size=4)
 REQUESTS = st.one_of(
     st.builds(Loglikelihood, TEXTS, TEXTS, st.sampled_from(["half", "rolling"])),
-    st.builds(GenerateUntil, TEXTS, st.tuples(TEXTS), st.integers(1, 9)),
+    st.builds(
+        GenerateUntil, TEXTS, st.tuples(TEXTS), st.integers(1, 9), images=st.tuples(FILES) | st.just(())
+    ),
     st.builds(SampleImage, TEXTS, st.integers(0, 9)),
-    st.builds(Embed, TEXTS, st.binary(max_size=4)),
+    st.builds(ImageLoss, FILES, TEXTS, st.integers(0, 9)),
+    st.builds(Embed, TEXTS, FILES),
 )
 
 
@@ -56,6 +61,14 @@ def test_requests_have_one_key_only_if_they_are_equal(one: Request, other: Reque
     assert key("m", "t@1", one) != key("m", "t@2", one)
 
 
+def test_requests_about_text_alone_are_known_by_the_keys_they_always_had() -> None:
+    asked = GenerateUntil("Is it?", ("\n",), 9)
+    assert content(asked) == (
+        '{"max_tokens": 9, "prompt": "Is it?", "request": "GenerateUntil", "seed": 0, "stop": ["\\n"], '
+        '"temperature": 0.0}'
+    )
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -63,6 +76,7 @@ def test_requests_have_one_key_only_if_they_are_equal(one: Request, other: Reque
         TokenLikelihoods(np.zeros(0, np.uint32), np.zeros(0, np.float32)),
         Continuation("größer\n", "stop", 3),
         Picture(b"\x89PNG\x00\xff"),
+        FlowLoss(0.1),
         Embedding(np.array([1.5], np.float32), np.zeros(0, np.float32)),
     ],
 )

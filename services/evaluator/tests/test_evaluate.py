@@ -175,7 +175,7 @@ def test_progress_is_told_and_may_stop_the_work(model_folder: Path, many_texts: 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"task": "fid"}, r"spec.task = 'fid': is not a task; use bits-per-byte, exact-match"),
+        ({"task": "fid"}, r"spec.task = 'fid': is not a task; use bits-per-byte, captioning"),
         ({"split": "test"}, r"spec.split = 'test': .* no such split; use train or validation"),
         ({"limit": -1}, r"spec.limit = -1"),
         ({"seed": -1}, r"spec.seed = -1"),

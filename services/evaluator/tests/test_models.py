@@ -25,9 +25,10 @@ from vermeil_model import load_checkpoint, token_logprobs
 TEXTS = ["", "a", "the quick brown fox", "größer 漢字 and more than sixteen bytes of it " * 3, "fox"]
 
 
-@pytest.fixture(params=["fake", "folder"])
-def model(request: pytest.FixtureRequest, model_folder: Path) -> Model:
-    return FakeModel() if request.param == "fake" else open_model(model_folder)
+@pytest.fixture(params=["fake", "folder", "fused"])
+def model(request: pytest.FixtureRequest, model_folder: Path, fused_folder: Path) -> Model:
+    folders = {"folder": model_folder, "fused": fused_folder}
+    return FakeModel() if request.param == "fake" else open_model(folders[request.param])
 
 
 def ask(model: Model, requests: Sequence[Request]) -> list[Answer]:

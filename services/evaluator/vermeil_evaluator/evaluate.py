@@ -166,7 +166,7 @@ def _metrics(task: Task, rows: Sequence[Row], conclusion: Conclusion, seed: int)
             rule.statistic,
             rule.fields,
         )
-        for rule in task.metrics
+        for rule in (*task.metrics, *conclusion.metrics)
         if _is_known(rule, rows, conclusion)
     )
 

@@ -39,15 +39,15 @@ def score(item: Item, answers: Sequence[Answer], run: Run) -> Row:
 def conclude(rows: Sequence[Row], run: Run, fid: str) -> Conclusion:
     """Judge the drawn and the real ones alike; `fid` is what the distance is called."""
     drawn_ones = to_draw(run.material)
-    features, logits = _judged(run, [Embed(image=row["picture"]) for row in rows])
-    reference, real_logits = _judged(run, real(drawn_ones.images, drawn_ones.split))
-    train, _ = _judged(run, real(drawn_ones.images, TRAIN, int(run.number("num_train"))))
+    features, logits = judged(run, [Embed(image=row["picture"]) for row in rows])
+    reference, real_logits = judged(run, real(drawn_ones.images, drawn_ones.split))
+    train, _ = judged(run, real(drawn_ones.images, TRAIN, int(run.number("num_train"))))
     k = max(1, min(int(run.number("num_neighbours")), len(rows) - 1, len(reference) - 1))
     for row, within, density in zip(
         rows, in_manifold(features, reference, k), densities(features, reference, k), strict=True
     ):
         row["precision"], row["density"] = float(within), float(density)
-    _judge_classes(rows, logits, run)
+    judge_classes(rows, logits, run)
     _look_for_copies(rows, features, reference, train, drawn_ones)
     arrays: Mapping[str, Features] = {
         "features": features,
@@ -68,13 +68,15 @@ def _spread(points: Features, most: int) -> Features:
     return np.asarray(points[places])
 
 
-def _judged(run: Run, requests: Sequence[Embed]) -> tuple[Features, Features]:
+def judged(run: Run, requests: Sequence[Embed]) -> tuple[Features, Features]:
+    """Features and logits of pictures."""
     assert run.judge, "the task needs a judge"
     answers = [each for each in run.judge.answers(requests) if isinstance(each, Embedding)]
     return np.stack([each.vector_D for each in answers]), np.stack([each.logits_C for each in answers])
 
 
-def _judge_classes(rows: Sequence[Row], logits_NC: Features, run: Run) -> None:
+def judge_classes(rows: Sequence[Row], logits_NC: Features, run: Run) -> None:
+    """Whether the judge sees the class that was asked for, where it knows it."""
     assert run.judge, "the task needs a judge"
     names = run.judge.model.class_names
     for row, told in zip(rows, logits_NC.argmax(axis=1).tolist(), strict=True):
@@ -124,16 +126,20 @@ def _details(
         "num_train": len(train),
         "near_copies": _how_copies_were_told(len(reference)),
     }
+    return details | judge_accuracy(drawn, real_logits, run)
+
+
+def judge_accuracy(drawn: PicturesToDraw, real_logits: Features, run: Run) -> dict[str, object]:
+    """How often the judge knows the class of real pictures, where they have one."""
+    assert run.judge, "the task needs a judge"
     classes = drawn.images.classes(drawn.split)
-    names, judged = drawn.images.class_names, run.judge.model.class_names
+    names, known_names = drawn.images.class_names, run.judge.model.class_names
     known = [
-        (names[told], judged[said])
+        (names[told], known_names[said])
         for told, said in zip(classes.tolist(), real_logits.argmax(axis=1).tolist(), strict=True)
-        if told >= 0 and judged
+        if told >= 0 and known_names
     ]
-    if known:
-        details["judge_accuracy"] = sum(told == said for told, said in known) / len(known)
-    return details
+    return {"judge_accuracy": sum(told == said for told, said in known) / len(known)} if known else {}
 
 
 def image_distances(space: str, name: str, description: str, named: Callable[[str], str], fix: str) -> Task:

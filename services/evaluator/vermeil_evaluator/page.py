@@ -76,7 +76,11 @@ def page(found: Findings) -> str:
 def worst_by(found: Findings) -> str:
     """The number items are ordered by: the first that is a mean of a field of theirs; empty for none."""
     for metric in found.report.metrics:
-        if metric.statistic == "mean" and found.items and metric.fields[0] in found.items[0]:
+        if (
+            metric.statistic == "mean"
+            and found.items
+            and all(metric.fields[0] in item for item in found.items)
+        ):
             return metric.name
     return ""
 
@@ -129,8 +133,8 @@ def _plots(found: Findings) -> Sequence[Plot]:
     plots = [line(curve) for curve in found.curves]
     for metric in found.report.metrics:
         field = metric.fields[0] if metric.fields else ""
-        if metric.statistic == "mean" and found.items and field in found.items[0]:
-            values = [float(item[field]) for item in found.items]
+        if metric.statistic == "mean":
+            values = [float(item[field]) for item in found.items if field in item]
             if len(set(values)) > 2:
                 plots.append(histogram(f"{metric.name} of every item", metric.name, values))
     return plots
@@ -141,6 +145,8 @@ def _text(value: Any) -> str:
         text = f"{value:.6g}"
     elif isinstance(value, str):
         text = value
+    elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        text = " · ".join(value)
     else:
         text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"

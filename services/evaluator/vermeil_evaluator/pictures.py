@@ -82,10 +82,15 @@ def open_pictures(material: Material) -> EncodedImages:
     """Real pictures, as they were encoded, or else in the model's own size."""
     try:
         return open_encoded_images(material.data)
-    except InvalidInput:
+    except InvalidInput as error:
         size = material.model.picture_size
         if size is None:
-            raise
+            raise InvalidInput.for_field(
+                "spec.model",
+                material.model.about,
+                "has no size of pictures in which the data could be taken",
+                "name a model that draws, or data that are encoded",
+            ) from error
         folder = material.scratch / "pictures"
         if not folder.exists():
             form = ImageEncoding(size.height, size.width, size.channels, size.fit)  # type: ignore[arg-type]
@@ -121,7 +126,8 @@ def _without_alpha(size: PictureSize) -> PictureSize:
 
 def request(item: Item, run: Run) -> SampleImage:
     """What the model can be asked for: a class, a caption or nothing."""
-    asked = {"class": item["class"], "text": item["caption"]}.get(run.material.model.condition, "")
+    named = {"class": item["class"], "text": item["caption"] or item["class"]}
+    asked = named.get(run.material.model.condition, "")
     steps, guidance = int(run.number("steps")), run.number("guidance")
     return SampleImage(asked, item["seed"], steps, guidance, str(run.options["solver"]))
 

@@ -1,4 +1,4 @@
-"""What a task may ask of a model, and what it gets: four kinds of requests, an answer for each.
+"""What a task may ask of a model, and what it gets: five kinds of requests, an answer for each.
 
 Requests are plain values: the same ones have the same `content`, which is what answers are kept under.
 They know no tokenizer and no network; `models/` does.
@@ -41,7 +41,7 @@ class GenerateUntil:
     """How does this text go on, until one of these strings comes?"""
 
     prompt: str
-    """What is continued."""
+    """What is continued; with pictures a question about them, or empty: what do they show?"""
     stop: tuple[str, ...] = ()
     """The answer ends before the first of them; the end of a document always ends it."""
     max_tokens: int = 128
@@ -50,6 +50,8 @@ class GenerateUntil:
     """0 takes the likeliest token."""
     seed: int = 0
     """Of sampling, where the temperature is not 0."""
+    images: tuple[bytes, ...] = ()
+    """Encoded pictures, which stand before the prompt."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,18 @@ class SampleImage:
 
 
 @dataclass(frozen=True)
+class ImageLoss:
+    """How far off is the model when it takes the noise out of this picture?"""
+
+    image: bytes
+    """An encoded picture."""
+    condition: str = ""
+    """What it is told the picture shows: a class or a caption; empty for nothing."""
+    seed: int = 0
+    """Of the noise: the same seed and picture, the same noise, whatever the condition."""
+
+
+@dataclass(frozen=True)
 class Embed:
     """Where in the model's space lies this text, or this picture?"""
 
@@ -78,7 +92,7 @@ class Embed:
     """an encoded picture."""
 
 
-Request = Loglikelihood | GenerateUntil | SampleImage | Embed
+Request = Loglikelihood | GenerateUntil | SampleImage | ImageLoss | Embed
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class FlowLoss:
+    """Answers ImageLoss."""
+
+    value: float
+    """Mean squared error of the velocity over times as they are drawn in training; 0 or more."""
+
+
+@dataclass(frozen=True)
 class Embedding:
     """Answers Embed."""
 
@@ -126,12 +148,14 @@ class Embedding:
     """Of a classifier, one a class; empty otherwise."""
 
 
-Answer = TokenLikelihoods | Continuation | Picture | Embedding
+Answer = TokenLikelihoods | Continuation | Picture | FlowLoss | Embedding
 
 
 def content(request: Request) -> str:
     """Canonical JSON: equal for equal requests, and for nothing else."""
     fields = {name: _plain(value) for name, value in asdict(request).items()}
+    if not fields.get("images", True):
+        del fields["images"]  # so that answers about text alone stay known
     return json.dumps({"request": type(request).__name__, **fields}, sort_keys=True, ensure_ascii=False)
 
 
@@ -154,6 +178,8 @@ def from_bytes(data: bytes) -> Answer:
                 return Continuation(fields["text"], fields["finish_reason"], fields["num_tokens"])
             case "Picture":
                 return Picture(base64.b64decode(fields["png"]))
+            case "FlowLoss":
+                return FlowLoss(float(fields["value"]))
             case "Embedding":
                 vector, logits = (_array(fields[name], np.float32) for name in ("vector_D", "logits_C"))
                 return Embedding(vector, logits)
@@ -166,6 +192,8 @@ def from_bytes(data: bytes) -> Answer:
 def _plain(value: object) -> object:
     if isinstance(value, np.ndarray):
         return base64.b64encode(value.astype(value.dtype.newbyteorder("<")).tobytes()).decode()
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 

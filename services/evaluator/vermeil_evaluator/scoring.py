@@ -21,6 +21,8 @@ from vermeil_evaluator.requests import Windows
 
 _TOKENS_AT_ONCE = 8192
 _WINDOWS_AT_ONCE = 256  # among these, windows of like length share a batch
+Logprobs = Callable[[torch.Tensor], torch.Tensor]
+"""From tokens (B, T) to the log-probability of every one but the first, (B, T - 1)."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +99,22 @@ def score_documents(
 ) -> Iterator[ScoredDocument]:
     """Score documents as they come; `after_batch` is called every few thousand tokens and may raise."""
     sizes = (length, step)
-    batches = score_batches(lambda: model, documents, lambda _document: sizes, after_batch=after_batch)
+
+    def logprobs(tokens_BT: torch.Tensor) -> torch.Tensor:
+        return token_logprobs(model, tokens_BT.to(model.embedding.weight.device))
+
+    batches = score_batches(logprobs, documents, lambda _document: sizes, after_batch=after_batch)
     return chain.from_iterable(batches)
 
 
 def score_batches(
-    model: Callable[[], TextModel],
+    logprobs: Logprobs,
     documents: Iterable[Document],
     sizes: Callable[[Document], tuple[int, int]],
     *,
     after_batch: Callable[[], None],
 ) -> Iterator[list[ScoredDocument]]:
-    """The same in batches of documents; `model` is called once there is something to score."""
+    """The same in batches of documents, by any network; it is asked once there is something to score."""
     waiting: list[tuple[Document, list[Window]]] = []
     num_waiting = 0
     for document in documents:
@@ -116,14 +122,14 @@ def score_batches(
         waiting.append((document, cut))
         num_waiting += len(cut)
         if num_waiting >= _WINDOWS_AT_ONCE:
-            yield _score(model(), waiting, after_batch)
+            yield _score(logprobs, waiting, after_batch)
             waiting, num_waiting = [], 0
     if waiting:
-        yield _score(model(), waiting, after_batch)
+        yield _score(logprobs, waiting, after_batch)
 
 
 def _score(
-    model: TextModel, waiting: Sequence[tuple[Document, list[Window]]], after_batch: Callable[[], None]
+    logprobs: Logprobs, waiting: Sequence[tuple[Document, list[Window]]], after_batch: Callable[[], None]
 ) -> list[ScoredDocument]:
     scored = [ScoredDocument(document, np.zeros(document.num_tokens, np.float32)) for document, _ in waiting]
     pairs = chain.from_iterable(((index, window) for window in cut) for index, (_, cut) in enumerate(waiting))
@@ -132,7 +138,7 @@ def _score(
         tokens_BT = torch.zeros(len(batch), longest, dtype=torch.long)
         for row, (index, (begin, _, end)) in enumerate(batch):
             tokens_BT[row, : end - begin] = torch.from_numpy(scored[index].document.ids_N1[begin:end])
-        nats_BT = -token_logprobs(model, tokens_BT.to(model.embedding.weight.device)).cpu().numpy()
+        nats_BT = -logprobs(tokens_BT).cpu().numpy()
         for row, (index, (begin, first, end)) in enumerate(batch):
             scored[index].nats_N[first - 1 : end - 1] = nats_BT[row, first - begin - 1 : end - begin - 1]
         after_batch()

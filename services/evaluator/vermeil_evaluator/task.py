@@ -107,6 +107,8 @@ class Conclusion:
     """For the page."""
     details: Mapping[str, object] = field(default_factory=dict)
     """How the numbers came about, for people."""
+    metrics: tuple["Rule", ...] = ()
+    """More numbers, whose names the data give."""
 
 
 def _no_conclusion(_rows: Sequence[Row], _run: Run) -> Conclusion:

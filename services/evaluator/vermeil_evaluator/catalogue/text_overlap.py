@@ -8,12 +8,11 @@ A line: {"prompt": "…", "references": ["…", …]}.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vermeil_metrics import bleu_counts, caption_words, cider_d, rouge_l
-
 from vermeil_evaluator.item import Item
+from vermeil_evaluator.overlap import BLEU, CIDER_D, ROUGE_L, conclude, overlap
 from vermeil_evaluator.questions import questions
 from vermeil_evaluator.requests import Answer, Continuation, GenerateUntil
-from vermeil_evaluator.task import Conclusion, Row, Rule, Run, Task, mean
+from vermeil_evaluator.task import Row, Run, Task
 
 
 def problem(line: Mapping[str, Any]) -> str | None:
@@ -33,23 +32,7 @@ def score(item: Item, answers: Sequence[Answer], run: Run) -> Row:
     """What a sentence tells by itself."""
     (found,) = answers
     assert isinstance(found, Continuation)
-    text, references = found.text.strip(), item["references"]
-    return {
-        "prompt": item["prompt"],
-        "answer": text,
-        "expected": references,
-        "rouge_l": rouge_l(text, references),
-        "bleu_counts": bleu_counts(text, references),
-    }
-
-
-def conclude(rows: Sequence[Row], run: Run) -> Conclusion:
-    """CIDEr weighs words by how rare they are in all references."""
-    hypotheses = [caption_words(row["answer"]) for row in rows]
-    references = [[caption_words(text) for text in row["expected"]] for row in rows]
-    for row, value in zip(rows, cider_d(hypotheses, references), strict=True):
-        row["cider_d"] = float(value)
-    return Conclusion()
+    return {"prompt": item["prompt"], **overlap(found.text.strip(), item["references"])}
 
 
 TASK = Task(
@@ -61,7 +44,7 @@ TASK = Task(
     prompt=prompt,
     score=score,
     data_kind="questions",
-    metrics=(Rule("bleu", "bleu", ("bleu_counts",)), mean("rouge_l"), mean("cider_d")),
+    metrics=(BLEU, ROUGE_L, CIDER_D),
     conclude=conclude,
     options={"max_tokens": 64},
 )

@@ -14,7 +14,9 @@ from vermeil_evaluator.requests import (
     Continuation,
     Embed,
     Embedding,
+    FlowLoss,
     GenerateUntil,
+    ImageLoss,
     Loglikelihood,
     Picture,
     Request,
@@ -29,8 +31,9 @@ class FakeModel:
 
     Args:
         digest: What it is kept under.
-        answers: Continuations by prompt; another prompt is continued by its own last word.
-        likes: Texts that it finds likelier than others.
+        answers: Continuations by prompt; another prompt is continued by its own last word, and pictures
+            without one by the first letters of their content.
+        likes: Texts that it finds likelier than others, and pictures so called easier.
         nats_per_byte: What a byte of other texts costs on average.
         batch: Requests answered together.
         condition: What its pictures are asked for by.
@@ -96,11 +99,14 @@ class FakeModel:
                 nats = scale * self._nats_per_byte * (1 + 0.5 * np.sin(np.arange(len(ids)) + noise[0]))
                 return TokenLikelihoods(ids, nats.astype(np.float32))
             case GenerateUntil():
-                text = self._answers.get(request.prompt, request.prompt.split()[-1])
+                plain = hashlib.sha256(b"".join(request.images)).hexdigest()[:4]
+                text = self._answers.get(request.prompt, (request.prompt.split() or [plain])[-1])
                 places = [place for stop in request.stop if (place := text.find(stop)) >= 0]
                 return Continuation(text[: min(places, default=len(text))], "stop", len(text))
             case SampleImage():
                 return Picture(_grey_png(noise[:16] * 4))
+            case ImageLoss():
+                return FlowLoss(0.5 + noise[1] / 512 - 0.25 * (request.condition in self._likes))
             case Embed():
                 shade = hashlib.sha256(request.image or request.text.encode()).digest()
                 vector = np.frombuffer(shade[:8], np.uint8).astype(np.float32)

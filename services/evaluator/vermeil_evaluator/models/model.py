@@ -104,6 +104,16 @@ def alike(requests: Iterable[Request]) -> Iterator[tuple[type[Request], Iterator
 
 def cannot(who: str, request: Request) -> InvalidInput:
     """The error for a request of a kind that a model does not answer."""
+    name = type(request).__name__
     return InvalidInput.for_field(
-        "spec.model", who, f"does not answer {type(request).__name__}", "choose another task or model"
+        "spec.model", who, f"does not answer {name}: it {_CANNOT[name]}", "choose another task or model"
     )
+
+
+_CANNOT = {
+    "Loglikelihood": "judges no texts",
+    "GenerateUntil": "writes no text",
+    "SampleImage": "draws no pictures",
+    "ImageLoss": "draws no pictures",
+    "Embed": "has no space that texts or pictures lie in",
+}

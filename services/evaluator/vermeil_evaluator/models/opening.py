@@ -13,6 +13,7 @@ from vermeil_evaluator.models.model import Model
 _KINDS = {
     "vermeil": "text:TextFolder",
     "vermeil-image": "image:ImageFolder",
+    "vermeil-fused": "fused:FusedFolder",
     "vermeil-classifier": "judge:ClassifierFolder",
     "vermeil-dual": "dual:DualFolder",
     "inception-fid": "inception:InceptionFolder",

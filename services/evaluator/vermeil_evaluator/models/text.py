@@ -4,13 +4,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from vermeil_data import TextTokenizer
 from vermeil_data.tokenizer import TOKENIZER_FILE
-from vermeil_model import Decoder, SamplingParameters, TextModel, load_checkpoint, read_config
+from vermeil_errors import InvalidInput
+from vermeil_model import (
+    Decoder,
+    SamplingParameters,
+    TextModel,
+    load_checkpoint,
+    read_config,
+    token_logprobs,
+)
 from vermeil_model import Request as Prompt
 
+from vermeil_evaluator.models.likelihoods import likelihoods
 from vermeil_evaluator.models.model import Check, PictureSize, alike, cannot, in_runs
 from vermeil_evaluator.requests import (
     Answer,
@@ -18,9 +26,7 @@ from vermeil_evaluator.requests import (
     GenerateUntil,
     Loglikelihood,
     Request,
-    TokenLikelihoods,
 )
-from vermeil_evaluator.scoring import Document, ScoredDocument, score_batches, window_sizes
 
 _PROMPTS_AT_ONCE = 64
 _SLOTS = 32
@@ -43,7 +49,7 @@ class TextFolder:
         """Texts some hundred windows at a time, prompts 64 at a time."""
         for kind, run in alike(requests):
             if kind is Loglikelihood:
-                yield from self._judge(run, check)
+                yield from likelihoods(run, self._tokenizer, self._context_length, self._logprobs, check)
             elif kind is GenerateUntil:
                 for prompts in in_runs(run, _PROMPTS_AT_ONCE, check, GenerateUntil, self.about):
                     yield self._continue(prompts, check)
@@ -71,32 +77,9 @@ class TextFolder:
     def _decoder(self) -> Decoder:
         return Decoder(self._network, num_slots=_SLOTS)
 
-    def _judge(self, requests: Iterable[Request], check: Check) -> Iterator[list[Answer]]:
-        judged: list[int] = []
-        documents = (self._document(request, judged) for request in requests)
-        batches = score_batches(lambda: self._network, documents, self._windows, after_batch=check)
-        for batch in batches:
-            yield [_likelihoods(scored, num) for scored, num in zip(batch, judged, strict=False)]
-            del judged[: len(batch)]
-
-    def _windows(self, document: Document) -> tuple[int, int]:
-        return window_sizes(document.windows, self._context_length)
-
-    def _document(self, request: Request, judged: list[int]) -> Document:
-        """<bos>, context and text; `judged` gets the number of tokens at the end that are asked about."""
-        assert isinstance(request, Loglikelihood)
-        if request.ids:
-            judged.append(len(request.ids) - 1)
-            return Document("", np.array(request.ids, np.int64), 0, request.windows)
-        encode = self._tokenizer.encode
-        ids = encode(request.context + request.text, add_bos=True)
-        # As lm-eval cuts it: what the context alone would have taken is not judged.
-        num_given = len(encode(request.context)) if request.context else 0
-        num_judged = max(1, len(ids) - 1 - num_given) if request.text else 0
-        if num_judged < self._context_length:
-            ids = ids[-self._context_length :] if request.context else ids
-        judged.append(num_judged)
-        return Document("", np.array(ids, np.int64), 0, request.windows)
+    def _logprobs(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        network = self._network
+        return token_logprobs(network, tokens_BT.to(network.embedding.weight.device))
 
     def _continue(self, requests: Sequence[GenerateUntil], check: Check) -> list[Answer]:
         waiting = list(enumerate(requests))
@@ -128,6 +111,10 @@ class TextFolder:
 
     def _prompt(self, request: GenerateUntil) -> Prompt:
         """Of a prompt that is too long the end, at least half a context; the answer gets what is left."""
+        if request.images:
+            raise InvalidInput.for_field(
+                "spec.model", self.about, "looks at no pictures", "name a fused model, or choose another task"
+            )
         most = max(self._context_length - request.max_tokens, self._context_length // 2)
         parameters = SamplingParameters(
             temperature=request.temperature,
@@ -159,10 +146,3 @@ class _Growing:
         if places:
             return Continuation(self._text[: min(places)], "stop", self._num_tokens)
         return Continuation(self._text, finish_reason, self._num_tokens) if finish_reason else None
-
-
-def _likelihoods(scored: ScoredDocument, num_judged: int) -> TokenLikelihoods:
-    begin = len(scored.nats_N) - num_judged
-    return TokenLikelihoods(
-        scored.document.ids_N1[1:][begin:].astype(np.uint32), scored.nats_N[begin:].astype(np.float32)
-    )
