@@ -89,13 +89,31 @@ class FusedModel(nn.Module, ABC):
         """What a memory keeps of tokens beside keys and values of the text tower: (layers, …) by name."""
         return {}
 
-    @abstractmethod
+    @torch.no_grad()
     def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
+        num_tokens, last = tokens_BT.shape[1], self.config.text.context_length - 1
+        lengths = [num_tokens] * len(tokens_BT) if lengths is None else list(lengths)
+        self.check_positions(memory, lengths)
+        hidden_BTD = self.take_text(memory, tokens_BT, memory.next_positions(num_tokens).clamp_max(last))
+        memory.advance(lengths, lengths, of_picture=False)
+        return self.text.readout(hidden_BTD)
 
-    @abstractmethod
+    @torch.no_grad()
     def read_picture(self, memory: Memory, images_BCHW: Tensor) -> None:
         """Read a given picture in every row."""
+        num_rows, stride = memory.num_rows, self.config.picture_stride
+        self.check_positions(memory, [stride] * num_rows)
+        self.take_picture(memory, images_BCHW, memory.next_positions(1)[:, 0])
+        memory.advance([self.config.image.num_patches] * num_rows, [stride] * num_rows, of_picture=True)
+
+    @abstractmethod
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
+
+    @abstractmethod
+    def take_picture(self, memory: Memory, images_BCHW: Tensor, positions_B: Tensor) -> None:
+        """Write a given picture into every row of a memory, which does not count it yet."""
 
     @abstractmethod
     def context(self, memory: Memory) -> Context:

@@ -9,6 +9,7 @@ Letters: B batch, T patches, N rows of all patches, D width, H query heads, K ke
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -34,11 +35,19 @@ class _Turn(NamedTuple):
     swapped: Tensor
 
 
-class PackedImageModel:
-    """Noisy pictures in, predicted clean pictures out, without gradients."""
+Across = Callable[[Context], Callable[[int, Tensor], Tensor]]
+"""Makes of a context what the residual stream (B, T, D) goes through before each layer, by its number."""
 
-    def __init__(self, model: ImageModel) -> None:
+
+class PackedImageModel:
+    """Noisy pictures in, predicted clean pictures out, without gradients.
+
+    Patches see a context as they see one another or, where `across` is given, in its way alone.
+    """
+
+    def __init__(self, model: ImageModel, across: Across | None = None) -> None:
         config = model.config
+        self._across = across
         self.config = config
         self.dtype = model.position.dtype
         self.device = model.position.device
@@ -85,8 +94,12 @@ class PackedImageModel:
         patches_BTP = to_patches(noisy_BCHW, config.patch_size).to(self.dtype)
         x_ND = self._patch_embedding.apply(patches_BTP.flatten(0, 1))
         x_ND = x_ND + (model.position + embedded_BD[:, None]).flatten(0, 1)
-        attend = PatchAttention(context, config.num_patches, self.dtype)
+        look = None if self._across is None or context is None else self._across(context)
+        within = context if self._across is None else None
+        attend = PatchAttention(within, config.num_patches, self.dtype)
         for index in range(config.depth):
+            if look is not None:
+                x_ND = look(index, x_ND.unflatten(0, (-1, config.num_patches))).flatten(0, 1)
             modulation = None if modulations_BND is None else _of_layer(modulations_BND, index)
             x_ND = self._layer(x_ND, index, attend, modulation)
         shift_B1D = scale_B1D = None

@@ -9,8 +9,6 @@ S slots of a memory, L tokens read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -91,30 +89,17 @@ class Towers(FusedModel):
         assert isinstance(of_pictures, Block)
         return of_text, of_pictures
 
-    @torch.no_grad()
-    def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-        """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
-        lengths = [tokens_BT.shape[1]] * len(tokens_BT) if lengths is None else list(lengths)
-        self.check_positions(memory, lengths)
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
         attend = MemoryAttention(memory, tokens_BT.shape[1], self._gates(READS_PICTURES), of_picture=False)
-        positions_BT = memory.next_positions(tokens_BT.shape[1]).clamp_max(
-            self.config.text.context_length - 1
-        )
-        hidden_BTD = self.text.transform(tokens_BT, positions_BT, attend)
-        memory.advance(lengths, lengths, of_picture=False)
-        return self.text.readout(hidden_BTD)
+        return self.text.transform(tokens_BT, positions_BT, attend)
 
-    @torch.no_grad()
-    def read_picture(self, memory: Memory, images_BCHW: Tensor) -> None:
-        """Read a given picture in every row."""
-        num_patches, num_rows = self.config.image.num_patches, memory.num_rows
-        self.check_positions(memory, [self.config.picture_stride] * num_rows)
+    def take_picture(self, memory: Memory, images_BCHW: Tensor, positions_B: Tensor) -> None:
+        """Write a given picture into every row of a memory, which does not count it yet."""
+        num_patches = self.config.image.num_patches
         attend = MemoryAttention(memory, num_patches, self._gates(READS_TEXT), of_picture=True)
-        times_B = torch.full((num_rows,), GIVEN_TIME, device=memory.device)
-        pictures = PictureStream(self, images_BCHW, times_B, memory.next_positions(1)[:, 0])
-        for index in range(self.config.text.depth):
-            pictures.step(index, attend)
-        memory.advance([num_patches] * num_rows, [self.config.picture_stride] * num_rows, of_picture=True)
+        times_B = torch.full((memory.num_rows,), GIVEN_TIME, device=memory.device)
+        PictureStream(self, images_BCHW, times_B, positions_B).run(attend)
 
     @torch.no_grad()
     def context(self, memory: Memory) -> Context:

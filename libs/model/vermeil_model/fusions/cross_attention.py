@@ -11,8 +11,9 @@ width, G pictures to be drawn.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from vermeil_model.fused_model import options_of
 from vermeil_model.image_sampling import Denoiser
 from vermeil_model.layers import FeedForward, Linear, RMSNorm
 from vermeil_model.linear import compute_dtype
+from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.picture_stream import PictureStream
 from vermeil_model.spans import MixedInputs, boolean_mask, spans_of
 from vermeil_model.staged import Staged, ToDraw
@@ -199,15 +201,11 @@ class CrossAttention(Staged):
         sight = Sight(pictures.visible_GT[:, None], compute_dtype(self.image.position))
         view = _view(self.joint.image, hidden_BTD, sight)
         of_rows = View(*([x[pictures.rows_G] for x in part] for part in view[:2]), sight)
-        return self.paint(pictures.images_GCHW, pictures.times_G, of_rows)
-
-    def paint(self, images_GCHW: Tensor, times_G: Tensor, view: View | None) -> Tensor:
-        """The clean pictures expected behind noisy ones."""
-        nowhere_G = torch.zeros_like(times_G, dtype=torch.long)
-        stream = PictureStream(self, images_GCHW, times_G, nowhere_G)
+        nowhere_G = torch.zeros_like(pictures.rows_G)
+        stream = PictureStream(self, pictures.images_GCHW, pictures.times_G, nowhere_G)
         attend = PatchAttention(None, self.config.image.num_patches, compute_dtype(self.image.position))
         for index in range(self.config.image.depth):
-            stream.x_NPD = self.joint.before(index, self.joint.image, stream.x_NPD, view)
+            stream.x_NPD = self.joint.before(index, self.joint.image, stream.x_NPD, of_rows)
             stream.step(index, attend)
         return stream.predicted()
 
@@ -223,36 +221,27 @@ class CrossAttention(Staged):
             TEXT_VALUES: of_text,
         }
 
-    @torch.no_grad()
-    def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-        """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
-        num_tokens = tokens_BT.shape[1]
-        lengths = [num_tokens] * len(tokens_BT) if lengths is None else list(lengths)
-        self.check_positions(memory, lengths)
-        places_BT, longest = memory.next_places(num_tokens), memory.longest
-        attend = MemoryAttention(memory, num_tokens, None, of_picture=False, sees_other=False)
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
+        places_BT, longest = memory.next_places(tokens_BT.shape[1]), memory.longest
+        attend = MemoryAttention(memory, tokens_BT.shape[1], None, of_picture=False, sees_other=False)
         places_S = torch.arange(longest, device=memory.device)
         visible_BS = (places_S < places_BT[:, :1]) & memory.of_picture_BS[:, :longest]
         view = None
         if bool(visible_BS.any()):
             keys, values = (memory.beside[name][:, :, :longest] for name in (PICTURE_KEYS, PICTURE_VALUES))
             view = View(list(keys), list(values), Sight(visible_BS[:, None], keys.dtype))
-        positions_BT = memory.next_positions(num_tokens).clamp_max(self.config.text.context_length - 1)
         hidden_BTD = self._transform(tokens_BT, positions_BT, attend, view)
         _keep(memory, places_BT, (TEXT_KEYS, TEXT_VALUES), self.joint.image, hidden_BTD)
-        memory.advance(lengths, lengths, of_picture=False)
-        return self.text.readout(hidden_BTD)
+        return hidden_BTD
 
-    @torch.no_grad()
-    def read_picture(self, memory: Memory, images_BCHW: Tensor) -> None:
-        """Read a given picture in every row."""
-        num_patches, stride = self.config.image.num_patches, self.config.picture_stride
-        self.check_positions(memory, [stride] * memory.num_rows)
+    def take_picture(self, memory: Memory, images_BCHW: Tensor, positions_B: Tensor) -> None:  # noqa: ARG002
+        """Write a given picture into every row of a memory, which does not count it yet."""
+        num_patches = self.config.image.num_patches
         memory.reserve(num_patches)
         states_BPD = self.see(images_BCHW).states_GPD
         places_BP = memory.next_places(num_patches)
         _keep(memory, places_BP, (PICTURE_KEYS, PICTURE_VALUES), self.joint.text, states_BPD)
-        memory.advance([num_patches] * memory.num_rows, [stride] * memory.num_rows, of_picture=True)
 
     @torch.no_grad()
     def context(self, memory: Memory) -> Context:
@@ -263,8 +252,14 @@ class CrossAttention(Staged):
         return Context(list(keys), list(values), read_BL & ~memory.of_picture_BS[:, :longest], None)
 
     def painter(self) -> Denoiser:
-        """The image tower with the layers that look at text."""
-        return Painter(self)
+        """A frozen form of the image tower with the layers that look at text."""
+        joint = copy.deepcopy(self.joint)
+
+        def look_at(context: Context) -> Callable[[int, Tensor], Tensor]:
+            view = _view_of(context)
+            return lambda layer, x_BPD: joint.before(layer, joint.image, x_BPD, view)
+
+        return PackedImageModel(self.image, look_at)
 
     def flops(self, num_tokens: int, num_pictures: int) -> float:
         """Operations of one row's forward pass; pictures are counted as given and as drawn."""
@@ -276,29 +271,20 @@ class CrossAttention(Staged):
         return total
 
 
-class Painter:
-    """Draws under contexts of such a model."""
-
-    def __init__(self, model: CrossAttention) -> None:
-        self.config = model.config.image
-        self._model = model
-
-    def __call__(self, noisy_BCHW: Tensor, times_B: Tensor, *, context: Context | None = None) -> Tensor:
-        """The clean pictures expected behind noisy ones at times of 0 … 1."""
-        view = None
-        if context is not None and context.keys[0].shape[1]:
-            visible_BL = context.visible_BL
-            if visible_BL is None:
-                visible_BL = noisy_BCHW.new_ones(context.keys[0].shape[:2], dtype=torch.bool)
-            sight = Sight(visible_BL[:, None], context.keys[0].dtype)
-            view = View(context.keys, context.values, sight)
-        return self._model.paint(noisy_BCHW, times_B, view)
-
-
 def _view(layers: nn.ModuleList, states_BSD: Tensor, sight: Sight) -> View:
     """What these layers make of the other tower's states."""
     keys, values = zip(*(_of(layer).look_at(states_BSD) for layer in layers), strict=True)
     return View(keys, values, sight)
+
+
+def _view_of(context: Context) -> View | None:
+    """What has been read, if anything has."""
+    first_BLKE, visible_BL = context.keys[0], context.visible_BL
+    if not first_BLKE.shape[1]:
+        return None
+    if visible_BL is None:
+        visible_BL = first_BLKE.new_ones(first_BLKE.shape[:2], dtype=torch.bool)
+    return View(context.keys, context.values, Sight(visible_BL[:, None], first_BLKE.dtype))
 
 
 def _keep(

@@ -145,29 +145,19 @@ class Prefix(Staged):
         """States of the text, which conditions are made of."""
         return {STATES: (1, self.config.text.width)}
 
-    @torch.no_grad()
-    def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-        """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
         num_tokens = tokens_BT.shape[1]
-        lengths = [num_tokens] * len(tokens_BT) if lengths is None else list(lengths)
-        self.check_positions(memory, lengths)
         attend = MemoryAttention(memory, num_tokens, None, of_picture=False)
-        positions_BT = memory.next_positions(num_tokens).clamp_max(self.config.text.context_length - 1)
         hidden_BTD = self.text.transform(tokens_BT, positions_BT, attend)
         memory.keep(STATES, 0, memory.next_places(num_tokens), hidden_BTD)
-        memory.advance(lengths, lengths, of_picture=False)
-        return self.text.readout(hidden_BTD)
+        return hidden_BTD
 
-    @torch.no_grad()
-    def read_picture(self, memory: Memory, images_BCHW: Tensor) -> None:
-        """Read a given picture in every row."""
-        num_patches, stride = self.config.image.num_patches, self.config.picture_stride
-        self.check_positions(memory, [stride] * memory.num_rows)
+    def take_picture(self, memory: Memory, images_BCHW: Tensor, positions_B: Tensor) -> None:
+        """Write a given picture into every row of a memory, which does not count it yet."""
         tokens_BPD = self.joint.to_text(self.see(images_BCHW).states_GPD)
-        positions = self.picture_positions(memory.next_positions(1)[:, 0])
-        attend = MemoryAttention(memory, num_patches, None, of_picture=True)
-        self.text.transform_embedded(tokens_BPD, positions, attend)
-        memory.advance([num_patches] * memory.num_rows, [stride] * memory.num_rows, of_picture=True)
+        attend = MemoryAttention(memory, self.config.image.num_patches, None, of_picture=True)
+        self.text.transform_embedded(tokens_BPD, self.picture_positions(positions_B), attend)
 
     @torch.no_grad()
     def context(self, memory: Memory) -> Context:
