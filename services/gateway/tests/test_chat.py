@@ -218,6 +218,7 @@ def test_the_generator_s_refusal_arrives_with_its_status_and_fields(gateway: Run
     ("field", "named"),
     [
         ("conversation.messages[1].parts[0].image", "messages[1].content[0].image"),
+        ("conversation", "messages"),
         ("tokens.ids", "prompt"),
         ("num_choices", "n"),
         ("num_logprobs", "logprobs"),

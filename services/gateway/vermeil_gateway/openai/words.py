@@ -8,6 +8,7 @@ from vermeil_errors import VermeilError, Violation, from_reason
 _WORDS = (
     (re.compile(r"\bsampling\."), ""),
     (re.compile(r"\bconversation\."), ""),
+    (re.compile(r"^conversation(?= =|$)"), "messages"),
     (re.compile(r"\btokens\.ids\b"), "prompt"),
     (re.compile(r"\bnum_choices\b"), "n"),
     (re.compile(r"\bnum_logprobs\b"), "logprobs"),
