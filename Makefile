@@ -11,7 +11,7 @@ help: ## list the targets
 setup: ## install the pinned packages and every unit into .venv
 	@build-support/setup
 
-quickstart: setup ## a model that writes and one that draws, from what is on this machine, in minutes
+quickstart: setup ## a model that writes, one that draws, and both as one, from what is on this machine, in minutes
 	@$(PYTHON) -m vermeil_local.quickstart
 
 test: setup ## all tests

@@ -1,20 +1,24 @@
-"""From this machine's own documentation to a model that writes, from digits to one that draws, in minutes.
+"""A model that writes, one that draws, and both as one that talks about pictures, in minutes.
 
-Everything goes through the same doors as a user's own work: the gateway, jobs, the registry.
+Texts are this machine's own documentation, pictures are drawn scenes of coloured shapes. Everything goes
+through the same doors as a user's own work: the gateway, jobs, the registry.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vermeil_client import Vermeil
-from vermeil_client.client import source
+from vermeil_client.client import source, user_turn
 from vermeil_client.commands.draw import draw_rows, write_grid
 from vermeil_client.commands.output import Output
 from vermeil_client.recipes import with_changes
+from vermeil_client.resources import Piece
+from vermeil_data.shapes import captions, questions, random_scene, render
 from vermeil_errors import VermeilError
+from vermeil_media import encode_png
 
 from vermeil_local.corpus import write_corpus
 from vermeil_local.detach import start_detached
@@ -22,20 +26,31 @@ from vermeil_local.home import Home, Running
 from vermeil_local.settings import LocalSettings
 
 _DATASET = "python-docs"
-_DIGITS = "digits"
+_SHAPES, _QUESTIONS = "shapes", "shapes-questions"
+_UNSEEN = 99
+"""Seed of a scene that no model has learned from."""
 _NUM_PICTURES = 8
-"""Of each digit in the grid."""
+"""Of each prompt in the grid."""
 _PROMPT = "Return a list of"
+_WANTED = (
+    "a red circle",
+    "two blue squares",
+    "a green triangle at the bottom left",
+    "a purple cross and an orange circle",
+    "a cyan square above a yellow triangle",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tour; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make quickstart", description=__doc__)
-    parser.add_argument("--recipe", default="nano", help="a recipe of the trainer")
-    parser.add_argument("--set", action="append", default=[], help="change a field, such as run.steps=100")
     parser.add_argument("--max-bytes", type=int, default=12_000_000, help="text to learn from, at most")
-    parser.add_argument("--image-recipe", default="digits-image", help="a recipe of the trainer for pictures")
-    parser.add_argument("--image-set", action="append", default=[], help="change a field of that one")
+    parser.add_argument("--scenes", type=int, default=6000, help="pictures to learn from, twice")
+    for what, recipe in (("text", "nano"), ("image", "shapes-image"), ("fused", "fused-shapes")):
+        parser.add_argument(f"--{what}-recipe", default=recipe, help="a recipe of the trainer")
+        parser.add_argument(
+            f"--{what}-set", action="append", default=[], help="change a field of it, such as run.steps=100"
+        )
     options = parser.parse_args(arguments)
     try:
         _tour(LocalSettings.load(), options)
@@ -48,72 +63,94 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tour(settings: LocalSettings, options: argparse.Namespace) -> None:
     began = time.monotonic()
     home = Home(settings.home)
-    _title("1/7 Vermeil is up")
+    folder = home.path / "quickstart"
+    _title("1/8 Vermeil is up")
     running = home.running() or start_detached(settings)
     _say(f"gateway {running.url} · everything it keeps is in {home.path}")
     output = Output(url=running.url, as_json=False)
     with Vermeil(running.url) as client:
-        _title("2/7 Data: the English in this Python installation")
-        dataset = _ingest(client, output, home.path / "quickstart" / "python-docs", options.max_bytes)
-        _title("3/7 Training a model that writes")
-        wanted = _recipe(client, options.recipe, [f"data.dataset=datasets/{_DATASET}", *options.set])
-        version = str(output.follow(client, client.train(wanted)).result["model_version"])
-        _title("4/7 Evaluation")
-        report = output.follow(client, client.evaluate(version)).result
+        _title("2/8 Data: the English in this Python installation")
+        _ingest(client, output, folder / "python-docs", options.max_bytes)
+        _title("3/8 Training a model that writes")
+        text = _train(client, output, options.text_recipe, [_learns_from(_DATASET), *options.text_set])
+        _title("4/8 Evaluation")
+        report = output.follow(client, client.evaluate(text)).result
         for metric in report["metrics"]:
             _say(f"{metric['name']} {metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})")
-        _title("5/7 A question")
-        _answer(client, str(wanted["name"]))
-        _title("6/7 Training a model that draws, from handwritten digits")
-        drawing, grid = _draw(client, output, home.path / "quickstart", options)
-    _title("7/7 Done")
-    _say(f"{dataset} → {version} and {_DIGITS} → {drawing} in {(time.monotonic() - began) / 60:.1f} minutes.")
-    _say(f"Look at what it drew: {grid}")
-    _what_next(running, version.split("/")[1], drawing.split("/")[1])
+        _title("5/8 A text to be continued")
+        _answer(client, text)
+        _title("6/8 Training a model that draws, from scenes of coloured shapes")
+        for name, more in ((_SHAPES, ""), (_QUESTIONS, "&seed=1&questions=1")):
+            uri = f"shapes:?count={options.scenes}{more}"
+            output.follow(client, client.ingest(name, [source(uri)]))
+        image = _train(client, output, options.image_recipe, [_learns_from(_SHAPES), *options.image_set])
+        _title("7/8 Both become one that reads and draws")
+        backbones = [f"fusion.text={text}", f"fusion.image={image}"]
+        fused = _train(client, output, options.fused_recipe, [*backbones, *options.fused_set])
+        _title("8/8 A conversation about a picture")
+        shown, grid = _converse(client, fused, folder)
+    _say(f"\n{text} and {image} → {fused} in {(time.monotonic() - began) / 60:.1f} minutes.")
+    _say(f"Look at what it was shown: {shown}")
+    _say(f"and at what it draws:      {grid}")
+    _what_next(running, fused, shown)
 
 
-def _ingest(client: Vermeil, output: Output, folder: Path, max_bytes: int) -> str:
+def _learns_from(dataset: str) -> str:
+    return f"data.dataset=datasets/{dataset}"
+
+
+def _ingest(client: Vermeil, output: Output, folder: Path, max_bytes: int) -> None:
     num_files = write_corpus(folder, max_bytes=max_bytes)
     _say(f"{num_files:,} modules have something to say; written to {folder}")
     options = {"origin": f"documentation of Python {sys.version.split()[0]}", "licence": "PSF-2.0 and others"}
-    job = client.ingest(_DATASET, [source(str(folder))], **options)
-    return str(output.follow(client, job).result["dataset_version"])
+    output.follow(client, client.ingest(_DATASET, [source(str(folder))], **options))
 
 
-def _recipe(client: Vermeil, name: str, changes: list[str]) -> dict[str, object]:
+def _train(client: Vermeil, output: Output, recipe: str, changes: list[str]) -> str:
+    """The version of the model that a recipe makes."""
     shipped = {each["name"]: each for each in client.recipes()}
-    return with_changes(shipped[name], changes)
+    job = client.train(with_changes(shipped[recipe], changes))
+    return str(output.follow(client, job).result["model_version"])
 
 
 def _answer(client: Vermeil, model: str) -> None:
-    sys.stdout.write(f"{_PROMPT}")
-    for piece in client.complete(model, _PROMPT, max_tokens=80, temperature=0.7, seed=1):
+    sys.stdout.write(_PROMPT)
+    _stream(client.complete(model, _PROMPT, max_tokens=80, temperature=0.7, seed=1))
+
+
+def _converse(client: Vermeil, model: str, folder: Path) -> tuple[Path, Path]:
+    """Show a scene, ask about it, have others drawn; the files of the scene and of the drawings."""
+    scene = random_scene(_UNSEEN, 0)
+    shown, grid = folder / "shown.png", folder / "drawn.png"
+    picture = encode_png(render(scene))
+    shown.write_bytes(picture)
+    _say(f"› [{shown}]  (in truth: {captions(scene)[0]})")
+    _stream(client.chat(model, [user_turn("", [picture])], max_tokens=40, temperature=0))
+    for question in questions(scene)[:6]:
+        _say(f"› {question.text}  (in truth: {question.answer})")
+        _stream(client.chat(model, [user_turn(question.text, [picture])], max_tokens=10, temperature=0))
+    _say(f"› {' · '.join(_WANTED)}")
+    drawn = draw_rows(client, model, _WANTED, {"n": _NUM_PICTURES, "seed": 1}, quiet=False)
+    write_grid(grid, drawn, _NUM_PICTURES)
+    return shown, grid
+
+
+def _stream(pieces: Iterable[Piece]) -> None:
+    for piece in pieces:
         sys.stdout.write(piece.text)
         sys.stdout.flush()
     sys.stdout.write("\n")
 
 
-def _draw(client: Vermeil, output: Output, folder: Path, options: argparse.Namespace) -> tuple[str, Path]:
-    """The version of the model that draws, and the file with a row of pictures of every digit."""
-    output.follow(client, client.ingest(_DIGITS, [source("digits:")]))
-    wanted = _recipe(client, options.image_recipe, [f"data.dataset=datasets/{_DIGITS}", *options.image_set])
-    version = str(output.follow(client, client.train(wanted)).result["model_version"])
-    digits = [str(digit) for digit in range(10)]
-    drawn = draw_rows(client, str(wanted["name"]), digits, {"n": _NUM_PICTURES, "seed": 1}, quiet=False)
-    grid = folder / "digits.png"
-    write_grid(grid, drawn, _NUM_PICTURES)
-    return version, grid
-
-
-def _what_next(running: Running, model: str, drawing: str) -> None:
+def _what_next(running: Running, fused: str, shown: Path) -> None:
+    model = fused.split("/")[1]
     _say(f"It still runs at {running.url}. Try:")
     for command, meaning in (
-        (f"vermeil chat {model}", "talk with it (it has read manuals, not conversations)"),
-        (f'vermeil complete {model} -p "Raises ValueError if"', "let it continue a text"),
-        (f"vermeil images {drawing} 3 1 4 -o pi.png", "let the other one draw, a row for each digit"),
-        (f"vermeil models {model}", "recipe, data, seed and figures behind it"),
+        (f"vermeil chat {model} --image {shown}", "ask it about the picture; a line a question"),
+        (f'vermeil images {model} "a red cross" -o cross.png', "let it draw"),
+        ("vermeil models", "all three of them; a name behind it tells where a model comes from"),
         ("vermeil ingest FOLDER", "your own texts, then: vermeil train nano --dataset NAME"),
-        ("vermeil ingest FOLDER --media image", "your own pictures, a folder for each class"),
+        ("vermeil ingest FOLDER --media image", "your own pictures, with captions, classes or questions"),
         ("vermeil status", "what runs"),
         ("vermeil down", "stop it; nothing is lost"),
     ):
