@@ -6,6 +6,7 @@ import pytest
 import torch
 from vermeil_errors import InvalidInput, NotFound, Overloaded
 from vermeil_model import (
+    FUSIONS,
     Conversation,
     Conversations,
     DrawingParameters,
@@ -100,9 +101,9 @@ def test_while_one_draws_the_others_speak() -> None:
     assert conversations.sequences == (drawing.sequence,)
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 2**30])
-def test_a_second_question_about_a_picture_reads_only_its_words(kept_bytes: int) -> None:
-    model, (one, other) = small_fused(), pictures(2)
+@pytest.mark.parametrize(("fusion", "kept_bytes"), [("alloy", 0), *((fusion, 2**30) for fusion in FUSIONS)])
+def test_a_second_question_about_a_picture_reads_only_its_words(fusion: str, kept_bytes: int) -> None:
+    model, (one, other) = small_fused(fusion), pictures(2)
     looked = []
     read_picture = model.read_picture
     model.read_picture = lambda *given: looked.append(1) or read_picture(*given)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from vermeil_errors import Internal, Overloaded, Unavailable
 from vermeil_generator.engine import Engine
-from vermeil_generator.fakes import FakeDecoder
+from vermeil_generator.fakes import Drawn, FakeDecoder
 from vermeil_generator.piece import Finish, Piece
 from vermeil_generator.question import Prompt, Question
 from vermeil_model import SamplingParameters, TokenScore
@@ -128,6 +128,23 @@ def test_a_stop_string_ends_an_answer_and_frees_its_place() -> None:
     answer, num_steps = run(ask())
     assert answer == {0: ("on", Finish.STOP, 2)}
     assert num_steps == 1
+
+
+def test_a_picture_comes_where_it_was_drawn_and_after_all_text_before_it() -> None:
+    # " three" could be the beginning of the stop string, but none goes through a picture.
+    decoder = FakeDecoder({7: [1, 3, Drawn(9), 2, 0]})
+    with engine_of(decoder) as engine:
+        pieces = run(_all(engine.answer(question(7, stop=(" three four",)))))
+    told = [piece.text if piece.picture is None else int(piece.picture[0, 0, 0]) for piece in pieces]
+    assert [each for each in told if each != ""] == ["one", " three", 9, " two"]
+    assert pieces[-1].finish is Finish.STOP
+
+
+def test_after_a_stop_string_no_picture_comes() -> None:
+    decoder = FakeDecoder({7: [1, 6, Drawn(9), *[2] * 10_000]})
+    with engine_of(decoder) as engine:
+        pieces = run(_all(engine.answer(question(7, stop=("STOP",)))))
+    assert [piece.picture for piece in pieces] == [None] * len(pieces)
 
 
 def test_max_tokens_ends_an_answer_with_length() -> None:

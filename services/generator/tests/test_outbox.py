@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 from vermeil_generator.outbox import MAX_SECONDS, Outbox, Reader
 from vermeil_generator.piece import Finish, Piece
@@ -100,3 +101,21 @@ def test_nothing_waits_longer_than_a_tenth_of_a_second(clock: Clock) -> None:
         return await received(reader)
 
     assert asyncio.run(write()) == [Piece(0, "b")]
+
+
+def test_a_picture_never_waits_and_stays_between_its_texts(clock: Clock) -> None:
+    async def write() -> None:
+        outbox, reader = Outbox(clock), Reader()
+        outbox.put(reader, 0, Piece(0, "a"))
+        outbox.hand_over(1000)
+        await received(reader)
+        picture = np.zeros((2, 2, 3), np.uint8)
+        for piece in (Piece(0, "b"), Piece(0, "c"), Piece(0, picture=picture), Piece(0, "d"), Piece(0, "e")):
+            outbox.put(reader, 0, piece)
+        outbox.hand_over(1000)
+        told = await received(reader)
+        assert told == [Piece(0, "bc"), Piece(0), Piece(0, "de")]
+        assert isinstance(told[1], Piece)
+        assert told[1].picture is picture
+
+    asyncio.run(write())
