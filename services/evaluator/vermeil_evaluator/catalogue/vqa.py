@@ -72,7 +72,8 @@ def score(item: Item, answers: Sequence[Answer], run: Run) -> Row:
     }
     if "guess" in item.fields:
         guessed = vqa_accuracy(item["guess"], expected)
-        row |= {"guess": item["guess"], "guess_accuracy": guessed, "beyond_guess": accuracy - guessed}
+        beside = {"guess": item["guess"], "guess_accuracy": guessed, "beyond_guess": accuracy - guessed}
+        row.update(beside)
     return row
 
 

@@ -11,16 +11,18 @@ from typing import Any
 
 import torch
 from vermeil_data import PromptSpeller, TextTokenizer
+from vermeil_data.prompts import AskedTask
 from vermeil_data.tokenizer import TOKENIZER_FILE
 from vermeil_media import encode_png
 from vermeil_model import (
+    FusedConfig,
     FusedModel,
     SamplingParameters,
     answer,
     draw,
     load_checkpoint,
     prompted_losses,
-    read_config,
+    read_any_config,
     text_logprobs,
     to_pixels,
 )
@@ -59,7 +61,8 @@ class FusedFolder:
         self.class_names: tuple[str, ...] = ()
         self.space = ""
         self._folder = folder
-        config = read_config(folder, FusedModel)
+        config = read_any_config(folder)
+        assert isinstance(config, FusedConfig)  # as config.json says
         self._context_length = config.text.context_length
         self._values: Mapping[str, Any] = read_json(folder / "config.json")
         fit = str(self._values.get("image_fit", "crop"))
@@ -104,7 +107,7 @@ class FusedFolder:
         """Of a text without pictures that is too long the end, as of text models."""
         if request.images:
             pictures = list(images_of(request.images, self.picture_size))
-            kind = "vqa" if request.prompt else "captioning"
+            kind: AskedTask = "vqa" if request.prompt else "captioning"
             return self._speller.prompt(kind, text=request.prompt, pictures=pictures)
         most = max(self._context_length - request.max_tokens, self._context_length // 2)
         return [self._tokenizer.encode(request.prompt, add_bos=True)[-most:]]
