@@ -52,12 +52,21 @@ def read_alone() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("changes", [{}, {"adaln": True}, OTHER])
+@pytest.mark.parametrize("shut", [False, True])
 @torch.no_grad()
-def test_cross_attention_begins_as_the_backbones(changes: dict[str, object]) -> None:
-    output = fused("cross_attention", **changes)(INPUTS, IMAGES, TIMES)
+def test_cross_attention_begins_as_the_backbones(changes: dict[str, object], shut: bool) -> None:
+    text, image = small_model(), small_image_model(**BY_CLASS | changes)
+    options = {"start": 0.5} if shut else {}
+    model = fuse(text, image, fused_config(text, image, "cross_attention", options))
+    assert isinstance(model, CrossAttention)
+    model.set_openness(0 if shut else 1)
+    output = model(INPUTS, IMAGES, TIMES)
     held = INPUTS.text_sample_BT >= 0
     close(output.hidden_BTD[held], read_alone()[held])
     close(output.predicted_BMCHW, drawn_alone(**changes))
+    model.set_openness(1)
+    moved = (model(INPUTS, IMAGES, TIMES).predicted_BMCHW - output.predicted_BMCHW)[INPUTS.picture_noisy_BM]
+    assert moved.any() == shut
 
 
 @pytest.mark.parametrize("changes", [{}, {"adaln": True}, OTHER])
@@ -193,6 +202,8 @@ def test_what_is_forgotten_was_never_read(fusion: str) -> None:
         ("cross_attention", {"every": 0}, "options.every"),
         ("cross_attention", {"every": True}, "options.every"),
         ("cross_attention", {"every": 3}, "options.every"),
+        ("cross_attention", {"start": -1}, "options.start"),
+        ("cross_attention", {"start": "open"}, "options.start"),
         ("cross_attention", {"each": 1}, "options.each"),
     ],
 )

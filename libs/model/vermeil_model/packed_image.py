@@ -99,7 +99,7 @@ class PackedImageModel:
         attend = PatchAttention(within, config.num_patches, self.dtype)
         for index in range(config.depth):
             if look is not None:
-                x_ND = look(index, x_ND.unflatten(0, (-1, config.num_patches))).flatten(0, 1)
+                x_ND = look(index, x_ND.view(-1, config.num_patches, config.width)).flatten(0, 1)
             modulation = None if modulations_BND is None else _of_layer(modulations_BND, index)
             x_ND = self._layer(x_ND, index, attend, modulation)
         shift_B1D = scale_B1D = None

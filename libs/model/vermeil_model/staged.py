@@ -65,7 +65,7 @@ class Staged(FusedModel):
         given_G = _places(~noisy_N & (inputs.picture_sample_BM.flatten() != NO_SAMPLE))
         seen = self.see(images_NCHW[given_G])
         states_NPD = _spread(seen.states_GPD, given_G, len(noisy_N))
-        hidden_BTD = self.write(inputs, states_NPD.unflatten(0, (num_rows, num_pictures)))
+        hidden_BTD = self.write(inputs, states_NPD.view(num_rows, num_pictures, *states_NPD.shape[1:]))
         visible_BMT = boolean_mask(spans_of(inputs, 1, prompted_BM))[:, 0, num_tokens:, :num_tokens]
         drawn_G = _places(noisy_N)
         to_draw = ToDraw(

@@ -75,7 +75,7 @@ def test_an_alloy_opens_over_a_tenth_of_the_steps_unless_told_otherwise(
     assert ramp_steps(recipe_from_dict(changed(fusion={"ramp_steps": given}))) == steps
 
 
-@pytest.mark.parametrize("kind", ["alloy", "prefix"])
+@pytest.mark.parametrize("kind", ["alloy", "prefix", "cross_attention"])
 def test_what_can_be_shut_opens_step_by_step(kind: str) -> None:
     recipe = recipe_from_dict(changed(fusion={"kind": kind, "ramp_steps": 4}))
     model = make_fused(FUSED_CONFIGS[kind])
@@ -112,9 +112,9 @@ def test_what_joins_frozen_towers_may_learn_alone(kind: str) -> None:
         ({"fusion": {"kind": "mot", "joint_rate": 0.1}}, "fusion.joint_rate", "has no meaning for mot"),
         ({"fusion": {"kind": "dense", "joint_rate": 0}}, "fusion.joint_rate", "has no meaning for dense"),
         (
-            {"fusion": {"kind": "cross_attention", "ramp_steps": 3}},
+            {"fusion": {"kind": "low_rank", "ramp_steps": 3}},
             "fusion.ramp_steps",
-            "has no meaning for cross_attention",
+            "has no meaning for low_rank",
         ),
         (
             {"fusion": {"kind": "prefix", "text_rate": 0, "image_rate": 0, "joint_rate": 0}},

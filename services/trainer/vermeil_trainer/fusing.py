@@ -62,7 +62,7 @@ def rates_of(recipe: Recipe) -> dict[str, float]:
 
 
 def open_gates(recipe: Recipe, model: FusedModel, step: int) -> None:
-    """Open an alloy or a prefix as far as its ramp has come after so many steps."""
+    """Open what joins the towers, if it can be shut, as far as the ramp has come after so many steps."""
     if isinstance(model.joint, Opening):
         ramp = ramp_steps(recipe)
         model.joint.set_openness(min(1.0, step / ramp) if ramp else 1.0)

@@ -12,7 +12,8 @@ RANK = 16
 """Of low_rank where the recipe leaves it open."""
 RAMP = 0.1
 """Part of all steps over which towers open to one another where the recipe leaves it open."""
-_OPENING = ("alloy", "prefix")
+_OPENING = ("alloy", "prefix", "cross_attention")
+"""Fusions that can be shut."""
 _JOINT = ("alloy", "low_rank", "prefix", "cross_attention")
 """Fusions with weights that are of neither tower."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -24,7 +25,7 @@ def fusion_violations(recipe: Recipe) -> list[Violation]:
 
 
 def ramp_steps(recipe: Recipe) -> int:
-    """Steps over which the towers of an alloy or a prefix open to one another."""
+    """Steps over which towers that can be shut open to one another."""
     chosen = recipe.fusion.ramp_steps
     return round(RAMP * recipe.run.steps) if chosen is None else chosen
 

@@ -168,7 +168,7 @@ class FusionSpec:
     image: str = free()
     """The image generator: its name, or by hand its folder."""
     ramp_steps: int | None = whole(None, 0)
-    """Steps over which an alloy or a prefix opens its towers to one another; none means a tenth of all."""
+    """Steps over which alloy, prefix and cross_attention open; none means a tenth of all."""
     text_rate: float = number(1.0, 0)
     """Learning rate of the text tower over the recipe's; 0 freezes it."""
     image_rate: float = number(1.0, 0)

@@ -1,9 +1,9 @@
 """Cross-attention: layers between those of a tower look at what the other has found (arXiv 2204.14198).
 
-As in Flamingo each looks, then thinks, both behind a gate tanh(g) that begins at 0, so that at first the
-towers are the backbones. Text looks at given pictures before it, pictures to be drawn at the text before
-them. Unusual: who has nothing to look at passes such a layer unchanged, also when its gates are open: text
-without pictures stays the backbone's.
+As in Flamingo each looks, then thinks, both behind a gate tanh(g). Shut, or where g begins at 0 as it does
+there, the towers are the backbones. Text looks at given pictures before it, pictures to be drawn at the text
+before them. Unusual: who has nothing to look at passes such a layer unchanged, also when its gates are open:
+text without pictures stays the backbone's.
 
 Letters: B rows, T text tokens, P patches, Q queries, S what is looked at, D width, K key/value heads, E head
 width, G pictures to be drawn.
@@ -29,6 +29,7 @@ from vermeil_model.fused_model import options_of
 from vermeil_model.image_sampling import Denoiser
 from vermeil_model.layers import FeedForward, Linear, RMSNorm
 from vermeil_model.linear import compute_dtype
+from vermeil_model.opening import Opening
 from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.picture_stream import PictureStream
 from vermeil_model.spans import MixedInputs, boolean_mask, spans_of
@@ -44,8 +45,13 @@ class CrossAttentionOptions:
 
     every: int = 2
     """One before each layer of this number and its multiples, counted from 1."""
+    start: float = 0.0
+    """Of g, 0 to 10. Gates that begin above 0 are to be opened slowly, by `set_openness`."""
 
     def __post_init__(self) -> None:
+        number = isinstance(self.start, int | float) and not isinstance(self.start, bool)
+        known = number and 0 <= self.start <= 10
+        require(known, "options.start", self.start, "is no number of 0 to 10", "Flamingo's is 0.")
         whole = isinstance(self.every, int) and not isinstance(self.every, bool) and self.every >= 1
         require(whole, "options.every", self.every, "is no whole number of at least 1", "2 is usual.")
 
@@ -101,14 +107,15 @@ class CrossLayer(nn.Module):
         mixed = scaled_dot_product(queries, keys_BSKE, values_BSKE, sight.mask_B1QS, causal=False)
         x_BQD = x_BQD + attention_gate * sight.seeing_BQ1 * self.output(mixed.flatten(-2))
         thought_BQD = self.feed_forward(self.feed_forward_norm(x_BQD))
-        return x_BQD + feed_forward_gate * sight.seeing_BQ1 * thought_BQD
+        out_BQD: Tensor = x_BQD + feed_forward_gate * sight.seeing_BQ1 * thought_BQD
+        return out_BQD
 
     @torch.no_grad()
-    def init_weights(self, generator: torch.Generator, num_layers: int) -> None:
-        """Draw all weights from `generator`; the gates are shut."""
+    def init_weights(self, generator: torch.Generator, num_layers: int, start: float) -> None:
+        """Draw all weights from `generator`; g is `start`."""
         for name, weight in self.named_parameters():
             if weight.ndim == 1:
-                weight.fill_(0.0 if name == "gate_2" else 1.0)
+                weight.fill_(start if name == "gate_2" else 1.0)
                 continue
             deviation = weight.shape[1] ** -0.5
             if name.endswith(("output.weight", "down.weight")):
@@ -123,13 +130,14 @@ class CrossLayer(nn.Module):
         return 2.0 * (of_seen + of_queries) + 4.0 * num_queries * num_seen * self.query.weight.shape[0]
 
 
-class CrossLayers(nn.Module):
-    """Those of both towers."""
+class CrossLayers(Opening):
+    """Those of both towers; what they do counts as far as they are open."""
 
-    def __init__(self, config: FusedConfig, every: int) -> None:
+    def __init__(self, config: FusedConfig, options: CrossAttentionOptions) -> None:
         super().__init__()
         text, image = config.text, config.image
-        self._every = every
+        self._every = every = options.every
+        self._start = options.start
         self.text = nn.ModuleList(CrossLayer(text, image.width) for _ in range(text.depth // every))
         self.image = nn.ModuleList(CrossLayer(image.tower, text.width) for _ in range(image.depth // every))
 
@@ -138,15 +146,15 @@ class CrossLayers(nn.Module):
         place, rest = divmod(layer + 1, self._every)
         if view is None or rest:
             return x_BQD
-        looked: Tensor = layers[place - 1](x_BQD, view.keys[place - 1], view.values[place - 1], view.sight)
-        return looked
+        looked_BQD = layers[place - 1](x_BQD, view.keys[place - 1], view.values[place - 1], view.sight)
+        return torch.lerp(x_BQD, looked_BQD, self.openness.to(x_BQD.dtype))
 
     def init_weights(self, generator: torch.Generator) -> None:
-        """Draw all weights from `generator`; the gates are shut."""
+        """Draw all weights from `generator`; the gates begin as the options say."""
         for layers in (self.text, self.image):
             for layer in layers:
                 assert isinstance(layer, CrossLayer)
-                layer.init_weights(generator, len(layers))
+                layer.init_weights(generator, len(layers), self._start)
 
 
 class CrossAttention(Staged):
@@ -156,7 +164,7 @@ class CrossAttention(Staged):
 
     def __init__(self, config: FusedConfig) -> None:
         super().__init__(config)
-        self.joint = CrossLayers(config, options_of(CrossAttentionOptions, config.options).every)
+        self.joint = CrossLayers(config, options_of(CrossAttentionOptions, config.options))
         if not self.text.embedding.weight.is_meta:
             self.joint.init_weights(torch.Generator().manual_seed(0))
 
@@ -169,9 +177,13 @@ class CrossAttention(Staged):
             require(every <= depth, "options.every", every, problem, f"Use 1 to {depth}.")
 
     def init_weights(self, generator: torch.Generator) -> None:
-        """Draw all weights from `generator`; the gates are shut."""
+        """Draw all weights from `generator`; the gates begin as the options say."""
         super().init_weights(generator)
         self.joint.init_weights(generator)
+
+    def set_openness(self, openness: float) -> None:
+        """How much comes of looking across: nothing (0), or as much as the gates let through (1)."""
+        self.joint.set_openness(openness)
 
     def write(self, inputs: MixedInputs, states_BMPD: Tensor | None) -> Tensor:
         """Text that looks at pictures."""
@@ -200,7 +212,8 @@ class CrossAttention(Staged):
         """Pictures that look at what was written before them."""
         sight = Sight(pictures.visible_GT[:, None], compute_dtype(self.image.position))
         view = _view(self.joint.image, hidden_BTD, sight)
-        of_rows = View(*([x[pictures.rows_G] for x in part] for part in view[:2]), sight)
+        keys, values = ([x[pictures.rows_G] for x in part] for part in (view.keys, view.values))
+        of_rows = View(keys, values, sight)
         nowhere_G = torch.zeros_like(pictures.rows_G)
         stream = PictureStream(self, pictures.images_GCHW, pictures.times_G, nowhere_G)
         attend = PatchAttention(None, self.config.image.num_patches, compute_dtype(self.image.position))

@@ -116,7 +116,7 @@ class Prefix(Staged):
         tokens_BSD = self.joint.to_text(states_BMPD).flatten(1, 2)
         x_BSD = torch.cat((text.embedding(inputs.tokens_BT).to(dtype), tokens_BSD.to(dtype)), 1)
         of_pictures = self.picture_positions(inputs.picture_position_BM.flatten())
-        of_pictures = of_pictures.unflatten(1, inputs.picture_position_BM.shape).flatten(2)
+        of_pictures = of_pictures.reshape(3, len(positions_BT), -1)
         positions = torch.cat((positions_BT.expand(3, -1, -1), of_pictures), 2)
         return text.transform_embedded(x_BSD, positions, attend.within_row)[:, :num_tokens]
 

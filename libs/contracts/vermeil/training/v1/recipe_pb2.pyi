@@ -446,8 +446,8 @@ class FusionSpec(_message.Message):
     image: _builtins.str
     """The image generator: "models/{model}" or one of its versions."""
     ramp_steps: _builtins.int
-    """Steps over which an alloy or a prefix opens its towers to one another; 0 means they are open from the
-    start; default a tenth of all steps.
+    """Steps over which alloy, prefix and cross_attention open the towers to one another; 0 means they are open
+    from the start; default a tenth of all steps.
     """
     text_rate: _builtins.float
     """Learning rate of the text tower over the recipe's; 0 freezes it; default 1."""
