@@ -93,7 +93,7 @@ class JointAttention:
 
     def within_row(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
         """The same for rows of one tower, (B, S, H, E): all their text, then their pictures, if any."""
-        sizes = (self._num_tokens, queries.shape[1] - self._num_tokens)
+        sizes = [self._num_tokens, queries.shape[1] - self._num_tokens]
         parts = [torch.split(x, sizes, 1) for x in (queries, keys, values)]
         text, pictures = (Heads(*of_one) for of_one in zip(*parts, strict=True))
         return torch.cat(self(text, pictures, layer), 1)
