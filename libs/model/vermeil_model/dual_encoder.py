@@ -20,6 +20,7 @@ from vermeil_errors import InvalidInput
 from vermeil_model.attention import additive_mask, scaled_dot_product
 from vermeil_model.dual_config import DualConfig
 from vermeil_model.image_model import grid_waves
+from vermeil_model.initial import draw_weight
 from vermeil_model.layers import Block, Linear, RMSNorm
 from vermeil_model.patches import check_pictures, to_patches
 from vermeil_model.rotary import Rotary
@@ -83,20 +84,16 @@ class DualEncoder(nn.Module):
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator` (on the CPU, float32)."""
-        config, residual = self.config, 1 / math.sqrt(2 * self.config.depth)
+        config = self.config
         for name, parameter in self.named_parameters():
             if name == "log_scale":
                 parameter.fill_(math.log(FIRST_SCALE))
             elif name == "position":
                 parameter.copy_(grid_waves(config.num_rows, config.num_columns, config.width))
-            elif parameter.ndim == 1:
-                parameter.fill_(1.0)
             else:
-                deviation = 1.0 if name.startswith("tokens.") else parameter.shape[1] ** -0.5
-                if name.endswith(("output.weight", "down.weight")):
-                    deviation *= residual
-                drawn = torch.empty(parameter.shape).normal_(0.0, deviation, generator=generator)
-                parameter.copy_(drawn)
+                draw_weight(
+                    name, parameter, generator, config.depth, 1.0 if name.startswith("tokens.") else None
+                )
 
     def forward(
         self, images_BCHW: Tensor, tokens_BL: Tensor, lengths_B: Tensor, groups_B: Tensor | None = None

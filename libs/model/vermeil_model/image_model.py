@@ -21,6 +21,7 @@ from vermeil_errors import InvalidInput
 from vermeil_model.conditions import Conditions, check_kind
 from vermeil_model.context import Context, Everyone, PatchAttention, Reading
 from vermeil_model.image_config import ImageConfig
+from vermeil_model.initial import draw_weight
 from vermeil_model.layers import Block, Linear, Modulation, RMSNorm, modulate
 from vermeil_model.linear import compute_dtype
 from vermeil_model.patches import check_pictures, from_patches, to_patches
@@ -74,20 +75,14 @@ class ImageModel(nn.Module):
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator` (on the CPU, float32); the first prediction is 0 everywhere."""
-        residual = 1 / math.sqrt(2 * self.config.depth)
         for name, parameter in self.named_parameters():
             if name == "position":
                 parameter.copy_(grid_waves(self.config.num_rows, self.config.num_columns, self.config.width))
             elif name.startswith(("head.", "modulation.")):
                 parameter.zero_()
-            elif parameter.ndim == 1:
-                parameter.fill_(1.0)
             else:
-                deviation = 1.0 if name.startswith("condition.") else parameter.shape[1] ** -0.5
-                if name.endswith(("output.weight", "down.weight")):
-                    deviation *= residual
-                drawn = torch.empty(parameter.shape).normal_(0.0, deviation, generator=generator)
-                parameter.copy_(drawn)
+                deviation = 1.0 if name.startswith("condition.") else None
+                draw_weight(name, parameter, generator, self.config.depth, deviation)
 
     def forward(
         self,

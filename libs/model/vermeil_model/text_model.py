@@ -8,7 +8,6 @@ Letters: B batch, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -20,6 +19,7 @@ from vermeil_model.attention import Attend, CausalAttention
 from vermeil_model.cache import CachedAttention, KeyValueCache
 from vermeil_model.config import ModelConfig
 from vermeil_model.cross_entropy import readout_cross_entropy
+from vermeil_model.initial import draw_weight
 from vermeil_model.layers import Block, Linear, RMSNorm
 from vermeil_model.linear import compute_dtype
 from vermeil_model.rotary import Rotary
@@ -53,17 +53,9 @@ class TextModel(nn.Module):
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator` (on the CPU, float32), equal on every device and dtype."""
-        residual = 1 / math.sqrt(2 * self.config.depth)
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 1:
-                parameter.fill_(1.0)
-                continue
             is_vocabulary = parameter.shape[0] == self.config.vocab_size and "layers" not in name
-            deviation = 0.02 if is_vocabulary else parameter.shape[1] ** -0.5
-            if name.endswith(("output.weight", "down.weight")):
-                deviation *= residual
-            drawn = torch.empty(parameter.shape).normal_(0.0, deviation, generator=generator)
-            parameter.copy_(drawn)
+            draw_weight(name, parameter, generator, self.config.depth, 0.02 if is_vocabulary else None)
 
     def forward(
         self,

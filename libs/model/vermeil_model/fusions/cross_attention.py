@@ -12,7 +12,6 @@ width, G pictures to be drawn.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,6 +26,7 @@ from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_memory import Memory, MemoryAttention
 from vermeil_model.fused_model import options_of
 from vermeil_model.image_sampling import Denoiser
+from vermeil_model.initial import draw_weight
 from vermeil_model.layers import FeedForward, Linear, RMSNorm
 from vermeil_model.linear import compute_dtype
 from vermeil_model.opening import Opening
@@ -114,13 +114,10 @@ class CrossLayer(nn.Module):
     def init_weights(self, generator: torch.Generator, num_layers: int, start: float) -> None:
         """Draw all weights from `generator`; g is `start`."""
         for name, weight in self.named_parameters():
-            if weight.ndim == 1:
-                weight.fill_(start if name == "gate_2" else 1.0)
-                continue
-            deviation = weight.shape[1] ** -0.5
-            if name.endswith(("output.weight", "down.weight")):
-                deviation /= math.sqrt(2 * num_layers)
-            weight.copy_(torch.empty(weight.shape).normal_(0.0, deviation, generator=generator))
+            if name == "gate_2":
+                weight.fill_(start)
+            else:
+                draw_weight(name, weight, generator, num_layers)
 
     def flops(self, num_queries: int, num_seen: int) -> float:
         """Operations where all queries look at all that is seen."""

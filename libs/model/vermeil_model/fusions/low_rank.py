@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -24,6 +23,7 @@ from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_model import options_of
 from vermeil_model.fusions.mot import Mot
 from vermeil_model.image_model import ImageModel
+from vermeil_model.initial import draw_weight
 from vermeil_model.layers import Linear
 from vermeil_model.linear import linear
 from vermeil_model.text_model import TextModel
@@ -140,11 +140,7 @@ class LowRank(Towers):
         """Draw all weights from `generator`; the towers begin without a difference."""
         super().init_weights(generator)
         for matrix in self._shared():
-            deviation = matrix.base.weight.shape[1] ** -0.5
-            if matrix.name.endswith(("output", "down")):
-                deviation /= math.sqrt(2 * self.config.text.depth)
-            drawn = torch.empty(matrix.base.weight.shape).normal_(0.0, deviation, generator=generator)
-            matrix.base.weight.copy_(drawn)
+            draw_weight(matrix.name, matrix.base.weight, generator, self.config.text.depth)
             for tower in (matrix.text, matrix.image):
                 if tower.wide_OR is not None:
                     tower.wide_OR.zero_()

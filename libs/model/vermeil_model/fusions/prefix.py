@@ -25,6 +25,7 @@ from vermeil_model.fused_config import FusedConfig
 from vermeil_model.fused_memory import Memory, MemoryAttention
 from vermeil_model.fused_model import options_of
 from vermeil_model.image_sampling import Denoiser
+from vermeil_model.initial import draw_weight
 from vermeil_model.joint_attention import JointAttention
 from vermeil_model.layers import Linear
 from vermeil_model.linear import compute_dtype
@@ -72,9 +73,8 @@ class Projectors(Opening):
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`."""
-        for weight in self.parameters():
-            drawn = torch.empty(weight.shape).normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
-            weight.copy_(drawn)
+        for name, weight in self.named_parameters():
+            draw_weight(name, weight, generator, num_layers=1)
 
 
 class Prefix(Staged):
