@@ -79,6 +79,19 @@ def test_intervals_of_questions_about_the_same_picture_cover_as_often_as_they_sa
     assert naive / 300 < 0.85
 
 
+def test_a_share_of_none_or_all_is_not_taken_for_certain() -> None:
+    share = statistic("share")
+    none, every = (share.interval(share.evidence(np.full(30, value))) for value in (0.0, 1.0))
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert (1 - none.high) ** 30 == pytest.approx(0.025)  # so rare are 30 without one then
+    assert (every.value, every.high) == (1.0, 1.0)
+    assert every.low == pytest.approx(1 - none.high)
+    of_pictures = share.interval(share.evidence(np.zeros(30)), groups=[number // 3 for number in range(30)])
+    assert (1 - of_pictures.high) ** 10 == pytest.approx(0.025)
+    some = np.arange(30) % 3 == 0
+    assert share.interval(share.evidence(some)) == statistic("mean").interval(share.evidence(some))
+
+
 def test_equal_systems_on_shared_pictures_are_told_apart_one_time_in_twenty() -> None:
     generator = np.random.default_rng(12)
     mean, num_told = statistic("mean"), 0

@@ -24,6 +24,8 @@ from vermeil_metrics.bootstrap import (
 from vermeil_metrics.likelihood import bits_per_byte, perplexity
 
 _Floats = NDArray[np.float64]
+SHARE = "share"
+"""The mean of what is 0 to 1 by nature, such as right or wrong."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Statistic:
         """Columns of numbers, or of lists of them, side by side; a mean's lone column gets ones beside it."""
         arrays = [np.asarray(column, np.float64) for column in columns]
         wide = [array[:, None] if array.ndim == 1 else array for array in arrays]
-        if self.name == "mean" and len(wide) == 1:
+        if self.name in ("mean", SHARE) and len(wide) == 1:
             wide.append(np.ones_like(wide[0]))
         found = np.concatenate(wide, axis=1)
         if found.shape[1] != self.num_columns:
@@ -56,7 +58,8 @@ class Statistic:
         self, evidence_NK: _Floats, *, groups: Sequence[object] | None = None, seed: int = 0
     ) -> Interval:
         """The number with its interval."""
-        return sums_interval(evidence_NK, self.function, groups=groups, seed=seed).map(self.link)
+        found = sums_interval(evidence_NK, self.function, groups=groups, seed=seed).map(self.link)
+        return _exact(found, evidence_NK, groups) if self.name == SHARE else found
 
     def compare(
         self,
@@ -75,6 +78,16 @@ class Statistic:
         return paired_sums(first_NK, second_NK, shown, groups=groups, seed=seed)
 
 
+def _exact(found: Interval, evidence_N2: _Floats, groups: Sequence[object] | None) -> Interval:
+    """Of none or all, where no resample differs: Clopper and Pearson's (1934); a group is one trial."""
+    num_trials = len(evidence_N2) if groups is None else len(set(groups))
+    if num_trials < 2 or found.value not in (0.0, 1.0):
+        return found
+    reach = 1 - ((1 - found.level) / 2) ** (1 / num_trials)
+    low, high = (0.0, reach) if found.value == 0 else (1 - reach, 1.0)
+    return Interval(found.value, low, high, found.level)
+
+
 def _exp(mean: float) -> float:
     return math.nan if math.isnan(mean) else perplexity(mean, 1)
 
@@ -83,13 +96,15 @@ STATISTICS: Mapping[str, Statistic] = {
     each.name: each
     for each in (
         Statistic("mean", 2, ratio),
+        Statistic(SHARE, 2, ratio),
         Statistic("ratio", 2, ratio),
         Statistic("bits_per_byte", 2, ratio, lambda mean: bits_per_byte(mean, 1)),
         Statistic("perplexity", 2, ratio, _exp),
         Statistic("bleu", NUM_COUNTS, bleu),
     )
 }
-"""mean(value), ratio(over, under), bits_per_byte(nats, bytes), perplexity(nats, tokens), bleu(counts)."""
+"""mean(value), share(value of 0 to 1), ratio(over, under), bits_per_byte(nats, bytes), perplexity(nats,
+tokens), bleu(counts)."""
 
 
 def statistic(name: str) -> Statistic:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vermeil_evaluator.plots import Plot, histogram, intervals, line
-from vermeil_evaluator.report import Findings, Item
+from vermeil_evaluator.report import MEANS, Findings, Item
 
 PAGE_FILE = "index.html"
 MAX_PICTURES = 100
@@ -77,7 +77,7 @@ def worst_by(found: Findings) -> str:
     """The number items are ordered by: the first that is a mean of a field of theirs; empty for none."""
     for metric in found.report.metrics:
         if (
-            metric.statistic == "mean"
+            metric.statistic in MEANS
             and found.items
             and all(metric.fields[0] in item for item in found.items)
         ):
@@ -133,7 +133,7 @@ def _plots(found: Findings) -> Sequence[Plot]:
     plots = [line(curve) for curve in found.curves]
     for metric in found.report.metrics:
         field = metric.fields[0] if metric.fields else ""
-        if metric.statistic == "mean":
+        if metric.statistic in MEANS:
             values = [float(item[field]) for item in found.items if field in item]
             if len(set(values)) > 2:
                 plots.append(histogram(f"{metric.name} of every item", metric.name, values))

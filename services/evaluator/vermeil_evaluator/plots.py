@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from vermeil_metrics import Interval
 
-from vermeil_evaluator.report import Metric
+from vermeil_evaluator.report import MEANS, Metric
 from vermeil_evaluator.task import Curve
 
 WIDTH, HEIGHT = 460, 200
@@ -87,7 +87,7 @@ def intervals(metrics: Sequence[Metric]) -> Sequence[Bar]:
 
 def _sort(metric: Metric) -> str:
     """Numbers of one sort are drawn on one axis; means that stay within 0 and 1 are shares."""
-    if "mean" not in metric.statistic:
+    if metric.statistic not in (*MEANS, "array_mean"):
         return metric.statistic
     return _SHARE if 0 <= metric.interval.low <= metric.interval.high <= 1 else metric.name
 

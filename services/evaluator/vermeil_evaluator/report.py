@@ -30,6 +30,10 @@ Item = Mapping[str, Any]
 """What was found of one item; plain JSON values."""
 
 
+MEANS = ("mean", "share")
+"""Statistics that are means of a field of the items."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number with its interval."""

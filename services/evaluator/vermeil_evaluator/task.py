@@ -73,7 +73,7 @@ class Rule:
     name: str
     """What the number is called."""
     statistic: str
-    """mean, ratio, bits_per_byte, perplexity, bleu; or of arrays: array_mean, frechet, kernel."""
+    """mean, share, ratio, bits_per_byte, perplexity, bleu; or of arrays: array_mean, frechet, kernel."""
     fields: tuple[str, ...]
     """Of rows, in the order the statistic wants them; of a set statistic, names of arrays."""
     lower_is_better: bool = False
@@ -83,6 +83,11 @@ class Rule:
 def mean(name: str, *, lower_is_better: bool = False) -> Rule:
     """The mean of the field of that name."""
     return Rule(name, "mean", (name,), lower_is_better)
+
+
+def share(name: str) -> Rule:
+    """The mean of the field of that name, which is 0 to 1 by nature."""
+    return Rule(name, "share", (name,))
 
 
 @dataclass(frozen=True)

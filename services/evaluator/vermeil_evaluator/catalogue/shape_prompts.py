@@ -20,7 +20,7 @@ from vermeil_evaluator.documents import check_split
 from vermeil_evaluator.item import Item
 from vermeil_evaluator.pictures import OPTIONS
 from vermeil_evaluator.requests import Answer, Picture, SampleImage
-from vermeil_evaluator.task import Material, Row, Rule, Run, Task, mean
+from vermeil_evaluator.task import Material, Row, Run, Task, share
 
 _SCENE = "scene"
 """Metadata of pictures of shapes: what is in them."""
@@ -113,7 +113,7 @@ TASK = Task(
     data=data,
     prompt=prompt,
     score=score,
-    metrics=(mean("overall"), *(Rule(name, "mean", (name,)) for name in CATEGORIES)),
+    metrics=(share("overall"), *map(share, CATEGORIES)),
     check=check,
     options={**OPTIONS, "num_samples": 600},
 )

@@ -11,7 +11,7 @@ from vermeil_errors import InvalidInput
 from vermeil_evaluator.image_distances import judge_accuracy, judge_classes, judged, prompt, score
 from vermeil_evaluator.pictures import OPTIONS, check_pictures, real, to_draw
 from vermeil_evaluator.requests import Embed, SampleImage
-from vermeil_evaluator.task import Conclusion, Row, Rule, Run, Task, mean
+from vermeil_evaluator.task import Conclusion, Row, Run, Task, share
 
 
 def check(run: Run) -> None:
@@ -41,7 +41,7 @@ def conclude(rows: Sequence[Row], run: Run) -> Conclusion:
         row[_of_class(row["class"])] = row["class_accuracy"]
     names = (_of_class(name) for name in sorted({str(row["class"]) for row in told}))
     _, of_real = judged(run, real(drawn.images, drawn.split))
-    rules = tuple(Rule(name, "mean", (name,)) for name in names)
+    rules = tuple(map(share, names))
     return Conclusion(details=judge_accuracy(drawn, of_real, run), metrics=rules)
 
 
@@ -57,7 +57,7 @@ TASK = Task(
     data=to_draw,
     prompt=prompt,
     score=score,
-    metrics=(mean("class_accuracy"),),
+    metrics=(share("class_accuracy"),),
     check=check,
     conclude=conclude,
     options=OPTIONS,

@@ -14,7 +14,7 @@ from vermeil_metrics import normal_answer, vqa_accuracy
 
 from vermeil_evaluator.item import Item
 from vermeil_evaluator.requests import Answer, Continuation, GenerateUntil
-from vermeil_evaluator.task import Conclusion, Material, Row, Rule, Run, Task, mean
+from vermeil_evaluator.task import Conclusion, Material, Row, Run, Task, mean, share
 from vermeil_evaluator.told_pictures import Add, Told, ToldPictures, question_of
 
 _TRAIN = "train"
@@ -84,8 +84,8 @@ def conclude(rows: Sequence[Row], run: Run) -> Conclusion:
         "questions by type": dict(sorted(types.items())),
         "beyond_guess": "accuracy minus that of the most frequent training answer to the question",
     }
-    rules = (Rule(_of_type(each), "mean", (_of_type(each),)) for each in sorted(types))
-    return Conclusion(details=details, metrics=tuple(rules))
+    rules = tuple(share(_of_type(each)) for each in sorted(types))
+    return Conclusion(details=details, metrics=rules)
 
 
 def _of_type(name: str) -> str:
@@ -100,7 +100,7 @@ TASK = Task(
     data=data,
     prompt=prompt,
     score=score,
-    metrics=(mean("accuracy"), mean("guess_accuracy"), mean("beyond_guess")),
+    metrics=(share("accuracy"), share("guess_accuracy"), mean("beyond_guess")),
     conclude=conclude,
     options={"max_tokens": 16},
 )
