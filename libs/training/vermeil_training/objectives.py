@@ -30,7 +30,7 @@ class Work(NamedTuple):
 
     unit: str
     """What is counted, such as tokens."""
-    count: Tensor
+    num_read: Tensor
     """So many were read, in slots that were not empty."""
     flops: Tensor
     """Operations of the forward pass for them; training takes three times as many."""

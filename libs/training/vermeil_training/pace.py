@@ -84,7 +84,7 @@ class Pace:
                     known[1] += float(count)
                 for name, work in unread.work.items():
                     done = self._work.setdefault(name, _Done(work.unit))
-                    done.count += float(work.count)
+                    done.num_read += float(work.num_read)
                     done.flops += _TRAINING * float(work.flops)
             self._unread.clear()
 
@@ -136,7 +136,7 @@ class Pace:
         if not work:
             return {}
         used = {f"mfu_{name}": done.flops / seconds / self._peak() for name, done in work.items()}
-        rates = {f"{done.unit}_per_second": done.count / seconds for done in work.values()}
+        rates = {f"{done.unit}_per_second": done.num_read / seconds for done in work.values()}
         return rates | used | {"mfu": math.fsum(used.values())}
 
     def _peak(self) -> float:
@@ -152,5 +152,5 @@ class _Done:
     """In one modality since the last line of the log."""
 
     unit: str
-    count: float = 0.0
+    num_read: float = 0.0
     flops: float = 0.0

@@ -94,7 +94,7 @@ def train_step(
     state.items += num_items * world.size
     update_average(state)
     done = {
-        name: each._replace(count=world.total(each.count), flops=world.total(each.flops))
+        name: each._replace(num_read=world.total(each.num_read), flops=world.total(each.flops))
         for name, each in work.items()
     }
     return StepResult(world.mean(loss), norm, factor, _total(parts, world), done)
@@ -153,7 +153,7 @@ def _add_work(work: dict[str, Work], found: Losses) -> None:
     for name, each in found.work.items():
         before = work.get(name)
         if before is not None:
-            each = each._replace(count=before.count + each.count, flops=before.flops + each.flops)  # noqa: PLW2901
+            each = each._replace(num_read=before.num_read + each.num_read, flops=before.flops + each.flops)  # noqa: PLW2901
         work[name] = each
 
 

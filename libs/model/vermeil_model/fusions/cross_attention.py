@@ -45,13 +45,13 @@ class CrossAttentionOptions:
 
     every: int = 2
     """One before each layer of this number and its multiples, counted from 1."""
-    start: float = 0.0
-    """Of g, 0 to 10. Gates that begin above 0 are to be opened slowly, by `set_openness`."""
+    start: float = 0.5
+    """Of g, 0 to 10; to be opened slowly by `set_openness`. From 0, Flamingo's, pictures hardly look."""
 
     def __post_init__(self) -> None:
         number = isinstance(self.start, int | float) and not isinstance(self.start, bool)
         known = number and 0 <= self.start <= 10
-        require(known, "options.start", self.start, "is no number of 0 to 10", "Flamingo's is 0.")
+        require(known, "options.start", self.start, "is no number of 0 to 10", "0.5 is usual.")
         whole = isinstance(self.every, int) and not isinstance(self.every, bool) and self.every >= 1
         require(whole, "options.every", self.every, "is no whole number of at least 1", "2 is usual.")
 
