@@ -29,7 +29,7 @@ _DATASET = "python-docs"
 _SHAPES, _QUESTIONS = "shapes", "shapes-questions"
 _UNSEEN = 99
 """Seed of a scene that no model has learned from."""
-_STEPS = {"text": 700, "image": 600, "fused": 700}
+_STEPS = {"text": [], "image": ["run.steps=600"], "fused": ["run.steps=700"]}
 """Fewer than pictures deserve, for those who wait."""
 _NUM_PICTURES = 8
 """Of each prompt in the grid."""
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(
             f"--{what}-set",
             action="append",
-            default=[f"run.steps={_STEPS[what]}"],
+            default=_STEPS[what],
             help="change a field of it, such as run.steps=2000",
         )
     options = parser.parse_args(arguments)
