@@ -2,7 +2,7 @@ import pytest
 import torch
 from vermeil_errors import InvalidInput
 from vermeil_model.flow import LEAST_REMAINING_TIME, TIME_DEVIATION, TIME_MEAN, add_noise
-from vermeil_model.fused_losses import draw_slot_times, fused_losses
+from vermeil_model.fused_losses import LENGTH_POWER, draw_slot_times, fused_losses
 from vermeil_model.testing import DRAWN, GIVEN, lay_out, small_fused, small_images
 
 ROWS = [[[[1, 7], GIVEN, [9, 4, 30]], [[1, 20], DRAWN]], [[[1, 5, 6], DRAWN, [9, 2, 11]]]]
@@ -28,12 +28,18 @@ def test_losses_are_those_of_learned_tokens_and_drawn_pictures() -> None:
     torch.testing.assert_close(losses.flow, squares.mean())
     logprobs = model.text.readout(output.hidden_BTD).log_softmax(-1)
     learned = inputs.targets_BT >= 0
-    each = -logprobs.gather(2, inputs.targets_BT.clamp_min(0)[..., None])[..., 0][learned]
-    torch.testing.assert_close(losses.text, each.mean())
+    each = -logprobs.gather(2, inputs.targets_BT.clamp_min(0)[..., None])[..., 0]
+    samples = [
+        each[row, learned[row] & (inputs.text_sample_BT[row] == sample)]
+        for row, sample in ((0, 0), (0, 1), (1, 0))
+    ]
+    assert [len(sample) for sample in samples] == [4, 1, 5]
+    weighed = sum(sample.mean() * len(sample) ** LENGTH_POWER for sample in samples)
+    torch.testing.assert_close(losses.text, weighed / sum(len(sample) ** LENGTH_POWER for sample in samples))
     tasks = losses.tasks
     assert tasks.num_tokens.tolist() == [9, 1]
     assert tasks.num_pictures.tolist() == [1, 1]
-    torch.testing.assert_close(tasks.text.sum() / 10, losses.text.detach())
+    torch.testing.assert_close(tasks.text.sum(), each[learned].sum().detach())
     torch.testing.assert_close(tasks.flow.flip(0), squares.detach())
     torch.testing.assert_close(losses.total(2.0), losses.text + 2 * losses.flow)
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from vermeil_model import RopeScaling, TextModel
 from vermeil_model.attention import CausalAttention, _attend_by_products
-from vermeil_model.cross_entropy import readout_cross_entropy
+from vermeil_model.cross_entropy import readout_losses
 from vermeil_model.rms_norm import TrainableRMSNorm
 from vermeil_model.rotary import inverse_frequencies
 from vermeil_model.swiglu import TrainableSwiGLU
@@ -138,25 +138,30 @@ def test_the_norm_for_training_has_the_value_and_gradient_of_the_plain_one(shape
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("num_counted", [90, 0])
+@pytest.mark.parametrize(("num_counted", "weighed"), [(90, False), (90, True), (0, False), (0, True)])
 def test_the_loss_in_chunks_has_the_value_and_gradient_of_the_whole(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, num_counted: int
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, num_counted: int, weighed: bool
 ) -> None:
     hidden = torch.sin(torch.arange(100 * 16) * 0.37).view(100, 16).to(dtype).requires_grad_()
     weight = torch.sin(torch.arange(50 * 16) * 0.11).view(50, 16).to(dtype).requires_grad_()
     targets = torch.arange(100) * 7 % 50
     targets[num_counted:] = -100
+    importance = torch.linspace(0.1, 2, 100) if weighed else None
     found = []
     for most_logits in (10**6, 17 * 50):
         monkeypatch.setattr("vermeil_model.cross_entropy.MOST_LOGITS", most_logits)
-        loss = readout_cross_entropy(hidden, weight, targets)
+        loss = readout_losses(hidden, weight, targets, importance).mean
         found.append((loss, *torch.autograd.grad(2 * loss, (hidden, weight))))
     for chunked, whole in zip(*found, strict=True):
         assert chunked.dtype == whole.dtype
         tolerance = 1e-6 if dtype == torch.float32 else 0.01
         torch.testing.assert_close(chunked, whole, atol=tolerance, rtol=0)
     with torch.no_grad():
-        torch.testing.assert_close(readout_cross_entropy(hidden, weight, targets), found[0][0])
+        torch.testing.assert_close(readout_losses(hidden, weight, targets, importance).mean, found[0][0])
+    each = functional.cross_entropy(hidden.float() @ weight.float().t(), targets, reduction="none")
+    counts = (targets != -100) * (1.0 if importance is None else importance)
+    expected = (each * counts).sum() / counts.sum().clamp_min(1e-9)
+    torch.testing.assert_close(found[0][0].float(), expected, atol=tolerance, rtol=0)
 
 
 def test_attention_by_products_has_the_value_and_every_gradient_of_pytorchs() -> None:

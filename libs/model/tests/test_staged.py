@@ -242,3 +242,14 @@ def test_operations_are_counted_as_they_are_computed(fusion: str) -> None:
     else:
         as_drawn = attention_flops(image.tower, given, 6)
     assert counter.get_total_flops() + as_drawn == model.flops(6, 3)
+
+
+@pytest.mark.parametrize("fusion", STAGED)
+def test_what_neither_backbone_has_is_drawn_from_the_seed(fusion: str) -> None:
+    text, image = small_model(), small_image_model(**BY_CLASS)
+    config = fused_config(text, image, fusion)
+    first, again, other = (fuse(text, image, config, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(first[name].equal(again[name]) for name in first)
+    differing = [name for name in first if not first[name].equal(other[name])]
+    assert differing
+    assert all(name.startswith("joint.") for name in differing)

@@ -29,7 +29,7 @@ class ReadoutLosses(NamedTuple):
     """What a readout costs."""
 
     mean: Tensor
-    """Over counted targets, in nats, float32, with a gradient; 0 where none counts."""
+    """Over counted targets by their weights, in nats, float32, with a gradient; 0 where none counts."""
     each_N: Tensor
     """Of every row, float32, without a gradient; 0 where the target does not count."""
 
@@ -39,60 +39,62 @@ def readout_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tenso
     return readout_losses(hidden_ND, weight_VD, targets_N).mean
 
 
-def readout_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> ReadoutLosses:
-    """The same, and what each row contributes."""
+def readout_losses(
+    hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, importance_N: Tensor | None = None
+) -> ReadoutLosses:
+    """The same, and what each row contributes; `importance_N`, above 0, weighs rows in the mean."""
+    counted_N = targets_N != IGNORED_TARGET
+    importance_N = counted_N.float() if importance_N is None else importance_N * counted_N
+    shares_N = importance_N / importance_N.sum().clamp_min(torch.finfo(torch.float32).tiny)
     if hidden_ND.shape[0] * weight_VD.shape[0] <= _most_logits(hidden_ND):
         each_N = _losses(functional.linear(hidden_ND, weight_VD).float(), targets_N)
-        return ReadoutLosses(each_N.sum() / _num_counted(targets_N), each_N.detach())
-    mean, each_N = _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, targets_N)
+        return ReadoutLosses((each_N * shares_N).sum(), each_N.detach())
+    mean, each_N = _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, targets_N, shares_N)
     return ReadoutLosses(mean, each_N)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, shares_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad)
         by_hidden_ND = torch.empty_like(hidden_ND) if wanted else None
         by_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wanted else None
-        num_counted = _num_counted(targets_N)
         each_N = torch.empty(len(hidden_ND), dtype=torch.float32, device=hidden_ND.device)
         size = max(1, _most_logits(hidden_ND) // weight_VD.shape[0])
         for start in range(0, len(hidden_ND), size):
-            hidden_MD, targets_M = hidden_ND[start : start + size], targets_N[start : start + size]
-            logits_MV = functional.linear(hidden_MD, weight_VD).float()
-            each_N[start : start + size] = _losses(logits_MV, targets_M)
+            part = slice(start, start + size)
+            logits_MV = functional.linear(hidden_ND[part], weight_VD).float()
+            each_N[part] = _losses(logits_MV, targets_N[part])
             if by_hidden_ND is not None and by_weight_VD is not None:
-                by_logits_MV = _gradient(logits_MV, targets_M).div_(num_counted).to(hidden_MD.dtype)
-                by_hidden_ND[start : start + size] = by_logits_MV @ weight_VD
-                by_weight_VD += by_logits_MV.t() @ hidden_MD
+                by_logits_MV = _gradient(logits_MV, targets_N[part], shares_N[part]).to(hidden_ND.dtype)
+                by_hidden_ND[part] = by_logits_MV @ weight_VD
+                by_weight_VD += by_logits_MV.t() @ hidden_ND[part]
         ctx.save_for_backward(by_hidden_ND, by_weight_VD)
         ctx.weight_dtype = weight_VD.dtype
         ctx.mark_non_differentiable(each_N)
-        return each_N.sum() / num_counted, each_N
+        return (each_N * shares_N).sum(), each_N
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
         by_hidden_ND, by_weight_VD = ctx.saved_tensors
         by_hidden = (by_hidden_ND * gradient).to(by_hidden_ND.dtype)
-        return by_hidden, (by_weight_VD * gradient).to(ctx.weight_dtype), None
+        return by_hidden, (by_weight_VD * gradient).to(ctx.weight_dtype), None, None
 
 
 def _most_logits(hidden_ND: Tensor) -> int:
     return MOST_LOGITS if hidden_ND.device.type == "cpu" else MOST_LOGITS_ON_ACCELERATOR
 
 
-def _num_counted(targets_N: Tensor) -> Tensor:
-    return (targets_N != IGNORED_TARGET).sum().clamp_min(1)
-
-
 def _losses(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
     return functional.cross_entropy(logits_MV, targets_M, ignore_index=IGNORED_TARGET, reduction="none")
 
 
-def _gradient(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-    """Of the summed loss by the logits: softmax − one-hot, 0 where ignored."""
-    counted_M1 = (targets_M != IGNORED_TARGET)[:, None]
-    shares_MV = torch.softmax(logits_MV, -1)
-    shares_MV.scatter_add_(1, targets_M.clamp_min(0)[:, None], -counted_M1.float())
-    return shares_MV.mul_(counted_M1)
+def _gradient(logits_MV: Tensor, targets_M: Tensor, shares_M: Tensor) -> Tensor:
+    """Of the losses, weighed by shares, by the logits: (softmax − one-hot) · share, 0 where ignored."""
+    by_logits_MV = torch.softmax(logits_MV, -1)
+    ones_M1 = torch.ones_like(shares_M)[:, None]
+    by_logits_MV.scatter_add_(1, targets_M.clamp_min(0)[:, None], -ones_M1)
+    return by_logits_MV.mul_(shares_M[:, None])

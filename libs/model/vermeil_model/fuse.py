@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from vermeil_model.config import require
 from vermeil_model.fused_config import FusedConfig, unconditional
 from vermeil_model.fused_model import FusedModel
@@ -32,11 +34,15 @@ def fused_config(
     return FusedConfig(text=grown, image=image.config, fusion=fusion, options=options or {})
 
 
-def fuse(text: TextModel, image: ImageModel, config: FusedConfig) -> FusedModel:
-    """A model that starts with the backbones' weights, on the device and in the dtype of the text's."""
+def fuse(text: TextModel, image: ImageModel, config: FusedConfig, *, seed: int = 0) -> FusedModel:
+    """A model that starts with the backbones' weights, on the device and in the dtype of the text's.
+
+    What neither of them has, such as projectors, is drawn from `seed`.
+    """
     _check_backbones(text, image, config)
     weight = text.embedding.weight
     model = make_fused(config)
+    model.init_weights(torch.Generator().manual_seed(seed))
     model.adopt(text, image)
     return model.to(device=weight.device, dtype=weight.dtype)
 

@@ -19,6 +19,9 @@ from vermeil_model.spans import NO_SAMPLE, MixedInputs
 
 FLOW_WEIGHT = 3.0
 """Of the flow loss beside the cross entropy."""
+LENGTH_POWER = 0.5
+"""A sample of n learned tokens counts as n to this power: between 1, where long texts drown short answers,
+and 0, where a token of a long text hardly counts (square averaging, InternVL 2.5, arXiv 2412.05271)."""
 
 
 class LearningInputs(MixedInputs, Protocol):
@@ -52,7 +55,7 @@ class FusedLosses(NamedTuple):
     """What one batch costs."""
 
     text: Tensor
-    """Mean cross entropy of learned tokens, nats; 0 where there are none."""
+    """Mean cross entropy of learned tokens by their importance, nats; 0 where there are none."""
     flow: Tensor
     """Mean squared error of the velocity of drawn pictures; 0 where there are none."""
     tasks: TaskLosses
@@ -89,7 +92,7 @@ def fused_losses(
     mixed = add_noise(images_BMCHW.flatten(0, 1), noise_BMCHW.flatten(0, 1), times_BM.flatten())
     shown_BMCHW = torch.where(noisy_BM[..., None, None, None], mixed.view_as(images_BMCHW), images_BMCHW)
     output = (forward or model)(inputs, shown_BMCHW, times_BM, prompted_BM)
-    text = model.text_losses(output.hidden_BTD, inputs.targets_BT)
+    text = model.text_losses(output.hidden_BTD, inputs.targets_BT, importance(inputs))
     remaining_BM = (1 - times_BM).clamp_min(LEAST_REMAINING_TIME)
     error_BMCHW = (output.predicted_BMCHW.float() - images_BMCHW) / remaining_BM[..., None, None, None]
     flow_BM = error_BMCHW.square().mean((2, 3, 4)) * noisy_BM
@@ -109,6 +112,14 @@ def draw_slot_times(noisy_BM: Tensor, generator: torch.Generator) -> Tensor:
     order_N = (drawn_2N[0] + ~noisy_N).argsort().argsort()  # noisy slots have the first places
     quantiles_N = (order_N + drawn_2N[1]) / noisy_N.sum().clamp_min(1)
     return times_at(quantiles_N).where(noisy_N, 1.0).view_as(noisy_BM)
+
+
+def importance(inputs: LearningInputs) -> Tensor:
+    """What a learned token counts, (B, T): n^(LENGTH_POWER − 1) where its sample has n of them."""
+    learned_BT = (inputs.targets_BT != IGNORED_TARGET).float()
+    sample_BT = inputs.text_sample_BT.clamp_min(0)
+    counts_BT = torch.zeros_like(learned_BT).scatter_add_(1, sample_BT, learned_BT)
+    return counts_BT.gather(1, sample_BT).clamp_min(1) ** (LENGTH_POWER - 1)
 
 
 def _by_task(values: Tensor, counted: Tensor, tasks: Tensor, num_tasks: int) -> tuple[Tensor, Tensor]:

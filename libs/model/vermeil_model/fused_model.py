@@ -148,9 +148,13 @@ class FusedModel(nn.Module, ABC):
         self.text.init_weights(generator)
         self.image.init_weights(generator)
 
-    def text_losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> ReadoutLosses:
-        """Cross entropy of all text: the mean, and that of every token, (B · T)."""
-        return readout_losses(hidden_BTD.flatten(0, 1), self.text.readout_weight, targets_BT.flatten())
+    def text_losses(
+        self, hidden_BTD: Tensor, targets_BT: Tensor, importance_BT: Tensor | None = None
+    ) -> ReadoutLosses:
+        """Cross entropy of all text: the mean, by importance if given, and that of every token, (B · T)."""
+        importance_N = None if importance_BT is None else importance_BT.flatten()
+        hidden_ND, weight_VD = hidden_BTD.flatten(0, 1), self.text.readout_weight
+        return readout_losses(hidden_ND, weight_VD, targets_BT.flatten(), importance_N)
 
     def check_inputs(self, inputs: MixedInputs, images_BMCHW: Tensor) -> None:
         """Refuse pictures of another size or number than the model's and the rows'."""

@@ -51,7 +51,7 @@ def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[st
         vocab_size=max(text.config.vocab_size, mixture.vocab_size),
         context_length=max(text.config.context_length, _longest(recipe, image.config)),
     )
-    return fuse(text, image, config)
+    return fuse(text, image, config, seed=recipe.run.seed)
 
 
 def rates_of(recipe: Recipe) -> dict[str, float]:
