@@ -62,26 +62,29 @@ class Towers(FusedModel):
         rotation = self.text.rotary(positions_BT, dtype)
         x_BTD = self.text.embedding(tokens_BT).to(dtype)
         for index in range(config.text.depth):
-            x_BTD = self._layer(x_BTD, rotation, pictures, attend, index)
+            x_BTD, pictures.x_NPD = self.joint_layer(
+                x_BTD, pictures.x_NPD, rotation, pictures, attend, index
+            )
         return FusedOutput(self.text.norm(x_BTD), pictures.predicted().view(images_BMCHW.shape))
 
-    def _layer(
+    def joint_layer(
         self,
         x_BTD: Tensor,
+        x_NPD: Tensor,
         rotation: tuple[Tensor, Tensor],
         pictures: PictureStream,
         attend: JointAttention,
         index: int,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """One layer of both towers; nothing but its results changes, so that it can be computed again."""
         of_text, of_pictures = self._blocks(index)
         modulation, num_rows = pictures.modulation(index), len(x_BTD)
         text = Heads(*of_text.open(x_BTD, rotation))
-        opened = of_pictures.open(pictures.x_NPD, pictures.rotation, modulation)
+        opened = of_pictures.open(x_NPD, pictures.rotation, modulation)
         in_rows = Heads(*(part.reshape(num_rows, -1, *part.shape[2:]) for part in opened))
         text_mixed, picture_mixed = attend(text, in_rows, index)
-        picture_mixed = picture_mixed.reshape(opened[0].shape)
-        pictures.x_NPD = of_pictures.close(pictures.x_NPD, picture_mixed, modulation)
-        return of_text.close(x_BTD, text_mixed)
+        drawn_NPD = of_pictures.close(x_NPD, picture_mixed.reshape(opened[0].shape), modulation)
+        return of_text.close(x_BTD, text_mixed), drawn_NPD
 
     def _blocks(self, index: int) -> tuple[Block, Block]:
         of_text, of_pictures = self.text.layers[index], self.image.layers[index]

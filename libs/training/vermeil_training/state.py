@@ -7,15 +7,19 @@ for objectives that draw random numbers. The loop itself draws none and leaves t
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from vermeil_model.towers import Towers
 
 from vermeil_training.adamw import Optimizer
 from vermeil_training.config import TrainingConfig
 from vermeil_training.optimizer import freeze, make_optimizers
 from vermeil_training.world import World
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -114,17 +118,22 @@ def averaged_weights(state: TrainState) -> Iterator[None]:
 
 
 def _recompute_layers(model: nn.Module) -> None:
-    """Let every layer of a stack keep its input alone and compute the rest again on the way back."""
+    """Let every layer keep its input alone and compute the rest again on the way back.
+
+    Layers are those of stacks, and those that a model goes through with several stacks at once.
+    """
     for stack in [module for module in model.modules() if isinstance(module, nn.ModuleList)]:
         for layer in stack:
             layer.forward = _recomputed(layer.forward)
+    if isinstance(model, Towers):
+        model.joint_layer = _recomputed(model.joint_layer)  # type: ignore[method-assign]
 
 
-def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def run(*arguments: object) -> Tensor:
+def _recomputed(forward: Callable[..., Result]) -> Callable[..., Result]:
+    def run(*arguments: object) -> Result:
         if not torch.is_grad_enabled():
             return forward(*arguments)
-        result: Tensor = checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False)
+        result: Result = checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False)
         return result
 
     return run
