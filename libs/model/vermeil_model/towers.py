@@ -62,9 +62,7 @@ class Towers(FusedModel):
         rotation = self.text.rotary(positions_BT, dtype)
         x_BTD = self.text.embedding(tokens_BT).to(dtype)
         for index in range(config.text.depth):
-            x_BTD, pictures.x_NPD = self.joint_layer(
-                x_BTD, pictures.x_NPD, rotation, pictures, attend, index
-            )
+            x_BTD, pictures.x_NPD = self.joint_layer(x_BTD, pictures.x_NPD, rotation, pictures, attend, index)
         return FusedOutput(self.text.norm(x_BTD), pictures.predicted().view(images_BMCHW.shape))
 
     def joint_layer(
