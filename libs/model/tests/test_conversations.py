@@ -18,7 +18,7 @@ from vermeil_model import (
     from_pixels,
     to_pixels,
 )
-from vermeil_model.testing import small_fused, small_images
+from vermeil_model.testing import SMALL, small_fused, small_images
 
 MARKERS = Markers(58, 59)
 QUICK = DrawingParameters(steps=3)
@@ -192,3 +192,26 @@ def test_a_prompt_may_fill_all_of_the_context_but_one_position() -> None:
     longest = asked(shown_then(*[5] * 41), pictures(1)[0], max_tokens=9)
     (events,) = answers(Conversations(small_fused(), MARKERS), [longest])
     assert (len(events), events[0].finish_reason) == (1, "length")
+
+
+class Silent:
+    """Allows two tokens, and so no picture."""
+
+    def allowed(self) -> torch.Tensor:
+        allowed = torch.zeros(SMALL.vocab_size, dtype=torch.bool)
+        allowed[[7, 8]] = True
+        return allowed
+
+    def take(self, token: int) -> None:
+        assert token in (7, 8)
+
+
+def test_a_guide_rules_its_own_conversation_and_forbids_pictures_too() -> None:
+    (shown,) = pictures(1)
+    requests = [asked(shown_then(5), shown), asked(shown_then(5), shown, logit_bias=CALLS)]
+    (expected,) = answers(Conversations(small_fused(), MARKERS, drawing=QUICK), requests[:1])
+    guided = requests[1]._replace(guide=Silent())
+    free, ruled = answers(Conversations(small_fused(), MARKERS, drawing=QUICK), [requests[0], guided])
+    assert tokens_of(free) == tokens_of(expected)
+    assert set(tokens_of(ruled)) <= {7, 8}
+    assert len(ruled) == 5

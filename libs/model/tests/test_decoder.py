@@ -1,4 +1,6 @@
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -102,6 +104,45 @@ def test_a_seed_gives_the_same_text_in_any_company() -> None:
     together = collect(list(generate(PACKED, prompts, [seeded, *others])))[0]
     assert together == alone
     assert collect(list(generate(PACKED, [prompt(0, 5)], seeded)))[0] == alone
+
+
+class Among:
+    """Allows two tokens, then only the one that was not taken before."""
+
+    def __init__(self, first: int, second: int) -> None:
+        self.tokens = {first, second}
+        self.last: int | None = None
+
+    def allowed(self) -> torch.Tensor:
+        allowed = torch.zeros(MODEL.config.vocab_size, dtype=torch.bool)
+        allowed[list(self.tokens - {self.last})] = True
+        return allowed
+
+    def take(self, token: int) -> None:
+        self.last = token
+
+
+def test_a_guide_rules_its_own_sequence_while_others_come_and_go() -> None:
+    """Rows move when somebody leaves; guides go with their sequences."""
+    decoder = Decoder(PACKED, num_slots=4)
+    lengths = (3, 9, 5, 7)
+    requests = [
+        Request(
+            prompt(n, 4 + n), replace(GREEDY, max_tokens=length), guide=Among(n, n + 20) if n % 2 else None
+        )
+        for n, length in enumerate(lengths)
+    ]
+    events = decoder.add(requests)
+    said = {event.sequence: [event.token] for event in events}
+    while decoder.sequences:
+        for event in decoder.step():
+            said[event.sequence].append(event.token)
+    for number, length in enumerate(lengths):
+        if number % 2:
+            assert set(said[number]) == {number, number + 20}
+            assert all(one != other for one, other in pairwise(said[number]))
+        else:
+            assert said[number] == naive_greedy(MODEL, prompt(number, 4 + number), length)
 
 
 def test_a_sequence_ends_at_a_stop_token_or_at_its_length() -> None:

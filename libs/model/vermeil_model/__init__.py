@@ -40,7 +40,7 @@ from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.patches import from_pixels, to_pixels
 from vermeil_model.picture_losses import picture_losses
-from vermeil_model.sampling import SamplingParameters
+from vermeil_model.sampling import SamplingParameters, TokenGuide
 from vermeil_model.scoring import TokenScore, score, token_logprobs
 from vermeil_model.text_model import ModelOutput, TextModel
 
@@ -79,6 +79,7 @@ __all__ = [
     "TextAnswer",
     "TextModel",
     "TokenEvent",
+    "TokenGuide",
     "TokenLogprob",
     "TokenScore",
     "answer",

@@ -32,7 +32,7 @@ from vermeil_model.image_sampling import (
     steps_in_context,
 )
 from vermeil_model.patches import check_pictures
-from vermeil_model.sampling import SamplingParameters, SamplingPlan, Uniforms
+from vermeil_model.sampling import Continuation, SamplingParameters, SamplingPlan, TokenGuide, Uniforms
 
 
 class Markers(NamedTuple):
@@ -158,12 +158,17 @@ class Conversation:
         drawing: DrawingParameters | None = None,
         *,
         most_pictures: int = 1,
+        guide: TokenGuide | None = None,
     ) -> Iterator[TokenEvent | SamplingStep | PictureEvent]:
-        """`reply` that also tells each step of a drawing, for who has other things to do meanwhile."""
+        """`reply` that also tells each step of a drawing, for who has other things to do meanwhile.
+
+        `guide` says which tokens may come; those it forbids <boi> draw nothing.
+        """
         if self._logits_1V is None:
             raise InvalidInput.for_field("tokens", None, "are missing", "Read a prompt first.")
         drawing = drawing or DrawingParameters()
-        plan = SamplingPlan([parameters], [self._tokens], self._model.config.text.vocab_size, self._device)
+        continuation = Continuation(parameters, self._tokens, len(self._tokens), guide)
+        plan = SamplingPlan([continuation], self._model.config.text.vocab_size, self._device)
         uniforms = Uniforms(parameters.seed)
         num_pictures = 0
         for number in range(1, parameters.max_tokens + 1):
@@ -251,8 +256,7 @@ def continue_text(
     uniforms = [Uniforms(p.seed) for p in parameters]
     while rows:
         plan = SamplingPlan(
-            [parameters[row] for row in rows],
-            [answers[row] for row in rows],
+            [Continuation(parameters[row], answers[row], num_given=0) for row in rows],
             logits_BV.shape[-1],
             memory.device,
         )

@@ -113,7 +113,7 @@ class Conversations:
         self._end(sequence)
 
     def _check(self, request: Request) -> None:
-        prompt, parameters, pictures = request
+        prompt, parameters, pictures, _ = request
         if not prompt:
             raise InvalidInput.for_field("prompt", None, "is empty", "Begin with a <bos> token.")
         if parameters.num_logprobs is not None:
@@ -153,7 +153,7 @@ class Conversations:
         number = self._num_added
         self._num_added += 1
         events = conversation.reply_in_steps(
-            request.parameters, self._drawing, most_pictures=self._most_pictures
+            request.parameters, self._drawing, most_pictures=self._most_pictures, guide=request.guide
         )
         talk = self._running[number] = _Talk(marks, conversation, number, events)
         first = self._told(talk, next(events))

@@ -21,7 +21,7 @@ from vermeil_errors import InvalidInput, NotFound, Overloaded
 from vermeil_model.cache import DecodingCache, KeyValueCache, PromptAttention, Span
 from vermeil_model.grouped_cache import GroupedCache
 from vermeil_model.packed_model import PackedModel
-from vermeil_model.sampling import SamplingParameters, SamplingPlan, Uniforms
+from vermeil_model.sampling import Continuation, SamplingParameters, SamplingPlan, TokenGuide, Uniforms
 from vermeil_model.text_model import TextModel
 
 FinishReason = Literal["stop", "length"]
@@ -58,6 +58,8 @@ class Request(NamedTuple):
     parameters: SamplingParameters
     pictures: Sequence[Tensor] = ()
     """Given pictures, uint8 (C, H, W), one for each <boi> of the prompt; of fused models only."""
+    guide: TokenGuide | None = None
+    """Which tokens may come; of this request alone, for it remembers what came."""
 
 
 @dataclass
@@ -65,7 +67,9 @@ class _Sequence:
     number: int
     parameters: SamplingParameters
     tokens: list[int]
+    num_given: int
     num_left: int
+    guide: TokenGuide | None
     uniforms: Uniforms = field(repr=False)
 
 
@@ -106,10 +110,12 @@ class Decoder:
                 number=self._num_added + index,
                 parameters=parameters,
                 tokens=list(prompt),
+                num_given=len(prompt),
                 num_left=min(parameters.max_tokens, self._cache.capacity - len(prompt)),
+                guide=guide,
                 uniforms=Uniforms(parameters.seed),
             )
-            for index, (prompt, parameters, _) in enumerate(requests)
+            for index, (prompt, parameters, _, guide) in enumerate(requests)
         ]
         self._num_added += len(added)
         logits_NV = self._read_prompts([sequence.tokens for sequence in added], first_row)
@@ -145,7 +151,7 @@ class Decoder:
         if len(requests) > self.num_free:
             raise Overloaded(f"{len(requests)} sequences do not fit into {self.num_free} free slots")
         vocab_size, capacity = self._model.config.vocab_size, self._cache.capacity
-        for prompt, parameters, pictures in requests:
+        for prompt, parameters, pictures, _ in requests:
             if pictures:
                 raise InvalidInput.for_field(
                     "pictures", len(pictures), "cannot be read", "Use a fused model and Conversations."
@@ -175,12 +181,8 @@ class Decoder:
         return self._model.readout(hidden_TD[torch.tensor(ends, device=device) - 1])
 
     def _make_plan(self, sequences: list[_Sequence]) -> SamplingPlan:
-        return SamplingPlan(
-            [sequence.parameters for sequence in sequences],
-            [sequence.tokens for sequence in sequences],
-            self._model.config.vocab_size,
-            self._model.device,
-        )
+        continuations = [Continuation(s.parameters, s.tokens, s.num_given, s.guide) for s in sequences]
+        return SamplingPlan(continuations, self._model.config.vocab_size, self._model.device)
 
     def _emit(self, sequences: list[_Sequence], logits_NV: Tensor, plan: SamplingPlan) -> list[TokenEvent]:
         uniforms = [0.0 if s.parameters.greedy else s.uniforms.next() for s in sequences]

@@ -2,7 +2,7 @@
 
 Randomness is one uniform number per token from a generator of the sequence's own, turned into a token
 by the inverse of the cumulative distribution: the same seed gives the same text in any company.
-Order: logit bias, repetition penalty, temperature, top-k, top-p, min-p (as transformers does it).
+Order: guide, logit bias, repetition, frequency and presence penalty, temperature, top-k, top-p, min-p.
 
 Letters: N sequences, M those cut short by top-k or top-p, V vocabulary, W candidates.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -43,6 +44,10 @@ class SamplingParameters:
     """None: no log-probabilities; n: of the chosen token and of the n likeliest."""
     repetition_penalty: float = 1.0
     """Above 1, tokens of prompt and continuation become less likely."""
+    frequency_penalty: float = 0.0
+    """Taken from the logit of a token for each time the continuation has it; below 0 it favours them."""
+    presence_penalty: float = 0.0
+    """Taken once from the logit of a token that the continuation has; below 0 it favours them."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of these tokens."""
 
@@ -56,6 +61,8 @@ class SamplingParameters:
             ("max_tokens", self.max_tokens >= 1, "1 or more"),
             ("num_logprobs", self.num_logprobs is None or self.num_logprobs >= 0, "0 or more, or none"),
             ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "a positive number; 1 is off"),
+            ("frequency_penalty", math.isfinite(self.frequency_penalty), "a finite number; 0 is off"),
+            ("presence_penalty", math.isfinite(self.presence_penalty), "a finite number; 0 is off"),
             ("logit_bias", all(map(math.isfinite, self.logit_bias.values())), "finite numbers"),
         )
         for name, holds, expected in checks:
@@ -66,6 +73,28 @@ class SamplingParameters:
     def greedy(self) -> bool:
         """Always the likeliest token."""
         return self.temperature == 0
+
+
+class TokenGuide(Protocol):
+    """Which tokens may come next in one sequence, such as those that a grammar allows."""
+
+    def allowed(self) -> Tensor:
+        """Bool (V) on the CPU, True for at least one; asked once before each token."""
+
+    def take(self, token: int) -> None:
+        """The token that was chosen."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """One sequence as sampling sees it."""
+
+    parameters: SamplingParameters
+    tokens: Sequence[int]
+    """The prompt, then what came after it so far."""
+    num_given: int
+    """How many of these are the prompt."""
+    guide: TokenGuide | None = None
 
 
 class Uniforms:
@@ -93,22 +122,15 @@ class SamplingPlan:
     """Parameters of N sequences as tensors, made anew whenever the company changes."""
 
     def __init__(
-        self,
-        parameters: Sequence[SamplingParameters],
-        histories: Sequence[Sequence[int]],
-        vocab_size: int,
-        device: torch.device | str = "cpu",
+        self, continuations: Sequence[Continuation], vocab_size: int, device: torch.device | str = "cpu"
     ) -> None:
+        parameters = [each.parameters for each in continuations]
         self._device = torch.device(device)
         self._all_greedy = all(p.greedy for p in parameters)
         self._greedy_N = torch.tensor([p.greedy for p in parameters], device=device)
+        self._guides = [(row, each.guide) for row, each in enumerate(continuations) if each.guide is not None]
         self._bias_NV = self._biases(parameters, vocab_size)
-        self._penalty_N1 = self._column([p.repetition_penalty for p in parameters], neutral=1.0)
-        self._seen_NV = None
-        if self._penalty_N1 is not None:
-            self._seen_NV = torch.zeros(len(parameters), vocab_size, dtype=torch.bool, device=device)
-            for row, history in enumerate(histories):
-                self._seen_NV[row, list(history)] = True
+        self._remember(continuations, vocab_size)
         self._temperature_N1 = self._column([p.temperature or 1.0 for p in parameters], neutral=1.0)
         self._log_min_p_N1 = self._column(
             [math.log(p.min_p) if p.min_p else -math.inf for p in parameters], -math.inf
@@ -122,16 +144,47 @@ class SamplingPlan:
         self._bounded = all(p.top_k > 0 for p in cutting)
         self._most_k = max((min(p.top_k, vocab_size) for p in cutting), default=0)
 
+    def _remember(self, continuations: Sequence[Continuation], vocab_size: int) -> None:
+        """What penalties need of the past: which tokens were seen, and how often they were said."""
+        size = (len(continuations), vocab_size)
+        self._penalty_N1 = self._column([c.parameters.repetition_penalty for c in continuations], neutral=1.0)
+        self._seen_NV = None
+        if self._penalty_N1 is not None:
+            self._seen_NV = torch.zeros(size, dtype=torch.bool, device=self._device)
+            for row, each in enumerate(continuations):
+                self._seen_NV[row, list(each.tokens)] = True
+        frequency = [c.parameters.frequency_penalty for c in continuations]
+        presence = [c.parameters.presence_penalty for c in continuations]
+        self._counts_NV = None
+        if any(frequency) or any(presence):
+            self._frequency_N1 = torch.tensor(frequency, device=self._device)[:, None]
+            self._presence_N1 = torch.tensor(presence, device=self._device)[:, None]
+            said = [torch.tensor(each.tokens[each.num_given :], dtype=torch.long) for each in continuations]
+            counts = [tokens.bincount(minlength=vocab_size) for tokens in said]
+            self._counts_NV = torch.stack(counts).float().to(self._device)
+
     def choose(self, logits_NV: Tensor, uniforms: Sequence[float]) -> Tensor:
         """The next token of every sequence, (N); `uniforms` holds one number in [0, 1) for each."""
-        scores_NV = self._adjust(logits_NV)
+        scores_NV = self._adjust(self._guided(logits_NV))
         tokens_N = scores_NV.argmax(-1)
         if not self._all_greedy:
             uniforms_N1 = torch.tensor(uniforms, dtype=torch.float64, device=self._device)[:, None]
             tokens_N = torch.where(self._greedy_N, tokens_N, self._sample(scores_NV, uniforms_N1))
         if self._seen_NV is not None:
             self._seen_NV.scatter_(1, tokens_N[:, None], value=True)
+        if self._counts_NV is not None:
+            self._counts_NV.scatter_add_(1, tokens_N[:, None], torch.ones_like(self._counts_NV[:, :1]))
+        for row, guide in self._guides:
+            guide.take(int(tokens_N[row]))
         return tokens_N
+
+    def _guided(self, logits_NV: Tensor) -> Tensor:
+        if not self._guides:
+            return logits_NV
+        allowed_NV = torch.ones(logits_NV.shape, dtype=torch.bool)
+        for row, guide in self._guides:
+            allowed_NV[row] = guide.allowed()
+        return logits_NV.masked_fill(~allowed_NV.to(self._device), -math.inf)
 
     def _adjust(self, logits_NV: Tensor) -> Tensor:
         scores_NV = logits_NV if self._bias_NV is None else logits_NV + self._bias_NV
@@ -140,6 +193,9 @@ class SamplingPlan:
                 scores_NV > 0, scores_NV / self._penalty_N1, scores_NV * self._penalty_N1
             )
             scores_NV = torch.where(self._seen_NV, penalised_NV, scores_NV)
+        if self._counts_NV is not None:
+            scores_NV = scores_NV - self._frequency_N1 * self._counts_NV
+            scores_NV = scores_NV - self._presence_N1 * (self._counts_NV > 0)
         return scores_NV
 
     def _sample(self, scores_NV: Tensor, uniforms_N1: Tensor) -> Tensor:
