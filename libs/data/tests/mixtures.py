@@ -21,6 +21,7 @@ from vermeil_data.testing import asked_samples, documents, encoded_samples, pict
 LM = {"kind": "language-modelling", "source": "texts", "window": 40}
 CAPTIONING = {"kind": "captioning", "source": "captions"}
 VQA = {"kind": "vqa", "source": "questions"}
+PICTURES = {"kind": "image-modelling", "source": "questions"}
 DRAWING = {"kind": "text-to-image", "source": "captions"}
 TALK = {"kind": "interleaved", "source": "stories"}
 EVERY_TASK = (LM, CAPTIONING, VQA, DRAWING, TALK)

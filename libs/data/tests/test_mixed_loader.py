@@ -30,7 +30,7 @@ from vermeil_data.testing import asked_samples, documents, encoded_samples, pict
 from vermeil_data.windows import IGNORED
 from vermeil_errors import Conflict, InvalidInput, NotFound
 
-from .mixtures import CAPTIONING, DRAWING, EVERY_TASK, LM, TALK, VQA, loader, mixture, told
+from .mixtures import CAPTIONING, DRAWING, EVERY_TASK, LM, PICTURES, TALK, VQA, loader, mixture, told
 from .mixtures import sources as make_sources
 
 Sources = dict[str, EncodedSamples]
@@ -79,7 +79,7 @@ def test_every_task_is_spelled_in_its_own_way(sources: Sources) -> None:
     chat = [{**DRAWING, "style": "chat"}, {**TALK, "style": "chat", "name": "talk"}]
     plain = {**VQA, "style": "document", "name": "plain"}
     shown = {**CAPTIONING, "style": "chat", "name": "shown"}
-    tasks = [CAPTIONING, VQA, {**DRAWING, "name": "draw"}, TALK, *chat, plain, shown]
+    tasks = [CAPTIONING, VQA, {**DRAWING, "name": "draw"}, TALK, *chat, plain, shown, PICTURES]
     spelled = dict(texts_of(sources, loader(sources, tasks), 16))
     patterns = (
         r"<bos><boi>▢<eoi>(\w[\w ]*)\|\1<eos>",
@@ -91,6 +91,7 @@ def test_every_task_is_spelled_in_its_own_way(sources: Sources) -> None:
         r"\|\1<boi>and<boi><\|end\|>",
         r"<bos><boi>▢<eoi>[\w ]*\?(\w+)\|\1<eos>",
         r"<bos><\|user\|><boi>▢<eoi><\|end\|><\|assistant\|>(\w[\w ]*)\|\1<\|end\|>",
+        r"<bos><boi>▨\|",
     )
     for task, pattern in enumerate(patterns):
         assert re.fullmatch(pattern, spelled[task]), (spelled[task], pattern)
@@ -160,15 +161,23 @@ def test_positions_begin_at_zero_in_every_sample_and_a_picture_takes_its_longer_
         assert all((of_row.diff() > 0).all() for of_row in orders)
 
 
-def test_pictures_are_those_of_their_samples(sources: Sources) -> None:
+@pytest.mark.parametrize("task", [VQA, PICTURES], ids=lambda task: task["kind"])
+def test_pictures_are_those_of_their_samples(sources: Sources, task: dict[str, str]) -> None:
     samples = sources["questions"].samples("train")
     known = {picture.tobytes(): number for number, picture in enumerate(samples.pixels_PCHW)}
     assert len(known) == 12
-    for batch in take(loader(sources, [VQA]), 6):
+    for batch in take(loader(sources, [task]), 6):
         empty = batch.picture_sample_BM < 0
         assert not batch.pixels_BMCHW[empty].any()
         for pixels, sample in zip(batch.pixels_BMCHW, batch.picture_sample_BM, strict=True):
             assert all(pixels[slot].numpy().tobytes() in known for slot in (sample >= 0).nonzero().flatten())
+
+
+def test_the_picture_of_every_sample_is_drawn_from_nothing_once_an_epoch(sources: Sources) -> None:
+    batches = take(loader(sources, [PICTURES], rows=2, picture_slots=4), 3)  # 24 samples of 12 pictures
+    assert all(batch.picture_noisy_BM.all() for batch in batches)
+    drawn = [pixels.numpy().tobytes() for batch in batches for pixels in batch.pixels_BMCHW.flatten(0, 1)]
+    assert sorted(Counter(drawn).values()) == [2] * 12
 
 
 def test_a_drawn_picture_that_is_looked_at_later_comes_twice_in_one_place(sources: Sources) -> None:
@@ -339,6 +348,7 @@ def test_an_impossible_loader_is_refused(sources: Sources, form: dict[str, Any],
         ("captioning", "texts", "a picture and captions"),
         ("text-to-image", "questions", "a picture and captions"),
         ("language-modelling", "questions", "text without pictures"),
+        ("image-modelling", "texts", "a picture"),
         ("interleaved", "texts", "two or more segments in order"),
     ],
 )

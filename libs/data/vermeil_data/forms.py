@@ -15,6 +15,7 @@ Bools = npt.NDArray[np.bool_]
 
 WANTED: dict[TaskKind, str] = {
     "language-modelling": "text without pictures",
+    "image-modelling": "a picture",
     "captioning": "a picture and captions",
     "vqa": "pictures, a question and an answer",
     "text-to-image": "a picture and captions",
@@ -28,6 +29,8 @@ class Forms(NamedTuple):
 
     plain_N: Bools
     """Text alone."""
+    shown_N: Bools
+    """With a picture, whatever is said of it."""
     captioned_N: Bools
     """One picture, and texts before or after it of which any one describes it."""
     answered_N: Bools
@@ -39,6 +42,7 @@ class Forms(NamedTuple):
         """The samples from which a task can be learned."""
         serving_N = {
             "language-modelling": self.plain_N,
+            "image-modelling": self.shown_N,
             "captioning": self.captioned_N,
             "vqa": self.answered_N,
             "text-to-image": self.captioned_N,
@@ -65,6 +69,7 @@ def forms(samples: SampleArrays) -> Forms:
     captioned_N = (pictures_N == 1) & (texts_N >= 1) & at_edge_N & opposite_N
     return Forms(
         plain_N=(pictures_N == 0) & some_N,
+        shown_N=pictures_N > 0,
         captioned_N=captioned_N,
         answered_N=(pictures_N > 0) & (drawn_N == 0) & (written_N > 0) & (written_N < texts_N),
         told_N=(end_N - begin_N > 1) & (drawn_N + written_N > 0) & (~captioned_N | (texts_N == 1)),

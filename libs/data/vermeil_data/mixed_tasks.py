@@ -97,6 +97,25 @@ class TextWindows(TaskSamples):
         )
 
 
+class Pictures(TaskSamples):
+    """Pictures to be drawn from nothing, whatever is said of them: the first of every sample."""
+
+    def __init__(self, samples: SampleArrays, members: Int64s, marks: Marks, key: Key) -> None:
+        super().__init__(key)
+        self._marks = marks
+        shown_K = np.flatnonzero(samples.pictures_K >= 0)
+        first_N = np.searchsorted(shown_K, samples.sample_offsets[:-1][members])
+        self._picture_N = samples.pictures_K[shown_K[first_N]]
+        self.num_samples = len(members)
+
+    def pieces(self, numbers_K: Int64s) -> Pieces:
+        """The samples of these numbers, each its picture alone."""
+        picture_K = self._picture_N[self._drawn(numbers_K)[1]]
+        zero_K, yes_K = np.zeros_like(picture_K), np.ones(len(picture_K), bool)
+        segments = Segments(np.arange(len(picture_K)), picture_K, zero_K, zero_K, yes_K, yes_K)
+        return spelled(segments, self._marks, chat=False, calls=False)
+
+
 class CaptionedPictures(TaskSamples):
     """A picture and one of its captions, another one each epoch; of a long one the beginning."""
 
@@ -213,13 +232,14 @@ def task_samples(
     if task.kind == "language-modelling":
         window = min(task.window or text_slots, text_slots)
         return TextWindows(samples, members, marks, window, key)
-    if task.kind in ("captioning", "text-to-image"):
-        found: TaskSamples = CaptionedPictures(samples, members, task, marks, text_slots, key)
+    if task.kind in ("image-modelling", "captioning", "text-to-image"):
         if not picture_slots:
             raise InvalidInput.for_field(
                 "picture_slots", 0, f"leaves no room for {task.kind}", "give 1 or more"
             )
-        return found
+        if task.kind == "image-modelling":
+            return Pictures(samples, members, marks, key)
+        return CaptionedPictures(samples, members, task, marks, text_slots, key)
     room = Sizes(np.array([text_slots]), np.array([picture_slots]))
     found = ToldSamples(samples, members, task, marks, room, key)
     if not found.num_samples:

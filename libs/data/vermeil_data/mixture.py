@@ -17,7 +17,11 @@ from typing import Any, Literal, get_args
 import yaml
 from vermeil_errors import InvalidInput, NotFound
 
-TaskKind = Literal["language-modelling", "captioning", "vqa", "text-to-image", "interleaved"]
+TaskKind = Literal[
+    "language-modelling", "image-modelling", "captioning", "vqa", "text-to-image", "interleaved"
+]
+UNASKED = ("language-modelling", "image-modelling")
+"""Kinds in which nobody asks for anything."""
 Style = Literal["document", "chat"]
 """How a sample is spelled: one text from <bos> to <eos>, or turns of a user and an assistant."""
 
@@ -50,7 +54,7 @@ class MixtureTask:
             raise InvalidInput.for_field("window", self.window, "is no number of tokens", "give 2 or more")
         if self.style is not None:
             _one_of("style", self.style, get_args(Style))
-        if self.style == "chat" and self.kind == "language-modelling":
+        if self.style == "chat" and self.kind in UNASKED:
             problem = f"means nothing for {self.kind}: nobody is asked"
             raise InvalidInput.for_field("style", self.style, problem, "leave it out")
         if not isinstance(self.name, str):

@@ -147,7 +147,7 @@ def test_what_joins_frozen_towers_may_learn_alone(kind: str) -> None:
         (
             {"mixture": {"tasks": [{"kind": "guessing", "source": "seen"}]}},
             "mixture.tasks[0].kind",
-            "choose language-modelling or captioning",
+            "choose language-modelling or image-modelling",
         ),
         (
             {"mixture": {"tasks": [{"kind": "vqa", "source": "sea"}]}},

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 
+from vermeil_data.mixture import UNASKED
 from vermeil_errors import Violation
 
 from vermeil_trainer.recipe import MixtureSpec, Recipe
@@ -110,8 +111,8 @@ def _spelling(mixture: MixtureSpec) -> list[Violation]:
     for index, task in enumerate(mixture.tasks):
         of_text = task.kind == "language-modelling"
         path = f"mixture.tasks[{index}]"
-        if of_text and task.style == "chat":
-            problem = "has no meaning for language-modelling: nobody is asked"
+        if task.kind in UNASKED and task.style == "chat":
+            problem = f"has no meaning for {task.kind}: nobody is asked"
             found.append(violation(f"{path}.style", task.style, problem, "leave it out"))
         if task.window is not None and not of_text:
             problem = f"has no meaning for {task.kind}: its samples are not cut"

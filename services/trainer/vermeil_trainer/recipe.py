@@ -195,7 +195,9 @@ class MixtureSource:
 class MixtureTask:
     """Something that is learned from a source."""
 
-    kind: str = choice("language-modelling", "captioning", "vqa", "text-to-image", "interleaved")
+    kind: str = choice(
+        "language-modelling", "image-modelling", "captioning", "vqa", "text-to-image", "interleaved"
+    )
     """What."""
     source: str = free()
     """Name of the source."""

@@ -332,8 +332,8 @@ class MixtureTask(_message.Message):
     STYLE_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"language-modelling", "captioning", "vqa", "text-to-image" or "interleaved"; default
-    "language-modelling".
+    """"language-modelling", "image-modelling", "captioning", "vqa", "text-to-image" or "interleaved";
+    default "language-modelling".
     """
     source: _builtins.str
     """Name of the source."""
