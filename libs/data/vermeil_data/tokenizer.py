@@ -103,7 +103,7 @@ class TextTokenizer:
 
     def detokenizer(self) -> Detokenizer:
         """A new stream of ids to text."""
-        return Detokenizer(self._tokenizer, self._byte_table)
+        return Detokenizer(self._tokenizer, self.token_bytes)
 
     def apply_chat_template(
         self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
@@ -172,14 +172,16 @@ class TextTokenizer:
         return frozenset(index for index, token in decoder.items() if token.special)
 
     @cached_property
+    def token_bytes(self) -> list[bytes] | None:
+        """The bytes of every id, special tokens empty; None where tokens are no plain strings of bytes."""
+        return byte_table(self._tokenizer)
+
+    @cached_property
     def alphabet(self) -> frozenset[str]:
         """The characters a character tokenizer knows."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
         return frozenset(vocabulary) if self.kind == "character" else frozenset()
 
-    @cached_property
-    def _byte_table(self) -> list[bytes] | None:
-        return byte_table(self._tokenizer)
 
     def _pieces(self, texts: Sequence[str]) -> Iterator[tuple[int, str]]:
         for index, text in enumerate(texts):

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from vermeil_errors import InvalidInput
 from vermeil_generator.ask import Ask, Conversation, PlainText, Sampling, TokenIds, Turn
-from vermeil_generator.fakes import tiny_tokenizer
+from vermeil_generator.fakes import FakeGrammars, tiny_tokenizer
+from vermeil_generator.output_format import ANY_OBJECT, OutputFormat, Regex
 from vermeil_generator.question import Question, prepare
 from vermeil_generator.vocabulary import Vocabulary
 
@@ -14,9 +15,9 @@ CONTEXT = 16
 VOCABULARY = TOKENIZER.vocab_size
 
 
-def asked(input_: Any, **sampling: Any) -> Question:
-    ask = Ask("models/tiny", input_, Sampling(**sampling))
-    return prepare(ask, TOKENIZER, VOCABULARY, CONTEXT)
+def asked(input_: Any, output_format: OutputFormat | None = None, **sampling: Any) -> Question:
+    ask = Ask("models/tiny", input_, Sampling(**sampling), output_format=output_format)
+    return prepare(ask, TOKENIZER, VOCABULARY, CONTEXT, FakeGrammars({ANY_OBJECT: ["{}"]}))
 
 
 def test_a_text_begins_with_bos_that_is_counted_but_not_told() -> None:
@@ -39,10 +40,19 @@ def test_a_conversation_goes_through_the_chat_format() -> None:
 
 
 def test_parameters_reach_the_decoder_and_max_tokens_has_a_default() -> None:
-    parameters = asked(PlainText("to"), temperature=0.5, top_k=3, seed=9, logit_bias={2: -1.0}).parameters
+    parameters = asked(
+        PlainText("to"),
+        temperature=0.5,
+        top_k=3,
+        seed=9,
+        logit_bias={2: -1.0},
+        frequency_penalty=0.3,
+        presence_penalty=-1,
+    ).parameters
     assert parameters is not None
     assert (parameters.temperature, parameters.top_k, parameters.seed) == (0.5, 3, 9)
     assert parameters.logit_bias == {2: -1.0}
+    assert (parameters.frequency_penalty, parameters.presence_penalty) == (0.3, -1)
     assert parameters.max_tokens == 256
     assert parameters.stop_ids == TOKENIZER.stop_ids
     assert asked(PlainText("to"), max_tokens=0).parameters is None
@@ -77,6 +87,8 @@ def test_a_prompt_may_fill_the_context_where_no_token_is_wanted() -> None:
         ({"top_k": -1}, "sampling.top_k"),
         ({"min_p": 1.5}, "sampling.min_p"),
         ({"repetition_penalty": 0.1}, "sampling.repetition_penalty"),
+        ({"frequency_penalty": 2.1}, "sampling.frequency_penalty"),
+        ({"presence_penalty": float("nan")}, "sampling.presence_penalty"),
         ({"max_tokens": -1}, "sampling.max_tokens"),
         ({"max_tokens": CONTEXT + 1}, "sampling.max_tokens"),
         ({"stop": ("a",) * 17}, "sampling.stop"),
@@ -90,6 +102,15 @@ def test_a_parameter_out_of_range_is_refused_by_name(sampling: dict[str, Any], f
     with pytest.raises(InvalidInput) as refused:
         asked(PlainText("to"), **sampling)
     assert refused.value.violations[0].field == field
+
+
+def test_a_format_becomes_a_grammar_or_is_refused() -> None:
+    question = asked(PlainText("to"), ANY_OBJECT)
+    assert question.grammar is not None
+    assert question.grammar.begin().allowed().sum() == 1
+    assert asked(PlainText("to")).grammar is None
+    with pytest.raises(InvalidInput, match=r"output_format\.regex"):
+        asked(PlainText("to"), Regex("x"))
 
 
 def test_ids_that_the_model_does_not_have_are_refused() -> None:

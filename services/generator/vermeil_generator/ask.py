@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from vermeil_errors import InvalidInput
 
+from vermeil_generator.output_format import OutputFormat
+
 DEFAULT_MAX_TOKENS = 256
 MAX_CHOICES = 16
 MAX_LOGPROBS = 20
@@ -79,6 +81,10 @@ class Sampling:
     """Only tokens at least this likely relative to the likeliest."""
     repetition_penalty: float = 1.0
     """Divides the logits of tokens already there."""
+    frequency_penalty: float = 0.0
+    """Taken from the logit of a token for each time the answer has it."""
+    presence_penalty: float = 0.0
+    """Taken once from the logit of a token that the answer has."""
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of these token ids."""
     seed: int | None = None
@@ -95,6 +101,9 @@ class Sampling:
         _check("sampling.min_p", self.min_p, 0 <= self.min_p <= 1, "0 to 1")
         penalty = self.repetition_penalty
         _check("sampling.repetition_penalty", penalty, 0.5 <= penalty <= 2, "0.5 to 2")
+        for name in ("frequency_penalty", "presence_penalty"):
+            value = getattr(self, name)
+            _check(f"sampling.{name}", value, -2 <= value <= 2, "-2 to 2")
         for token, bias in self.logit_bias.items():
             _check(f"sampling.logit_bias[{token}]", bias, -100 <= bias <= 100, "-100 to 100")
         if self.max_tokens is not None:
@@ -120,6 +129,8 @@ class Ask:
     """Likeliest tokens told with each token; None tells no log-probabilities at all."""
     echo: bool = False
     """Whether the prompt comes back too."""
+    output_format: OutputFormat | None = None
+    """What each answer must look like; None leaves that open."""
 
     def __post_init__(self) -> None:
         _check("num_choices", self.num_choices, 1 <= self.num_choices <= MAX_CHOICES, f"1 to {MAX_CHOICES}")

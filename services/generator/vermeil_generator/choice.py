@@ -42,6 +42,7 @@ class Choice:
         """Set from outside when nobody reads any more."""
         self._words = words
         self._text = AnswerText(words.stream(), question.stop, len(question.prompt.text))
+        self._guide = question.grammar.begin() if question.grammar else None
         self._num_tokens = 0
         self._num_cached = 0
 
@@ -49,7 +50,7 @@ class Choice:
     def request(self) -> Request:
         """What the decoder is asked for."""
         prompt = self.question.prompt
-        return Request(prompt.ids, self.question.parameters_of(self.index), prompt.pictures)
+        return Request(prompt.ids, self.question.parameters_of(self.index), prompt.pictures, self._guide)
 
     def echo(self, scores: Sequence[TokenScore]) -> None:
         """Send the prompt, with its log-probabilities if there are any."""
@@ -61,6 +62,9 @@ class Choice:
         if isinstance(event, PictureEvent):
             self._take_picture(event)
             return False
+        if self._guide is not None and self._guide.error is not None:
+            self.send(self._guide.error)
+            return True
         if self._num_tokens == 0:
             self._num_cached = event.num_cached
         self._num_tokens += 1

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from vermeil_artifacts import ArtifactRef, ArtifactStore
 from vermeil_data import TextTokenizer, TokenizerSpec, train_tokenizer
-from vermeil_errors import NotFound, VermeilError
+from vermeil_errors import InvalidInput, NotFound, VermeilError
 from vermeil_media import Pixels
 from vermeil_model import (
     ImageConfig,
@@ -29,9 +30,11 @@ from vermeil_model import (
 from vermeil_model.image_config import Condition
 
 from vermeil_generator.clients import ModelSource
+from vermeil_generator.grammar import Grammar, Guide
 from vermeil_generator.image_order import Style, Wish
 from vermeil_generator.loaded_fused import FIT, STYLES
 from vermeil_generator.loaded_image import CLASS_NAMES, SAMPLING
+from vermeil_generator.output_format import OutputFormat
 from vermeil_generator.sampler import NobodyWaitsError, OnStep, Step
 
 TEXTS = ("to be, or not to be: that is the question", "whether 'tis nobler in the mind to suffer", "héllo ✓")
@@ -148,6 +151,56 @@ class FakeDecoder:
         logprob = None if parameters.num_logprobs is None else -0.5
         top = tuple(TokenLogprob(rank, -0.5 - rank) for rank in range(parameters.num_logprobs or 0))
         return TokenEvent(number, token, logprob, top, "stop" if is_last else "length" if is_long else None)
+
+
+class FakeGrammars:
+    """Formats of which every text is told in advance; another format is one that cannot be met.
+
+    Args:
+        texts: All that each format allows.
+        tokenizer: Any with the bytes of its tokens.
+        vocab_size: Of the model.
+    """
+
+    def __init__(
+        self,
+        texts: Mapping[OutputFormat, Sequence[str]],
+        tokenizer: TextTokenizer | None = None,
+        vocab_size: int | None = None,
+    ) -> None:
+        self._texts = texts
+        self._tokenizer = tokenizer or tiny_tokenizer()
+        self._vocab_size = vocab_size or self._tokenizer.vocab_size
+
+    def compile(self, format_: OutputFormat) -> Grammar:
+        """The grammar of a format that was told."""
+        if format_ not in self._texts:
+            raise InvalidInput.for_field(format_.field, str(format_), "cannot be met: nobody told its texts")
+        return _Listed([text.encode() for text in self._texts[format_]], self._tokenizer, self._vocab_size)
+
+
+@dataclass
+class _Listed:
+    """Both the grammar and, begun anew, the guide through one answer."""
+
+    texts: Sequence[bytes]
+    tokenizer: TextTokenizer
+    vocab_size: int
+    said: bytes = b""
+    error: VermeilError | None = None
+
+    def begin(self) -> Guide:
+        return replace(self, said=b"")
+
+    def allowed(self) -> torch.Tensor:
+        allowed = torch.zeros(self.vocab_size, dtype=torch.bool)
+        for token, word in enumerate(self.tokenizer.token_bytes or ()):
+            allowed[token] = bool(word) and any(text.startswith(self.said + word) for text in self.texts)
+        allowed[list(self.tokenizer.stop_ids)] = self.said in self.texts
+        return allowed
+
+    def take(self, token: int) -> None:
+        self.said += (self.tokenizer.token_bytes or [])[token]
 
 
 class FakeDrawing:

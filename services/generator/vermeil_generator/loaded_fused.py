@@ -20,6 +20,7 @@ from vermeil_telemetry import get_logger
 from vermeil_generator.ask import Ask
 from vermeil_generator.device import best_device, precision, weight_bytes
 from vermeil_generator.engine import Engine
+from vermeil_generator.grammar import Grammars, GuidanceGrammars
 from vermeil_generator.image_order import Captions, Drawable
 from vermeil_generator.loaded_image import (
     SAMPLING,
@@ -54,6 +55,7 @@ class LoadedFusedModel:
     """"models/{model}/versions/{version}"."""
     config: FusedConfig
     tokenizer: TextTokenizer
+    grammars: Grammars
     pictures: PictureReader
     """Those it is shown."""
     engine: Engine
@@ -77,7 +79,9 @@ class LoadedFusedModel:
     def prepare(self, ask: Ask) -> Question:
         """The question that an ask puts to this model."""
         text = self.config.text
-        return prepare(ask, self.tokenizer, text.vocab_size, text.context_length, self.pictures)
+        return prepare(
+            ask, self.tokenizer, text.vocab_size, text.context_length, self.grammars, self.pictures
+        )
 
     def answer(self, question: Question) -> AsyncGenerator[Piece, None]:
         """The pieces of its answers."""
@@ -128,7 +132,8 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
     conversing = cache_bytes(config.text, settings.generator_slots) + settings.generator_kept_bytes
     memory = 2 * weights + conversing + drawing.memory_bytes
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
-    return LoadedFusedModel(name, config, tokenizer, pictures, engine, drawing, weights, memory)
+    grammars = GuidanceGrammars(tokenizer, config.text.vocab_size)
+    return LoadedFusedModel(name, config, tokenizer, grammars, pictures, engine, drawing, weights, memory)
 
 
 def _markers(tokenizer: TextTokenizer, name: str) -> Markers:

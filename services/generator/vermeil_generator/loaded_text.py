@@ -12,6 +12,7 @@ from vermeil_telemetry import get_logger
 from vermeil_generator.ask import Ask
 from vermeil_generator.device import best_device, precision, weight_bytes
 from vermeil_generator.engine import Engine
+from vermeil_generator.grammar import Grammars, GuidanceGrammars
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question, prepare
 from vermeil_generator.settings import GeneratorSettings
@@ -31,6 +32,7 @@ class LoadedTextModel:
     """"models/{model}/versions/{version}"."""
     config: ModelConfig
     tokenizer: TextTokenizer
+    grammars: Grammars
     engine: Engine
     num_bytes: int
     """Size of its weights in memory."""
@@ -49,7 +51,7 @@ class LoadedTextModel:
 
     def prepare(self, ask: Ask) -> Question:
         """The question that an ask puts to this model."""
-        return prepare(ask, self.tokenizer, self.config.vocab_size, self.config.context_length)
+        return prepare(ask, self.tokenizer, self.config.vocab_size, self.config.context_length, self.grammars)
 
     def answer(self, question: Question) -> AsyncGenerator[Piece, None]:
         """The pieces of its answers."""
@@ -77,7 +79,8 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
     weights = weight_bytes(model)
     memory = 2 * weights + cache_bytes(model.config, slots)
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
-    return LoadedTextModel(name, model.config, tokenizer, engine, weights, memory)
+    grammars = GuidanceGrammars(tokenizer, model.config.vocab_size)
+    return LoadedTextModel(name, model.config, tokenizer, grammars, engine, weights, memory)
 
 
 def cache_bytes(config: ModelConfig, slots: int) -> int:

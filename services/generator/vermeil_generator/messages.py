@@ -11,6 +11,7 @@ from vermeil_media import Pixels
 
 from vermeil_generator.ask import Ask, Conversation, GivenImage, Input, PlainText, Sampling, TokenIds, Turn
 from vermeil_generator.loaded import LoadedModel
+from vermeil_generator.output_format import ANY_OBJECT, JsonSchema, OutputFormat, Regex
 from vermeil_generator.piece import Finish, Piece, ToldToken
 
 TOKENS_IN_A_MESSAGE = 256
@@ -39,6 +40,7 @@ def ask_from_message(request: GenerateRequest, fetch: Fetch) -> Ask:
         num_choices=request.num_choices or 1,
         num_logprobs=request.num_logprobs if request.HasField("num_logprobs") else None,
         echo=request.echo,
+        output_format=_output_format(request.output_format),
     )
 
 
@@ -115,6 +117,17 @@ def _sampling(message: wire.Sampling) -> Sampling:
     given = {field.name: value for field, value in message.ListFields()}
     given["logit_bias"], given["stop"] = dict(message.logit_bias), tuple(message.stop)
     return Sampling(**given)
+
+
+def _output_format(message: wire.OutputFormat) -> OutputFormat | None:
+    match message.WhichOneof("kind"):
+        case "json_schema":
+            return JsonSchema(message.json_schema)
+        case "json_object" if message.json_object:
+            return ANY_OBJECT
+        case "regex":
+            return Regex(message.regex)
+    return None
 
 
 def _token(token: ToldToken) -> wire.TokenLogprob:

@@ -9,6 +9,7 @@ from vermeil_errors import InvalidInput
 from vermeil_model import SamplingParameters
 
 from vermeil_generator.ask import DEFAULT_MAX_TOKENS, Ask, Conversation, PlainText, TokenIds
+from vermeil_generator.grammar import Grammar, Grammars
 from vermeil_generator.picture_reader import PictureReader
 from vermeil_generator.spoken import Spoken, spoken
 
@@ -45,6 +46,8 @@ class Question:
     num_choices: int
     num_logprobs: int | None
     echo: bool
+    grammar: Grammar | None = None
+    """What each answer is held to."""
 
     def parameters_of(self, choice: int) -> SamplingParameters:
         """Each choice draws from a seed of its own."""
@@ -59,12 +62,14 @@ def prepare(
     tokenizer: TextTokenizer,
     vocab_size: int,
     context_length: int,
+    grammars: Grammars,
     pictures: PictureReader | None = None,
 ) -> Question:
     """The question that an ask puts to a model; `pictures` if it reads and draws them too.
 
     Raises:
-        InvalidInput: It does not fit the model: too long, unknown ids, no chat format, pictures.
+        InvalidInput: It does not fit the model: too long, unknown ids, no chat format, pictures, a format
+            that cannot be met.
     """
     said = _spoken(ask, tokenizer, pictures)
     max_tokens = _max_tokens(ask, context_length)
@@ -81,6 +86,7 @@ def prepare(
         num_choices=ask.num_choices,
         num_logprobs=ask.num_logprobs,
         echo=ask.echo,
+        grammar=grammars.compile(ask.output_format) if ask.output_format else None,
     )
 
 
@@ -149,6 +155,8 @@ def _parameters(ask: Ask, tokenizer: TextTokenizer, max_tokens: int) -> Sampling
         stop_ids=tokenizer.stop_ids,
         num_logprobs=ask.num_logprobs,
         repetition_penalty=sampling.repetition_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        presence_penalty=sampling.presence_penalty,
         logit_bias=dict(sampling.logit_bias),
     )
 

@@ -35,6 +35,7 @@ class GenerateRequest(_message.Message):
     NUM_LOGPROBS_FIELD_NUMBER: _builtins.int
     ECHO_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OUTPUT_FORMAT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"models/{model}" for the newest version, or "models/{model}/versions/{version}"."""
     prompt: _builtins.str
@@ -61,6 +62,10 @@ class GenerateRequest(_message.Message):
     def sampling(self) -> _generation_pb2.Sampling:
         """How tokens are chosen."""
 
+    @_builtins.property
+    def output_format(self) -> _generation_pb2.OutputFormat:
+        """What each answer must look like; unset leaves that open."""
+
     def __init__(
         self,
         *,
@@ -73,10 +78,11 @@ class GenerateRequest(_message.Message):
         num_logprobs: _builtins.int | None = ...,
         echo: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        output_format: _generation_pb2.OutputFormat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "input", b"input", "num_logprobs", b"num_logprobs", "prompt", b"prompt", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "input", b"input", "num_logprobs", b"num_logprobs", "output_format", b"output_format", "prompt", b"prompt", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "echo", b"echo", "input", b"input", "model", b"model", "num_choices", b"num_choices", "num_logprobs", b"num_logprobs", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "echo", b"echo", "input", b"input", "model", b"model", "num_choices", b"num_choices", "num_logprobs", b"num_logprobs", "output_format", b"output_format", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__num_logprobs: _TypeAlias = _typing.Literal["num_logprobs"]  # noqa: Y015
     _WhichOneofArgType__num_logprobs: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs"]  # noqa: Y015
