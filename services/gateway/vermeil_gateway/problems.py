@@ -21,6 +21,8 @@ _TYPES: Mapping[int, str] = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+_SHOWN = 60
+"""Characters of a wrong value that errors repeat."""
 _UNION_BRANCH = re.compile(r"(str|int|float|bool|none|(list|dict|tuple|function|literal|constrained)\b.*)")
 _logger = get_logger(__name__)
 
@@ -100,7 +102,13 @@ def _description(detail: Mapping[str, Any]) -> str:
         case "json_invalid":
             return f"the body is not JSON: {detail.get('ctx', {}).get('error', 'cannot be read')}"
     text = str(detail["msg"]).removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
+    given = detail.get("input")
+    shown = f", not {_short(repr(given))}" if isinstance(given, str | int | float) else ""
+    return f"{text[:1].lower()}{text[1:]}{shown}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _path(location: Sequence[str | int]) -> str:

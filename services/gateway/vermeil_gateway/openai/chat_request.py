@@ -19,7 +19,7 @@ from vermeil_gateway.openai.chat_images import (
     picture_of,
     with_images,
 )
-from vermeil_gateway.openai.fields import UNSUPPORTED, GenerationFields, Neutral, supported
+from vermeil_gateway.openai.fields import GenerationFields, Neutral, supported
 
 _ROLES: Mapping[str, Role.ValueType] = {
     "system": Role.ROLE_SYSTEM,
@@ -28,7 +28,6 @@ _ROLES: Mapping[str, Role.ValueType] = {
     "assistant": Role.ROLE_ASSISTANT,
 }
 _UNSUPPORTED_IN_CHAT: Mapping[str, Neutral] = {
-    **UNSUPPORTED,
     "audio": (None,),
     "function_call": (None, "none", "auto"),
     "functions": (None, []),
@@ -37,7 +36,6 @@ _UNSUPPORTED_IN_CHAT: Mapping[str, Neutral] = {
     "parallel_tool_calls": (None, True, False),
     "prediction": (None,),
     "reasoning_effort": (None, "none"),
-    "response_format": (None, {"type": "text"}),
     "store": (None, False),
     "tool_choice": (None, "none", "auto"),
     "tools": (None, []),
@@ -148,6 +146,7 @@ class ChatRequest(GenerationFields):
             num_choices=self.n or 1,
             num_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             request_id=request_id,
+            output_format=self.output_format,
         )
 
 

@@ -9,14 +9,14 @@ from vermeil.generation.v1.generation_pb2 import TokenIds
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest
 
 from vermeil_gateway.names import resource_name
-from vermeil_gateway.openai.fields import UNSUPPORTED, GenerationFields, Neutral
+from vermeil_gateway.openai.fields import GenerationFields, Neutral
 
 DEFAULT_MAX_TOKENS = 16
 """What OpenAI's clients expect of completions."""
 
 MAX_PROMPTS = 1024
 
-_UNSUPPORTED_IN_COMPLETIONS: Mapping[str, Neutral] = {**UNSUPPORTED, "suffix": (None, "")}
+_UNSUPPORTED_IN_COMPLETIONS: Mapping[str, Neutral] = {"suffix": (None, "")}
 _EXAMPLE: dict[str, Any] = {"model": "vermeil-nano", "prompt": "Once upon a time", "max_tokens": 64}
 
 _PROMPT_SCHEMA: JsonDict = {
@@ -82,6 +82,7 @@ class CompletionRequest(GenerationFields):
             num_logprobs=self.logprobs,
             echo=bool(self.echo),
             request_id=request_id,
+            output_format=self.output_format,
         )
         if isinstance(prompt, str):
             request.prompt = prompt

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
-from vermeil.generation.v1.generation_pb2 import Sampling
+from vermeil.generation.v1.generation_pb2 import OutputFormat, Sampling
 from vermeil_errors import InvalidInput
+
+from vermeil_gateway.openai.response_format import ResponseFormat, StructuredOutputs
 
 Neutral = tuple[object, ...]
 
@@ -26,17 +28,6 @@ LABELS = frozenset(
     }
 )
 """Fields of OpenAI's that label or bill a request; they never change the answer."""
-
-UNSUPPORTED: Mapping[str, Neutral] = {
-    "frequency_penalty": (None, 0),
-    "presence_penalty": (None, 0),
-}
-"""Fields of OpenAI's that we do not have, with the values that change nothing."""
-
-_INSTEAD: Mapping[str, str] = {
-    "frequency_penalty": "leave it out, or use repetition_penalty",
-    "presence_penalty": "leave it out, or use repetition_penalty",
-}
 
 
 class StreamOptions(BaseModel):
@@ -83,6 +74,10 @@ class GenerationFields(BaseModel):
     """Only tokens at least this likely relative to the likeliest. Not one of OpenAI's."""
     repetition_penalty: float | None = Field(default=None, ge=0.5, le=2)
     """Divides the logits of tokens already there; default 1. Not one of OpenAI's."""
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    """Taken from the logit of a token for each time the answer has it; default 0."""
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    """Taken once from the logit of a token that the answer has; default 0."""
     n: int | None = Field(default=None, ge=1, le=16)
     """Answers wanted to each prompt; default 1."""
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
@@ -95,6 +90,10 @@ class GenerationFields(BaseModel):
     """Send the answer piece by piece as server-sent events."""
     stream_options: StreamOptions | None = None
     """How the stream is told."""
+    response_format: ResponseFormat | None = None
+    """JSON, of a schema or any object, or text as it comes."""
+    structured_outputs: StructuredOutputs | None = None
+    """Other forms of answers. Not one of OpenAI's, but vLLM's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -104,13 +103,26 @@ class GenerationFields(BaseModel):
     @classmethod
     def unsupported(cls) -> Mapping[str, Neutral]:
         """OpenAI's fields that this request does not have."""
-        return UNSUPPORTED
+        return {}
 
     @model_validator(mode="after")
     def _stream_options_need_stream(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options: only with stream = true")
         return self
+
+    @model_validator(mode="after")
+    def _one_form_at_most(self) -> Self:
+        if self.structured_outputs and self.response_format and self.response_format.type != "text":
+            raise ValueError("structured_outputs: not together with response_format; set one of them")
+        return self
+
+    @property
+    def output_format(self) -> OutputFormat | None:
+        """What each answer must look like, as the contract says it."""
+        if self.structured_outputs is not None:
+            return OutputFormat(regex=self.structured_outputs.regex)
+        return self.response_format.to_output() if self.response_format is not None else None
 
     @property
     def include_usage(self) -> bool:
@@ -126,6 +138,8 @@ class GenerationFields(BaseModel):
             top_p=self.top_p,
             min_p=self.min_p,
             repetition_penalty=self.repetition_penalty,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
             logit_bias={_token_id(token): bias for token, bias in (self.logit_bias or {}).items()},
             seed=self.seed,
             max_tokens=max_tokens,
@@ -141,9 +155,7 @@ def supported(body: Mapping[str, Any], unsupported: Mapping[str, Neutral], path:
     """
     for name in unsupported.keys() & body.keys():
         if not _is_neutral(body[name], unsupported[name]):
-            raise InvalidInput.for_field(
-                f"{path}{name}", body[name], "is not supported", _INSTEAD.get(name, "leave it out")
-            )
+            raise InvalidInput.for_field(f"{path}{name}", body[name], "is not supported", "leave it out")
     dropped = LABELS | unsupported.keys()
     return {name: value for name, value in body.items() if name not in dropped}
 

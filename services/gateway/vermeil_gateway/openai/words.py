@@ -7,6 +7,8 @@ from vermeil_errors import VermeilError, Violation, from_reason
 
 _WORDS = (
     (re.compile(r"\bsampling\."), ""),
+    (re.compile(r"\boutput_format\.json_schema\b"), "response_format.json_schema.schema"),
+    (re.compile(r"\boutput_format\.regex\b"), "structured_outputs.regex"),
     (re.compile(r"\bconversation\."), ""),
     (re.compile(r"^conversation(?= =|$)"), "messages"),
     (re.compile(r"\btokens\.ids\b"), "prompt"),
