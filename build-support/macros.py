@@ -11,7 +11,7 @@ _LAYERS = (
     ("client",),
 )
 _FOUNDATION = _LAYERS[0]
-_WITHOUT_TORCH = ("artifacts", "client", "gateway", "jobs", "registry", "rpc", *_FOUNDATION)
+_WITHOUT_TORCH = ("artifacts", "client", "demo", "gateway", "jobs", "registry", "rpc", *_FOUNDATION)
 
 
 def vermeil_library(name, dependencies=[]):

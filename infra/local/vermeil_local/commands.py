@@ -37,6 +37,8 @@ def up(
     if detach:
         running = start_detached(settings)
         output.say(f"ready at {running.url}; stop it with `vermeil down`")
+        if running.demo:
+            output.say(f"demo {running.demo}")
     else:
         check_free(settings)
         share_processors()

@@ -38,7 +38,8 @@ class Part:
 
 def look(home: Home, running: Running) -> list[Part]:
     """Ask every part how it is."""
-    return [*_services(running), _gateway(running), _worker(home)]
+    demo = [_answering("demo", running.demo, "/")] if running.demo else []
+    return [*_services(running), _answering("gateway", running.url, "/readyz"), *demo, _worker(home)]
 
 
 def _services(running: Running) -> Iterator[Part]:
@@ -60,12 +61,14 @@ def _service(part: str, name: str, stub: HealthStub, address: str) -> Part:
     return Part(part, state, f"{name} at {address}")
 
 
-def _gateway(running: Running) -> Part:
+def _answering(part: str, url: str, path: str) -> Part:
     try:
-        ready = httpx.get(f"{running.url}/readyz", timeout=_SECONDS).is_success
+        ready = httpx.get(f"{url}{path}", timeout=_SECONDS).is_success
+    except httpx.ReadTimeout:
+        return Part(part, "starting", url)
     except httpx.TransportError:
-        return Part("gateway", "unavailable", running.url)
-    return Part("gateway", "serving" if ready else "not ready", running.url)
+        return Part(part, "unavailable", url)
+    return Part(part, "serving" if ready else "not ready", url)
 
 
 def _worker(home: Home) -> Part:

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vermeil_client.settings import ENDPOINT_FILE
@@ -28,6 +28,8 @@ class Running:
     """Where its services answer (gRPC), host:port."""
     image_encoder: str
     """Where its image encoder answers (gRPC), host:port: it is the same service as the text encoder."""
+    demo: str = ""
+    """Where its demo answers; empty where it has none."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,9 @@ class Home:
                 self._endpoint.unlink(missing_ok=True)
                 self.worker_ready.unlink(missing_ok=True)
 
-    def announce(self, url: str, address: str, image_encoder: str) -> None:
+    def announce(self, url: str, address: str, image_encoder: str, demo: str = "") -> None:
         """Write down where this `vermeil up` answers, for commands on this machine."""
-        body = json.dumps(
-            {"url": url, "address": address, "image_encoder": image_encoder, "pid": os.getpid()}
-        )
+        body = json.dumps(asdict(Running(os.getpid(), url, address, image_encoder, demo)))
         draft = self._endpoint.with_suffix(".new")
         draft.write_text(body)
         draft.replace(self._endpoint)
@@ -100,10 +100,8 @@ class Home:
             return None
         try:
             body = json.loads(self._endpoint.read_text())
-            return Running(
-                int(body["pid"]), str(body["url"]), str(body["address"]), str(body["image_encoder"])
-            )
-        except (OSError, ValueError, KeyError):
+            return Running(**body)
+        except (OSError, ValueError, TypeError):
             return None
 
     def require_unheld(self) -> None:

@@ -19,6 +19,8 @@ def check_free(settings: LocalSettings) -> None:
     Home(settings.home).require_unheld()
     require_free("VERMEIL_BIND", settings.bind)
     require_free("VERMEIL_HTTP_BIND", settings.http_bind)
+    if settings.demo:
+        require_free("VERMEIL_DEMO_BIND", settings.demo_bind)
 
 
 def require_free(name: str, address: str) -> None:

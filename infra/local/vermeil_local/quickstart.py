@@ -72,6 +72,8 @@ def _tour(settings: LocalSettings, options: argparse.Namespace) -> None:
     _title("1/8 Vermeil is up")
     running = home.running() or start_detached(settings)
     _say(f"gateway {running.url} · everything it keeps is in {home.path}")
+    if running.demo:
+        _say(f"watch it in a browser: {running.demo}")
     output = Output(url=running.url, as_json=False)
     with Vermeil(running.url) as client:
         _title("2/8 Data: the English in this Python installation")
@@ -160,6 +162,8 @@ def _what_next(running: Running, fused: str, shown: Path) -> None:
         ("vermeil down", "stop it; nothing is lost"),
     ):
         _say(f"  .venv/bin/{command:<48} {meaning}")
+    if running.demo:
+        _say(f"  {running.demo:<60} all of it in a browser")
     _say(f"  {running.url + '/docs':<60} the HTTP API, compatible with OpenAI clients")
 
 

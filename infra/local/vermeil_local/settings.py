@@ -1,4 +1,4 @@
-"""Settings of a local Vermeil: two addresses and a few limits; the rest follows from VERMEIL_HOME."""
+"""Settings of a local Vermeil: three addresses and a few limits; the rest follows from VERMEIL_HOME."""
 
 from pydantic import Field
 from vermeil_settings import Address, ArtifactSettings, BrokerSettings
@@ -11,6 +11,10 @@ class LocalSettings(ArtifactSettings, BrokerSettings):
     """Where all services answer (gRPC), on one port."""
     http_bind: Address = "127.0.0.1:8080"
     """Where the gateway answers (HTTP)."""
+    demo: bool = True
+    """Whether the demo, a page for the browser, runs too."""
+    demo_bind: Address = "127.0.0.1:7860"
+    """Where the demo answers (HTTP)."""
     worker_concurrency: int = Field(default=2, ge=1, le=64)
     """Jobs worked on at once."""
     ready_seconds: float = Field(default=60.0, gt=0)
@@ -27,4 +31,5 @@ class LocalSettings(ArtifactSettings, BrokerSettings):
             "VERMEIL_HOME": str(self.home),
             "VERMEIL_BIND": self.bind,
             "VERMEIL_HTTP_BIND": self.http_bind,
+            "VERMEIL_DEMO_BIND": self.demo_bind,
         }

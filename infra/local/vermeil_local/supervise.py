@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from vermeil_telemetry import get_logger
@@ -35,9 +36,24 @@ class Child:
             code = await process.wait()
             if asyncio.get_running_loop().time() - began > _STEADY_SECONDS:
                 pause = _FIRST_PAUSE
-            log.warning("worker ended; starting another", exit_code=code, pause_seconds=pause)
+            log.warning(
+                "process ended; starting another",
+                module=self._command[2],
+                exit_code=code,
+                pause_seconds=pause,
+            )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    @asynccontextmanager
+    async def kept_running(self, grace: float) -> AsyncIterator[None]:
+        """Keep it running inside the block; at its end it has `grace` seconds to stop."""
+        keeper = asyncio.create_task(self.keep_running())
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await self.end(grace)
 
     async def end(self, grace: float) -> None:
         """Ask the child to stop; after `grace` seconds make it."""
@@ -48,7 +64,7 @@ class Child:
         try:
             await asyncio.wait_for(process.wait(), grace)
         except TimeoutError:
-            log.warning("worker did not stop in time", grace_seconds=grace)
+            log.warning("process did not stop in time", module=self._command[2], grace_seconds=grace)
             process.kill()
             await process.wait()
 

@@ -61,6 +61,8 @@ def installation(home: Path, **variables: str) -> Iterator[Installation]:
         "VERMEIL_HOME": str(home),
         "VERMEIL_HTTP_BIND": http,
         "VERMEIL_BIND": address,
+        "VERMEIL_DEMO": "false",
+        "VERMEIL_DEMO_BIND": free_address(),
         "VERMEIL_READY_SECONDS": "200",
         "OMP_NUM_THREADS": "1",
         **variables,

@@ -1,4 +1,4 @@
-"""`vermeil up`: every service in this process, one worker process beside it, until told to stop.
+"""`vermeil up`: every service in this process, a worker and the demo beside it, until told to stop.
 
 What runs here are the services' own wirings; this file only gives them one server, one address book
 and one end.
@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import vermeil_gateway.wiring
 from vermeil_gateway.settings import GatewaySettings
@@ -23,6 +23,7 @@ from vermeil_local.settings import LocalSettings
 from vermeil_local.supervise import Child
 
 _ANY_PORT = "127.0.0.1:0"
+_DEMO_GRACE_SECONDS = 5.0
 
 log = get_logger(__name__)
 
@@ -64,14 +65,27 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
             )
             await _until_ready(home, keeper, told_to_stop)
             if not told_to_stop.is_set():
-                home.announce(gateway.url, server.address, encoder.address)
+                page = f"http://{settings.demo_bind}" if settings.demo else ""
+                home.announce(gateway.url, server.address, encoder.address, page)
                 say(f"ready in {time.monotonic() - began:.1f} s at {gateway.url} · API: {gateway.url}/docs")
+                if page:
+                    say(f"demo {page} · opens in a few seconds")
+                    await stack.enter_async_context(_demo(settings, home, gateway.url))
                 say(f"home {home.path} · logs {home.logs} · Ctrl-C stops it")
             await told_to_stop.wait()
             say("stopping …")
         finally:
             keeper.cancel()
             await worker.end(settings.drain_seconds)
+
+
+def _demo(settings: LocalSettings, home: Home, gateway: str) -> AbstractAsyncContextManager[None]:
+    """The demo's process, begun once all else is ready: loading it takes seconds of a processor."""
+    environment = {**settings.environment(), "VERMEIL_URL": gateway}
+    if keys := GatewaySettings.load().api_keys:
+        environment["VERMEIL_API_KEY"] = keys[0]
+    child = Child(["vermeil_local.demo", str(os.getpid())], environment, home.logs / "demo.log")
+    return child.kept_running(_DEMO_GRACE_SECONDS)
 
 
 async def _until_ready(home: Home, keeper: "asyncio.Task[None]", told_to_stop: asyncio.Event) -> None:

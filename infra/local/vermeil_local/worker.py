@@ -4,10 +4,7 @@ Ends by itself when the `vermeil up` that started it is gone.
 """
 
 import os
-import signal
 import sys
-import threading
-import time
 
 import vermeil_encoders_image.tasks
 import vermeil_encoders_text.tasks
@@ -19,6 +16,7 @@ from vermeil_jobs import make_app, run_worker
 from vermeil_telemetry import configure
 
 from vermeil_local.home import Home
+from vermeil_local.orphans import end_with
 from vermeil_local.settings import LocalSettings
 
 _MODULES = (
@@ -32,7 +30,7 @@ _MODULES = (
 
 def main(parent: int) -> None:
     """Work on jobs until told to stop, or until the process `parent` is gone."""
-    _end_with(parent)
+    end_with(parent)
     settings = LocalSettings.load()
     configure("worker", level=settings.log_level, format=settings.log_format)
     app = make_app(settings.broker_url, settings.home)
@@ -40,15 +38,6 @@ def main(parent: int) -> None:
     ready = Home(settings.home).worker_ready
     worker_ready.connect(lambda **_: ready.write_text(str(os.getpid())), weak=False)
     run_worker(app, queues, concurrency=settings.worker_concurrency)
-
-
-def _end_with(parent: int) -> None:
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -114,6 +114,26 @@ class Model:
     raw: Mapping[str, Any]
     """The answer as it came."""
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Kinds of content it reads: text, image."""
+        return tuple(self.raw.get("input_modalities") or ())
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Kinds of content it answers with: text, image, embedding, class."""
+        return tuple(self.raw.get("output_modalities") or ())
+
+    @property
+    def version(self) -> int:
+        """Number of its newest version; 0 if it has none."""
+        return int(self.raw.get("version") or 0)
+
+    @property
+    def created(self) -> int:
+        """When it was first named, in seconds since 1970."""
+        return int(self.raw.get("created") or 0)
+
 
 @dataclass(frozen=True)
 class DrawingProgress:

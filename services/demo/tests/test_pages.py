@@ -1,0 +1,158 @@
+"""What each page shows, for what the gateway tells."""
+
+from pathlib import Path
+
+import pytest
+from vermeil_client import DrawingProgress, Picture, Vermeil
+from vermeil_client.resources import Job
+from vermeil_demo.drawing import looks
+from vermeil_demo.examples import EXAMPLES
+from vermeil_demo.fakes import FakeVermeil
+from vermeil_demo.header import state
+from vermeil_demo.pages.models import about, listing
+from vermeil_demo.pages.reports import evaluations, report
+from vermeil_demo.pages.search import found
+from vermeil_demo.pages.see import said_of
+from vermeil_demo.pages.studio import options
+from vermeil_demo.pages.training import look, trainings
+from vermeil_demo.runs import Losses, validation_points
+from vermeil_demo.skills import DRAWS, FINDS, SEES, TALKS, models_that, offered
+from vermeil_errors import InvalidInput
+
+PNG = Path(EXAMPLES[0]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("skill", "able"),
+    [
+        (TALKS, {"nano", "fused-shapes"}),
+        (DRAWS, {"shapes-image", "fused-shapes"}),
+        (SEES, {"fused-shapes"}),
+        (FINDS, {"dual-shapes"}),
+    ],
+)
+def test_a_page_offers_the_models_that_can_do_what_it_is_for(vermeil: Vermeil, skill, able) -> None:
+    assert set(models_that(vermeil, skill)) == able
+
+
+def test_without_a_model_every_page_says_which_command_makes_one(
+    vermeil: Vermeil, gateway: FakeVermeil
+) -> None:
+    gateway.empty = True
+    for skill in (TALKS, DRAWS, SEES, FINDS):
+        dropdown, missing = offered(vermeil, skill, None)
+        assert dropdown.choices == []
+        assert "<code>vermeil train" in missing.value
+    assert "make quickstart" in listing(vermeil, None)[0]
+    assert "vermeil train" in trainings(vermeil, None)[1]
+    assert "vermeil evaluate" in evaluations(vermeil, None)[1]
+    assert "vermeil ingest" in next(found(vermeil, "", "dual-shapes", "a red circle", 4))
+
+
+def test_without_a_gateway_every_page_says_how_to_start_it(vermeil: Vermeil, gateway: FakeVermeil) -> None:
+    gateway.unreachable = True
+    told = [
+        offered(vermeil, TALKS, None)[1].value,
+        listing(vermeil, None)[0],
+        about(vermeil, "nano"),
+        trainings(vermeil, None)[1],
+        look(vermeil, Losses(), "jobs/training")[0],
+        evaluations(vermeil, None)[1],
+        report(vermeil, "jobs/evaluation"),
+        state(vermeil),
+    ]
+    for html in told:
+        assert "<code>vermeil up</code>" in html
+
+
+def test_what_was_chosen_stays_chosen_while_it_is_there(vermeil: Vermeil) -> None:
+    assert offered(vermeil, TALKS, "fused-shapes")[0].value == "fused-shapes"
+    assert offered(vermeil, TALKS, "gone")[0].value == "nano"
+
+
+def test_a_drawing_is_seen_leaving_the_noise_and_told_in_words() -> None:
+    preview = Picture(0, PNG, 5, preview=1)
+    seen = list(looks("a cat", [DrawingProgress(2, 8), preview, Picture(0, PNG, 5)]))
+    (start, told), (noisy, _), (done, end) = seen
+    assert 'aria-valuenow="25"' in start
+    assert "25%" in told
+    assert "still noisy" in noisy
+    assert 'alt="a cat, number 1"' in done
+    assert "progressbar" not in done
+    assert "seed 5" in end
+
+
+def test_dials_of_the_studio_that_are_left_alone_are_left_to_the_model() -> None:
+    assert options(4, None, None, 7) == {"n": 4, "partial_images": 8, "seed": 7}
+    wanted = options(1, 30, 0, 0)
+    assert (wanted["steps"], wanted["guidance"], wanted["seed"]) == (30, 0, 0)
+
+
+def test_words_from_outside_are_never_markup() -> None:
+    ((html, _),) = looks('"><script>alert(1)</script>', [Picture(0, PNG, 1)])
+    assert "<script" not in html
+
+
+def test_a_picture_is_described_and_asked_about(vermeil: Vermeil) -> None:
+    assert list(said_of(vermeil, "fused-shapes", EXAMPLES[0], ""))[-1] == "▢"
+    assert list(said_of(vermeil, "fused-shapes", EXAMPLES[0], "how many?"))[-1] == "▢how many?"
+
+
+def test_without_a_picture_the_page_asks_for_one(vermeil: Vermeil) -> None:
+    with pytest.raises(InvalidInput, match="choose one of the examples"):
+        list(said_of(vermeil, "fused-shapes", None, "what?"))
+
+
+def test_a_search_embeds_what_is_not_embedded_and_shows_the_nearest(
+    vermeil: Vermeil, gateway: FakeVermeil
+) -> None:
+    *_, grid = found(vermeil, "fake", "dual-shapes", "a red circle", 4)
+    assert grid.count("<figure>") == 4
+    assert [path for _, path, _ in gateway.requests][-2:] == ["/v1/encodings", "/v1/search"]
+
+
+def test_a_fused_model_is_shown_above_the_two_it_was_made_of(vermeil: Vermeil) -> None:
+    html = about(vermeil, "fused-shapes")
+    places = [html.index(name) for name in ("fused-shapes@1", "text tower", "nano@1", "shapes-image@1")]
+    assert places == sorted(places)
+    assert "alloy" in html
+
+
+def test_a_running_training_is_looked_at_again_and_its_curve_grows(
+    vermeil: Vermeil, gateway: FakeVermeil
+) -> None:
+    losses = Losses()
+    first, clock = look(vermeil, losses, "jobs/training")
+    gateway.step = 600
+    second, _ = look(vermeil, losses, "jobs/training")
+    assert clock.active
+    assert "400 of 2,000" in first
+    assert "600 of 2,000" in second
+    assert "training loss" in second
+    assert "at step 600" in second
+
+
+def test_losses_of_a_long_run_are_thinned_and_of_many_runs_the_oldest_forgotten(vermeil: Vermeil) -> None:
+    losses = Losses()
+    body = {"name": "jobs/long", "progress": {"metrics": {"loss": 1.0}}}
+    for step in range(1, 5001):
+        body["progress"]["done"] = step
+        points = losses.add(Job.from_json(body))
+    assert len(points) <= 2000
+    assert points[-1] == (5000, 1.0)
+    for number in range(64):
+        losses.add(Job.from_json({**body, "name": f"jobs/{number}"}))
+    assert len(losses.add(Job.from_json(body))) == 1
+
+
+def test_validation_losses_are_read_from_the_log() -> None:
+    lines = [{"text": "begun"}, {"text": "step 250: validation loss 2.4395"}, {"text": ""}]
+    assert validation_points(lines) == [(250, 2.4395)]
+
+
+def test_a_report_shows_numbers_with_intervals_and_its_page_in_a_cage(vermeil: Vermeil) -> None:
+    html = report(vermeil, "jobs/evaluation")
+    assert "1.58 to 1.67" in html
+    assert "lower is better" in html
+    assert 'sandbox="allow-scripts"' in html
+    assert "&lt;!doctype html&gt;" in html

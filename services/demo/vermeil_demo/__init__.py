@@ -1,0 +1,1 @@
+"""Vermeil in a browser; knows the gateway, and nothing behind it."""

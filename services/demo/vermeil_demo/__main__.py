@@ -1,0 +1,35 @@
+"""`python -m vermeil_demo`: the demo as a process."""
+
+import asyncio
+import signal
+import sys
+
+from vermeil_errors import VermeilError
+from vermeil_telemetry import configure
+
+from vermeil_demo.settings import DemoSettings
+from vermeil_demo.wiring import start
+
+
+async def _run(settings: DemoSettings) -> None:
+    told_to_stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, told_to_stop.set)
+    async with await start(settings):
+        await told_to_stop.wait()
+
+
+def main() -> int:
+    """Run until told to stop."""
+    try:
+        settings = DemoSettings.load()
+        configure("demo", level=settings.log_level, format=settings.log_format)
+        asyncio.run(_run(settings))
+    except VermeilError as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

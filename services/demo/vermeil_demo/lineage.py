@@ -1,0 +1,118 @@
+"""Where a model comes from: its recipe, its data, and the models it was made of."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vermeil_demo.markup import card, escaped, facts, figure, folded
+
+_DEEPEST = 8
+_SCALE = (("GB", 2**30), ("MB", 2**20), ("kB", 2**10))
+
+FindVersion = Callable[[str], "Version | None"]
+"""Gives a version by its full name; None for one that is gone."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a model, as its row tells."""
+
+    name: str
+    """models/{model}/versions/{version}"""
+    task: str
+    """What its recipe is for: text, image, fusion, dual, classifier."""
+    kind: str
+    """How a fused model joins its towers; empty for others."""
+    parents: Mapping[str, str]
+    """Names of the versions it was made of, by the part they play: text, image."""
+    datasets: Sequence[str]
+    """Names of the dataset versions it learned from."""
+    job: str
+    """jobs/{job}; empty for one that was imported."""
+    code_version: str
+    """Of the trainer."""
+    digest: str
+    """Of its files."""
+    num_bytes: int
+    """Of its files."""
+    created: str
+    """When, as RFC 3339."""
+    metrics: Mapping[str, float]
+    """Figures of its run."""
+    recipe: Mapping[str, Any]
+    """As it was run."""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Version":
+        """Read the JSON of a vermeil.registry.v1.ModelVersion."""
+        recipe = json.loads(body.get("recipe") or "{}")
+        fusion = recipe.get("fusion") or {}
+        artifact = body.get("artifact") or {}
+        metrics = body.get("metrics") or {}
+        return cls(
+            name=body["name"],
+            task=recipe.get("task") or "text",
+            kind=fusion.get("kind", ""),
+            parents={part: fusion[part] for part in ("text", "image") if fusion.get(part)},
+            datasets=tuple(body.get("datasets") or ()),
+            job=body.get("job", ""),
+            code_version=body.get("code_version", ""),
+            digest=artifact.get("digest", ""),
+            num_bytes=int(artifact.get("num_bytes") or 0),
+            created=body.get("create_time", ""),
+            metrics={name: value for name, value in metrics.items() if isinstance(value, int | float)},
+            recipe=recipe,
+        )
+
+    @property
+    def label(self) -> str:
+        """nano@3"""
+        model, _, number = self.name.removeprefix("models/").partition("/versions/")
+        return f"{model}@{number}" if number else model
+
+
+def described(version: Version, find: FindVersion) -> str:
+    """All that is known of a version."""
+    rows = [
+        ("Task", f"{version.task} ({version.kind})" if version.kind else version.task),
+        ("Made", version.created.replace("T", " ")[:16]),
+        ("By", version.job or "imported"),
+        ("Code", version.code_version),
+        ("Size", size(version.num_bytes)),
+        ("Digest", version.digest),
+    ]
+    numbers = [(name.replace("_", " "), figure(value)) for name, value in sorted(version.metrics.items())]
+    recipe = escaped(json.dumps(version.recipe, indent=2, ensure_ascii=False))
+    return "".join(
+        [
+            card(version.label, facts(rows)),
+            card("Where it comes from", f'<ul class="vermeil-tree">{tree(version, find)}</ul>'),
+            card("Figures of its run", facts(numbers)) if numbers else "",
+            folded("Recipe", f"<pre>{recipe}</pre>"),
+        ]
+    )
+
+
+def tree(version: Version, find: FindVersion, part: str = "", deep: int = 0) -> str:
+    """A version and below it what it was made of, as items of a list."""
+    role = f"{escaped(part)} tower: " if part else ""
+    how = f"{version.task} ({version.kind})" if version.kind else version.task
+    below = [_item(f"{escaped(name)}", "dataset") for name in version.datasets]
+    for each, name in version.parents.items():
+        parent = find(name) if deep < _DEEPEST else None
+        below.append(tree(parent, find, each, deep + 1) if parent else _item(escaped(name), f"{each} tower"))
+    inner = f"<ul>{''.join(below)}</ul>" if below else ""
+    return f"<li>{role}<strong>{escaped(version.label)}</strong><small>{escaped(how)}</small>{inner}</li>"
+
+
+def size(num_bytes: int) -> str:
+    """Bytes as people read them."""
+    for unit, least in _SCALE:
+        if num_bytes >= least:
+            return f"{num_bytes / least:.1f} {unit}"
+    return f"{num_bytes} bytes" if num_bytes else ""
+
+
+def _item(name: str, what: str) -> str:
+    return f"<li>{name}<small>{escaped(what)}</small></li>"

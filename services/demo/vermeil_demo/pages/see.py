@@ -1,0 +1,70 @@
+"""Ask about a picture: what it shows, or a question of one's own."""
+
+from collections.abc import Generator
+from contextlib import closing
+
+import gradio as gr
+from vermeil_client import Vermeil, user_turn
+from vermeil_errors import InvalidInput
+
+from vermeil_demo.conversation import words
+from vermeil_demo.examples import EXAMPLES
+from vermeil_demo.files import sendable
+from vermeil_demo.problems import toasted
+from vermeil_demo.skills import SEES, offered
+
+_QUESTIONS = ("how many shapes are there?", "what color is the circle?", "is there a black triangle?")
+_LONGEST = 48
+
+
+def add_see(vermeil: Vermeil) -> None:
+    """Put it on a tab of its own."""
+
+    @toasted
+    def ask(model: str, picture: str | None, question: str) -> Generator[str, None, None]:
+        yield from said_of(vermeil, model or "", picture, question)
+
+    @toasted
+    def describe(model: str, picture: str | None) -> Generator[str, None, None]:
+        yield from said_of(vermeil, model or "", picture, "")
+
+    with gr.Tab("See", id="see") as tab:
+        missing = gr.HTML(visible=False)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                picture = gr.Image(
+                    type="filepath",
+                    label="Picture",
+                    sources=["upload", "clipboard"],
+                    height=300,
+                    elem_id="looked-at",
+                    buttons=[],
+                )
+                gr.Examples([[path] for path in EXAMPLES], picture, label="Or one of these")
+            with gr.Column(scale=3, min_width=280):
+                model = gr.Dropdown([], label="Model", allow_custom_value=True)
+                caption = gr.Button("Describe it", variant="primary")
+                question = gr.Textbox(label="Question", placeholder="how many shapes are there?", max_lines=3)
+                gr.Examples([[each] for each in _QUESTIONS], question, label="Or one of these")
+                with gr.Row():
+                    go = gr.Button("Ask")
+                    stop = gr.Button("Stop", variant="stop")
+                answer = gr.Textbox(label="Answer", lines=3, interactive=False, buttons=["copy"])
+    hidden = {"show_progress": "minimal", "api_visibility": "private"}
+    asked = gr.on([go.click, question.submit], ask, [model, picture, question], answer, **hidden)
+    described = caption.click(describe, [model, picture], answer, **hidden)
+    stop.click(None, cancels=[asked, described])
+    tab.select(lambda chosen: offered(vermeil, SEES, chosen), model, [model, missing], show_progress="hidden")
+
+
+def said_of(vermeil: Vermeil, model: str, picture: str | None, question: str) -> Generator[str, None, None]:
+    """What a model says of a picture, as it says it; without a question it describes it.
+
+    Raises:
+        InvalidInput: There is no picture.
+    """
+    if picture is None:
+        raise InvalidInput("There is no picture to look at", fix="bring one, or choose one of the examples")
+    turn = user_turn(question.strip(), [sendable(picture)])
+    with closing(vermeil.chat(model, [turn], max_tokens=_LONGEST, temperature=0)) as pieces:
+        yield from words(pieces)

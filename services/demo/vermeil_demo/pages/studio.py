@@ -1,0 +1,76 @@
+"""The studio: say what to draw, and watch it leave the noise."""
+
+import secrets
+from collections.abc import Generator
+from contextlib import closing
+
+import gradio as gr
+from vermeil_client import Vermeil
+
+from vermeil_demo.drawing import looks
+from vermeil_demo.markup import notice
+from vermeil_demo.problems import toasted
+from vermeil_demo.skills import DRAWS, offered
+
+_PROMPTS = ("a red circle", "two blue squares", "a purple cross and an orange circle", "7", "")
+_PREVIEWS = 8
+_SEEDS = 2**31
+_EMPTY = notice("Nothing drawn yet", "Say what to draw, or leave it empty and let the model choose.")
+
+
+def options(
+    count: float, steps: float | None, guidance: float | None, seed: float | None
+) -> dict[str, object]:
+    """Fields of the request; what is not given suits the model, and the seed is any."""
+    given = {"steps": steps and int(steps), "guidance": guidance}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    drawn_from = secrets.randbelow(_SEEDS) if seed is None else int(seed)
+    return {"n": int(count), "partial_images": _PREVIEWS, "seed": drawn_from, **wanted}
+
+
+def add_studio(vermeil: Vermeil) -> None:
+    """Put it on a tab of its own."""
+
+    @toasted
+    def draw(
+        model: str | None,
+        prompt: str,
+        count: float,
+        steps: float | None,
+        guidance: float | None,
+        seed: float | None,
+    ) -> Generator[tuple[str, str], None, None]:
+        wanted = options(count, steps, guidance, seed)
+        with closing(vermeil.draw(model or "", prompt, **wanted)) as events:
+            yield from looks(prompt, events)
+
+    with gr.Tab("Studio", id="studio") as tab:
+        missing = gr.HTML(visible=False)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                model = gr.Dropdown([], label="Model", allow_custom_value=True)
+                prompt = gr.Textbox(label="What to draw", placeholder="a red circle", lines=2, max_lines=4)
+                gr.Examples([[each] for each in _PROMPTS if each], prompt, label="Try one of these")
+                count = gr.Slider(1, 16, 4, step=1, label="Pictures")
+                with gr.Accordion("Finer dials", open=False):
+                    steps = gr.Number(
+                        None, label="Steps", info="1 to 1000; empty: what suits the model", precision=0
+                    )
+                    guidance = gr.Number(
+                        None, label="Guidance", info="how strongly the words are followed, 0 to 30"
+                    )
+                    seed = gr.Number(None, label="Seed", info="same seed, same pictures", precision=0)
+                with gr.Row():
+                    go = gr.Button("Draw", variant="primary")
+                    stop = gr.Button("Stop", variant="stop")
+            with gr.Column(scale=3, min_width=280):
+                told = gr.Textbox(label="Drawing", show_label=False, interactive=False, container=False)
+                grid = gr.HTML(_EMPTY, label="Pictures", elem_id="drawn")
+    given = [model, prompt, count, steps, guidance, seed]
+    drawing = gr.on(
+        [go.click, prompt.submit], draw, given, [grid, told], show_progress="hidden", api_visibility="private"
+    )
+    stop.click(None, cancels=[drawing])
+    tab.select(
+        lambda chosen: offered(vermeil, DRAWS, chosen), model, [model, missing], show_progress="hidden"
+    )
