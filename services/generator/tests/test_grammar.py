@@ -253,6 +253,19 @@ def test_a_guide_that_is_lost_ends_its_answer_and_says_why() -> None:
 def test_who_finds_others_compiling_for_long_is_told_to_come_again(
     guidance: GuidanceGrammars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    known = guidance.compile(WORDS)
     monkeypatch.setattr(grammar, "PATIENCE_SECONDS", 0.01)
-    with guidance._compiling, pytest.raises(Overloaded, match="other grammars"):
-        guidance.compile(ANY_OBJECT)
+    with guidance._compiling:
+        assert guidance.compile(WORDS) is known
+        with pytest.raises(Overloaded, match="other grammars"):
+            guidance.compile(Regex("something new"))
+
+
+def test_the_last_grammars_stay_compiled_and_no_more(
+    guidance: GuidanceGrammars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grammar, "KEPT", 2)
+    monkeypatch.setattr(guidance, "_compiled", {})
+    first, *others = (guidance.compile(Regex(pattern)) for pattern in ("a", "b", "c"))
+    assert [guidance.compile(Regex(pattern)) for pattern in ("b", "c")] == others
+    assert guidance.compile(Regex("a")) is not first

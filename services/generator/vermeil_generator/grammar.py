@@ -10,9 +10,8 @@ import re
 import subprocess
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
@@ -29,12 +28,13 @@ CPU_SECONDS = 2
 """Of a trial."""
 PATIENCE_SECONDS = 20.0
 """Longest wait for a trial, its turn included, on a busy machine."""
-LIMITS: Mapping[str, int] = {
+LIMITS: Mapping[str, Any] = {
     "step_lexer_fuel": 50_000,
     "step_max_items": 20_000,
     "max_items_in_row": 3_000,
     "max_lexer_states": 20_000,
     "max_grammar_size": 100_000,
+    "verbose_errors": False,
 }
 """Of llguidance; a step that reaches them, after about 4 ms, ends its own answer with an error."""
 _WRITTEN_AS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": False}
@@ -81,11 +81,13 @@ class GuidanceGrammars:
         self._tokenizer = tokenizer
         self._stop_ids = sorted(tokenizer.stop_ids)
         self._words = _words(tokenizer, vocab_size)
-        self._compiled: OrderedDict[OutputFormat, _MatcherGrammar] = OrderedDict()
+        self._compiled: dict[OutputFormat, _MatcherGrammar] = {}
         self._compiling = threading.Lock()
 
     def compile(self, format_: OutputFormat) -> Grammar:
-        """The grammar of a format, from memory if it was asked for lately."""
+        """The grammar of a format, from memory if it is one of the last that were compiled."""
+        if (known := self._compiled.get(format_)) is not None:
+            return known
         if self._words is None:
             raise InvalidInput(
                 "works with byte-level and character vocabularies only",
@@ -100,8 +102,7 @@ class GuidanceGrammars:
             if format_ not in self._compiled:
                 self._compiled[format_] = self._made(self._words, format_)
                 if len(self._compiled) > KEPT:
-                    self._compiled.popitem(last=False)
-            self._compiled.move_to_end(format_)
+                    del self._compiled[next(iter(self._compiled))]
             return self._compiled[format_]
         finally:
             self._compiling.release()
@@ -111,9 +112,7 @@ class GuidanceGrammars:
         grammar = _in_lark(format_, self._tokenizer.alphabet)
         if problem := tried(grammar):
             raise _refusal(format_, problem)
-        matcher = LLMatcher(
-            words, grammar, log_level=0, limits=LLParserLimits(**LIMITS, verbose_errors=False)
-        )
+        matcher = LLMatcher(words, grammar, log_level=0, limits=LLParserLimits(**LIMITS))
         made = _MatcherGrammar(matcher, self._stop_ids, format_.field)
         guide = made.begin()
         allowed = guide.allowed()

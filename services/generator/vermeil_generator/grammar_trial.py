@@ -21,12 +21,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    matcher = LLMatcher(
-        LLTokenizer("byte"),
-        sys.stdin.read(),
-        log_level=0,
-        limits=LLParserLimits(**limits, verbose_errors=False),
-    )
+    grammar = sys.stdin.read()
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0, limits=LLParserLimits(**limits))
     if not matcher.is_error():
         matcher.compute_logit_bias()
     sys.stdout.write(matcher.get_error())
