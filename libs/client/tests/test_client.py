@@ -1,8 +1,10 @@
 """The SDK against the gateway in memory."""
 
+import asyncio
+
 import httpx
 import pytest
-from vermeil_client import DrawingProgress, Picture, Vermeil
+from vermeil_client import AsyncVermeil, DrawingProgress, Picture, Vermeil
 from vermeil_client.client import resource_name
 from vermeil_client.resources import Job
 from vermeil_client.testing import FakeGateway
@@ -120,3 +122,27 @@ def test_a_page_that_is_no_gateway_is_told_apart() -> None:
 )
 def test_models_are_named_short_or_in_full(given: str, full: str) -> None:
     assert resource_name(given) == full
+
+
+def test_answers_that_are_awaited_are_those_of_the_plain_sdk(client: Vermeil, gateway: FakeGateway) -> None:
+    awaited = AsyncVermeil("http://gateway", http=gateway)
+
+    async def told() -> tuple[list[object], list[object]]:
+        said: list[object] = [piece async for piece in awaited.chat("fake", "one two")]
+        return said, [event async for event in awaited.draw("fake", "7", n=2, seed=3)]
+
+    said, drawn = asyncio.run(told())
+    assert said == list(client.chat("fake", "one two"))
+    assert drawn == list(client.draw("fake", "7", n=2, seed=3))
+
+
+def test_an_awaited_answer_says_what_went_wrong_as_the_plain_one_does() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"error": {"message": "no such model", "code": "NOT_FOUND"}})
+
+    async def chat() -> None:
+        async for _ in AsyncVermeil("http://gateway", http=httpx.MockTransport(refuse)).chat("gone", "Hi"):
+            pass
+
+    with pytest.raises(NotFound, match="no such model"):
+        asyncio.run(chat())

@@ -1,11 +1,12 @@
 """Python SDK of Vermeil: `Vermeil().chat("vermeil-nano", "Hello")`."""
 
-from vermeil_client.client import Vermeil, user_turn
+from vermeil_client.client import AsyncVermeil, Vermeil, user_turn
 from vermeil_client.resources import AnswerImage, Dataset, DrawingProgress, Job, Model, Picture, Piece
 from vermeil_client.settings import ClientSettings
 
 __all__ = [
     "AnswerImage",
+    "AsyncVermeil",
     "ClientSettings",
     "Dataset",
     "DrawingProgress",

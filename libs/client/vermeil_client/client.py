@@ -3,7 +3,8 @@
 import base64
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from vermeil_client.resources import (
     Piece,
 )
 from vermeil_client.settings import ClientSettings
-from vermeil_client.transport import Json, Transport
+from vermeil_client.transport import AsyncTransport, Json, Transport
 
 _URI = re.compile(r"(digits|shapes|file|s3):")
 
@@ -44,9 +45,7 @@ class Vermeil:
         *,
         http: httpx.BaseTransport | None = None,
     ) -> None:
-        settings = ClientSettings.load()
-        key = api_key or (settings.api_key.get_secret_value() if settings.api_key else None)
-        self.transport = Transport(url or settings.gateway_url(), key, http=http)
+        self.transport = Transport(*_address(url, api_key), http=http)
 
     def __enter__(self) -> Self:
         return self
@@ -173,13 +172,8 @@ class Vermeil:
 
         `user_turn` makes a turn with pictures.
         """
-        turns = [user_turn(messages)] if isinstance(messages, str) else list(messages)
-        body = {"model": model, "messages": turns, "stream": True, **options}
-        for event in self.transport.events("POST", "/v1/chat/completions", body):
-            for choice in event.get("choices", ()):
-                delta = choice["delta"]
-                images = tuple(AnswerImage.from_json(image) for image in delta.get("images") or ())
-                yield Piece(delta.get("content") or "", choice.get("finish_reason"), images)
+        for event in self.transport.events(*chat_request(model, messages, options)):
+            yield from pieces_in(event)
 
     def complete(self, model: str, prompt: str, **options: Any) -> Iterator[Piece]:
         """Stream the continuation of a text; options are those of OpenAI's completions."""
@@ -196,12 +190,7 @@ class Vermeil:
             prompt: What they show.
             options: Those of OpenAI's image generation, and seed, steps, guidance, solver.
         """
-        body = {"model": model, "prompt": prompt, "stream": True, "progress": True, **options}
-        for event in self.transport.events("POST", "/v1/images/generations", body):
-            if event["type"] == "image_generation.progress":
-                yield DrawingProgress(event["steps_done"], event["steps_total"])
-            else:
-                yield Picture.from_json(event)
+        yield from map(drawn, self.transport.events(*drawing_request(model, prompt, options)))
 
     def _start(self, path: str, body: Json, request_id: str | None) -> Job:
         answer = self.transport.post(path, {**body, "request_id": request_id or uuid.uuid4().hex})
@@ -215,6 +204,79 @@ class Vermeil:
             token = page.get("next_page_token") or ""
             if not token:
                 return
+
+
+class AsyncVermeil:
+    """Answers that grow, for programs with an event loop: who closes one ends the work behind it at once.
+
+    Arguments are those of Vermeil.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        http: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.transport = AsyncTransport(*_address(url, api_key), http=http)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.transport.close()
+
+    async def chat(
+        self, model: str, messages: str | Sequence[Mapping[str, Any]], **options: Any
+    ) -> AsyncGenerator[Piece, None]:
+        """As Vermeil.chat."""
+        async with aclosing(self.transport.events(*chat_request(model, messages, options))) as events:
+            async for event in events:
+                for piece in pieces_in(event):
+                    yield piece
+
+    async def draw(
+        self, model: str, prompt: str = "", **options: Any
+    ) -> AsyncGenerator[DrawingProgress | Picture, None]:
+        """As Vermeil.draw."""
+        async with aclosing(self.transport.events(*drawing_request(model, prompt, options))) as events:
+            async for event in events:
+                yield drawn(event)
+
+
+def chat_request(
+    model: str, messages: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> tuple[str, str, Json]:
+    """Method, path and body of a streamed conversation."""
+    turns = [user_turn(messages)] if isinstance(messages, str) else list(messages)
+    return "POST", "/v1/chat/completions", {"model": model, "messages": turns, "stream": True, **options}
+
+
+def pieces_in(event: Json) -> Iterator[Piece]:
+    """The pieces in an event of a streamed conversation."""
+    for choice in event.get("choices", ()):
+        delta = choice["delta"]
+        images = tuple(AnswerImage.from_json(image) for image in delta.get("images") or ())
+        yield Piece(delta.get("content") or "", choice.get("finish_reason"), images)
+
+
+def drawing_request(model: str, prompt: str, options: Mapping[str, Any]) -> tuple[str, str, Json]:
+    """Method, path and body of a streamed drawing."""
+    body = {"model": model, "prompt": prompt, "stream": True, "progress": True, **options}
+    return "POST", "/v1/images/generations", body
+
+
+def drawn(event: Json) -> DrawingProgress | Picture:
+    """What an event of a streamed drawing tells."""
+    if event["type"] == "image_generation.progress":
+        return DrawingProgress(event["steps_done"], event["steps_total"])
+    return Picture.from_json(event)
+
+
+def _address(url: str | None, api_key: str | None) -> tuple[str, str | None]:
+    """Where the gateway is and its key, as given or by the settings."""
+    settings = ClientSettings.load()
+    key = api_key or (settings.api_key.get_secret_value() if settings.api_key else None)
+    return url or settings.gateway_url(), key
 
 
 def user_turn(text: str, images: Sequence[bytes] = ()) -> Json:

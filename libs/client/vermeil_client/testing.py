@@ -19,8 +19,8 @@ _STEPS = 4
 _SIDE = 8
 
 
-class FakeGateway(httpx.BaseTransport):
-    """Pass it as `Vermeil(http=FakeGateway())`; look at `requests` afterwards."""
+class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Pass it as `Vermeil(http=FakeGateway())`, or to AsyncVermeil; look at `requests` afterwards."""
 
     def __init__(self, *, job_error: Json | None = None) -> None:
         self.requests: list[tuple[str, str, Json]] = []
@@ -45,6 +45,10 @@ class FakeGateway(httpx.BaseTransport):
         if path.startswith("/v1/evaluations/"):
             return self._report(path.split("/")[3])
         return self._list(path, dict(request.url.params))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request of AsyncVermeil."""
+        return self.handle_request(request)
 
     def _start(self, verb: str, body: Json) -> Json:
         name = self._by_request.setdefault(body["request_id"], f"jobs/{len(self.jobs) + 1}")

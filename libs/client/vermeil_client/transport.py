@@ -4,7 +4,7 @@ Knows paths only as strings; what they mean is `client.py`'s business.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any, Self
 
 import httpx
@@ -30,6 +30,11 @@ _BY_STATUS: Mapping[int, type[VermeilError]] = {
 }
 
 
+_DONE = "[DONE]"
+_STREAM = httpx.Timeout(60, read=None)
+"""An answer may think for as long as it likes before its next event."""
+
+
 class Transport:
     """One connection pool to one gateway.
 
@@ -48,9 +53,8 @@ class Transport:
         timeout: float = 60.0,
         http: httpx.BaseTransport | None = None,
     ) -> None:
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self.url = url
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=http)
+        self._client = httpx.Client(base_url=url, headers=_headers(api_key), timeout=timeout, transport=http)
 
     def __enter__(self) -> Self:
         return self
@@ -74,28 +78,24 @@ class Transport:
     def events(self, method: str, path: str, body: Json | None = None) -> Iterator[Json]:
         """Yield the JSON of each server-sent event until `[DONE]` or the end of the stream."""
         try:
-            with self._client.stream(method, path, json=body, timeout=httpx.Timeout(60, read=None)) as answer:
+            with self._client.stream(method, path, json=body, timeout=_STREAM) as answer:
                 if answer.is_error:
                     answer.read()
                     raise _error(answer)
                 for line in answer.iter_lines():
-                    if not line.startswith("data:"):
-                        continue
-                    data = line.removeprefix("data:").strip()
-                    if data == "[DONE]":
+                    data = _data_in(line)
+                    if data == _DONE:
                         return
-                    event = json.loads(data)
-                    if "error" in event and set(event) == {"error"}:
-                        raise _from_body(event["error"])
-                    yield event
+                    if data:
+                        yield _event(data)
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+            raise _unreachable(self.url, error) from error
 
     def _json(self, method: str, path: str, **arguments: Any) -> Json:
         try:
             answer = self._client.request(method, path, **arguments)
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+            raise _unreachable(self.url, error) from error
         if answer.is_error:
             raise _error(answer)
         body = answer.json()
@@ -103,11 +103,63 @@ class Transport:
             raise Unavailable(f"{self.url} does not answer like a Vermeil gateway", fix="check VERMEIL_URL")
         return body
 
-    def _unreachable(self, error: httpx.TransportError) -> Unavailable:
-        return Unavailable(
-            f"no answer from {self.url} ({error or type(error).__name__})",
-            fix="start it with `vermeil up`, or set VERMEIL_URL",
+
+class AsyncTransport:
+    """Streams of one gateway for programs with an event loop: who stops listening closes the connection.
+
+    Arguments are those of Transport.
+    """
+
+    def __init__(
+        self, url: str, api_key: str | None = None, *, http: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self.url = url
+        self._client = httpx.AsyncClient(
+            base_url=url, headers=_headers(api_key), timeout=_STREAM, transport=http
         )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def events(self, method: str, path: str, body: Json | None = None) -> AsyncGenerator[Json, None]:
+        """Yield the JSON of each server-sent event until `[DONE]` or the end of the stream."""
+        try:
+            async with self._client.stream(method, path, json=body) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                    raise _error(answer)
+                async for line in answer.aiter_lines():
+                    data = _data_in(line)
+                    if data == _DONE:
+                        return
+                    if data:
+                        yield _event(data)
+        except httpx.TransportError as error:
+            raise _unreachable(self.url, error) from error
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def _data_in(line: str) -> str:
+    """The data of a line of a stream; empty where it has none."""
+    return line.removeprefix("data:").strip() if line.startswith("data:") else ""
+
+
+def _event(data: str) -> Json:
+    event: Json = json.loads(data)
+    if "error" in event and set(event) == {"error"}:
+        raise _from_body(event["error"])
+    return event
+
+
+def _unreachable(url: str, error: httpx.TransportError) -> Unavailable:
+    return Unavailable(
+        f"no answer from {url} ({error or type(error).__name__})",
+        fix="start it with `vermeil up`, or set VERMEIL_URL",
+    )
 
 
 def _error(answer: httpx.Response) -> VermeilError:

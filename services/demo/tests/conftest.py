@@ -2,14 +2,20 @@
 
 import pytest
 from vermeil_client import Vermeil
+from vermeil_demo.clients import Gateway
 from vermeil_demo.fakes import FakeVermeil
 
 
 @pytest.fixture
-def gateway() -> FakeVermeil:
+def fake() -> FakeVermeil:
     return FakeVermeil()
 
 
 @pytest.fixture
-def vermeil(gateway: FakeVermeil) -> Vermeil:
-    return Vermeil("http://gateway", http=gateway)
+def gateway(fake: FakeVermeil) -> Gateway:
+    return Gateway.on(fake, fake)
+
+
+@pytest.fixture
+def vermeil(gateway: Gateway) -> Vermeil:
+    return gateway.plain

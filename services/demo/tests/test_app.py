@@ -10,27 +10,28 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from vermeil_client import Vermeil
 from vermeil_demo.app import create_app
+from vermeil_demo.clients import Gateway
 from vermeil_demo.fakes import FakeVermeil
 from vermeil_demo.settings import DemoSettings
 from vermeil_demo.wiring import start
 from vermeil_errors import Conflict, InvalidInput
 
 
-def _made(settings: DemoSettings, vermeil: Vermeil) -> FastAPI:
+def _made(settings: DemoSettings, gateway: Gateway) -> FastAPI:
     """In a running event loop, for which Gradio makes its locks."""
 
     async def made() -> FastAPI:
-        return create_app(settings, vermeil)
+        return create_app(settings, gateway)
 
     return asyncio.run(made())
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[TestClient]:
-    vermeil = Vermeil("http://gateway", http=FakeVermeil())
-    with TestClient(_made(DemoSettings(), vermeil), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        _made(DemoSettings(), Gateway.on(FakeVermeil(), FakeVermeil())), base_url="http://127.0.0.1"
+    ) as client:
         yield client
 
 
@@ -60,10 +61,9 @@ def test_it_opens_to_a_network_only_with_a_password() -> None:
     DemoSettings(demo_bind="[::1]:7860").require_password_outside()
 
 
-def test_with_a_password_nobody_sees_anything_before_signing_in() -> None:
+def test_with_a_password_nobody_sees_anything_before_signing_in(gateway: Gateway) -> None:
     settings = DemoSettings(demo_bind="0.0.0.0:7860", demo_password="secret")
-    vermeil = Vermeil("http://gateway", http=FakeVermeil())
-    with TestClient(_made(settings, vermeil)) as client:
+    with TestClient(_made(settings, gateway)) as client:
         assert client.get("/config").status_code == 401
         wrong = client.post("/login", data={"username": "vermeil", "password": "guess"})
         assert wrong.status_code == 400
@@ -82,7 +82,8 @@ def test_a_port_in_use_is_said_before_anything_heavy_is_loaded() -> None:
 
 def test_neither_torch_nor_any_service_is_loaded() -> None:
     program = "import sys, vermeil_demo.app; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "gradio" in loaded
     assert not loaded & {"torch", "transformers", "grpc", "vermeil_gateway", "vermeil_model"}

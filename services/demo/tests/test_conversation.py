@@ -1,12 +1,15 @@
 """Conversations of the page ↔ of the gateway."""
 
+import asyncio
 import base64
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from vermeil_client import Vermeil
+from vermeil_demo.clients import Gateway
 from vermeil_demo.conversation import answer, paced, turns_of
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.fakes import FakeVermeil
@@ -14,30 +17,45 @@ from vermeil_demo.files import kept, sendable
 from vermeil_errors import InvalidInput
 from vermeil_media import decode_image, encode_png, inspect_image
 
+
+def all_of(looks: AsyncIterable[Any]) -> list[Any]:
+    """Every look at an answer that grows."""
+
+    async def gathered() -> list[Any]:
+        return [look async for look in looks]
+
+    return asyncio.run(gathered())
+
+
+async def each(values: Iterable[Any]) -> AsyncGenerator[Any, None]:
+    for value in values:
+        yield value
+
+
 SAID = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
 HELLO = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
 
 
-def test_an_answer_grows_word_by_word_to_what_was_said(vermeil: Vermeil) -> None:
-    *_, last = answer(vermeil, {"text": "one two three", "files": []}, [], "nano")
+def test_an_answer_grows_word_by_word_to_what_was_said(gateway: Gateway) -> None:
+    *_, last = all_of(answer(gateway.streams, {"text": "one two three", "files": []}, [], "nano"))
     assert last == [{"role": "assistant", "content": ["one two three"]}]
 
 
-def test_the_model_is_told_the_whole_conversation(vermeil: Vermeil, gateway: FakeVermeil) -> None:
-    list(answer(vermeil, {"text": "And you?"}, [SAID, HELLO], "nano", temperature=0.5))
-    _, _, body = gateway.requests[-1]
+def test_the_model_is_told_the_whole_conversation(gateway: Gateway, fake: FakeVermeil) -> None:
+    all_of(answer(gateway.streams, {"text": "And you?"}, [SAID, HELLO], "nano", temperature=0.5))
+    _, _, body = fake.requests[-1]
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user"]
     assert body["messages"][1]["content"] == "Hello"
     assert body["temperature"] == 0.5
 
 
-def test_a_picture_that_was_brought_is_sent(vermeil: Vermeil) -> None:
-    *_, last = answer(vermeil, {"text": "What?", "files": [EXAMPLES[0]]}, [], "nano")
+def test_a_picture_that_was_brought_is_sent(gateway: Gateway) -> None:
+    *_, last = all_of(answer(gateway.streams, {"text": "What?", "files": [EXAMPLES[0]]}, [], "nano"))
     assert last[0]["content"] == ["▢What?"]
 
 
-def test_a_picture_in_an_answer_stands_where_the_model_put_it(vermeil: Vermeil) -> None:
-    *_, (message,) = answer(vermeil, {"text": "draw"}, [], "nano")
+def test_a_picture_in_an_answer_stands_where_the_model_put_it(gateway: Gateway) -> None:
+    *_, (message,) = all_of(answer(gateway.streams, {"text": "draw"}, [], "nano"))
     text, picture = message["content"]
     assert text == "draw"
     assert inspect_image(Path(picture["path"]).read_bytes()).width == 8
@@ -54,10 +72,10 @@ def test_a_picture_of_an_answer_goes_back_with_its_place() -> None:
 
 
 def test_why_there_was_no_answer_is_said_in_its_place_and_never_told_to_a_model(
-    vermeil: Vermeil, gateway: FakeVermeil
+    gateway: Gateway, fake: FakeVermeil
 ) -> None:
-    gateway.unreachable = True
-    (((message),),) = answer(vermeil, {"text": "Hi"}, [], "nano")
+    fake.unreachable = True
+    ((message,),) = all_of(answer(gateway.streams, {"text": "Hi"}, [], "nano"))
     assert "vermeil up" in message["content"]
     assert "Traceback" not in message["content"]
     assert turns_of([SAID, message, HELLO]) == [{"role": "assistant", "content": "Hello"}]
@@ -85,7 +103,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_a_quick_answer_is_shown_at_a_pace_that_eyes_can_follow_and_to_its_end() -> None:
     ticks = count(0, 0.005)
-    looks = list(paced(range(100), clock=lambda: next(ticks)))
+    looks = all_of(paced(each(range(100)), clock=lambda: next(ticks)))
     assert looks[0] == 0
     assert looks[-1] == 99
     assert len(looks) < 25

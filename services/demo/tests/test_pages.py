@@ -1,10 +1,14 @@
 """What each page shows, for what the gateway tells."""
 
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vermeil_client import DrawingProgress, Picture, Vermeil
 from vermeil_client.resources import Job
+from vermeil_demo.clients import Gateway
 from vermeil_demo.drawing import looks
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.fakes import FakeVermeil
@@ -18,6 +22,21 @@ from vermeil_demo.pages.training import look, trainings
 from vermeil_demo.runs import Losses, validation_points
 from vermeil_demo.skills import DRAWS, FINDS, SEES, TALKS, models_that, offered
 from vermeil_errors import InvalidInput
+
+
+def all_of(looks: AsyncIterable[Any]) -> list[Any]:
+    """Every look at something that grows."""
+
+    async def gathered() -> list[Any]:
+        return [look async for look in looks]
+
+    return asyncio.run(gathered())
+
+
+async def each(values: Iterable[Any]) -> AsyncGenerator[Any, None]:
+    for value in values:
+        yield value
+
 
 PNG = Path(EXAMPLES[0]).read_bytes()
 
@@ -35,10 +54,8 @@ def test_a_page_offers_the_models_that_can_do_what_it_is_for(vermeil: Vermeil, s
     assert set(models_that(vermeil, skill)) == able
 
 
-def test_without_a_model_every_page_says_which_command_makes_one(
-    vermeil: Vermeil, gateway: FakeVermeil
-) -> None:
-    gateway.empty = True
+def test_without_a_model_every_page_says_which_command_makes_one(vermeil: Vermeil, fake: FakeVermeil) -> None:
+    fake.empty = True
     for skill in (TALKS, DRAWS, SEES, FINDS):
         dropdown, missing = offered(vermeil, skill, None)
         assert dropdown.choices == []
@@ -49,8 +66,8 @@ def test_without_a_model_every_page_says_which_command_makes_one(
     assert "vermeil ingest" in next(found(vermeil, "", "dual-shapes", "a red circle", 4))
 
 
-def test_without_a_gateway_every_page_says_how_to_start_it(vermeil: Vermeil, gateway: FakeVermeil) -> None:
-    gateway.unreachable = True
+def test_without_a_gateway_every_page_says_how_to_start_it(vermeil: Vermeil, fake: FakeVermeil) -> None:
+    fake.unreachable = True
     told = [
         offered(vermeil, TALKS, None)[1].value,
         listing(vermeil, None)[0],
@@ -72,7 +89,8 @@ def test_what_was_chosen_stays_chosen_while_it_is_there(vermeil: Vermeil) -> Non
 
 def test_a_drawing_is_seen_leaving_the_noise_and_told_in_words() -> None:
     preview = Picture(0, PNG, 5, preview=1)
-    seen = list(looks("a cat", [DrawingProgress(2, 8), preview, Picture(0, PNG, 5)]))
+    events = each([DrawingProgress(2, 8), preview, Picture(0, PNG, 5)])
+    seen = all_of(looks("a cat", events))
     (start, told), (noisy, _), (done, end) = seen
     assert 'aria-valuenow="25"' in start
     assert "25%" in told
@@ -89,26 +107,27 @@ def test_dials_of_the_studio_that_are_left_alone_are_left_to_the_model() -> None
 
 
 def test_words_from_outside_are_never_markup() -> None:
-    ((html, _),) = looks('"><script>alert(1)</script>', [Picture(0, PNG, 1)])
+    ((html, _),) = all_of(looks('"><script>alert(1)</script>', each([Picture(0, PNG, 1)])))
     assert "<script" not in html
 
 
-def test_a_picture_is_described_and_asked_about(vermeil: Vermeil) -> None:
-    assert list(said_of(vermeil, "fused-shapes", EXAMPLES[0], ""))[-1] == "▢"
-    assert list(said_of(vermeil, "fused-shapes", EXAMPLES[0], "how many?"))[-1] == "▢how many?"
+def test_a_picture_is_described_and_asked_about(gateway: Gateway) -> None:
+    for question in ("", "how many?"):
+        *_, said = all_of(said_of(gateway.streams, "fused-shapes", EXAMPLES[0], question))
+        assert said == f"▢{question}"
 
 
-def test_without_a_picture_the_page_asks_for_one(vermeil: Vermeil) -> None:
+def test_without_a_picture_the_page_asks_for_one(gateway: Gateway) -> None:
     with pytest.raises(InvalidInput, match="choose one of the examples"):
-        list(said_of(vermeil, "fused-shapes", None, "what?"))
+        all_of(said_of(gateway.streams, "fused-shapes", None, "what?"))
 
 
 def test_a_search_embeds_what_is_not_embedded_and_shows_the_nearest(
-    vermeil: Vermeil, gateway: FakeVermeil
+    vermeil: Vermeil, fake: FakeVermeil
 ) -> None:
     *_, grid = found(vermeil, "fake", "dual-shapes", "a red circle", 4)
     assert grid.count("<figure>") == 4
-    assert [path for _, path, _ in gateway.requests][-2:] == ["/v1/encodings", "/v1/search"]
+    assert [path for _, path, _ in fake.requests][-2:] == ["/v1/encodings", "/v1/search"]
 
 
 def test_a_fused_model_is_shown_above_the_two_it_was_made_of(vermeil: Vermeil) -> None:
@@ -119,11 +138,11 @@ def test_a_fused_model_is_shown_above_the_two_it_was_made_of(vermeil: Vermeil) -
 
 
 def test_a_running_training_is_looked_at_again_and_its_curve_grows(
-    vermeil: Vermeil, gateway: FakeVermeil
+    vermeil: Vermeil, fake: FakeVermeil
 ) -> None:
     losses = Losses()
     first, clock = look(vermeil, losses, "jobs/training")
-    gateway.step = 600
+    fake.step = 600
     second, _ = look(vermeil, losses, "jobs/training")
     assert clock.active
     assert "400 of 2,000" in first

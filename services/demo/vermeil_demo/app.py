@@ -5,8 +5,8 @@ from pathlib import Path
 import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from vermeil_client import Vermeil
 
+from vermeil_demo.clients import Gateway
 from vermeil_demo.header import add_header
 from vermeil_demo.pages import PAGES
 from vermeil_demo.pages.chat import add_chat
@@ -21,7 +21,7 @@ _KEPT_SECONDS = 24 * 3600
 _MAX_UPLOAD = "16mb"
 
 
-def create_page(vermeil: Vermeil) -> gr.Blocks:
+def create_page(gateway: Gateway) -> gr.Blocks:
     """All pages as tabs of one."""
     with gr.Blocks(
         title="Vermeil",
@@ -29,16 +29,16 @@ def create_page(vermeil: Vermeil) -> gr.Blocks:
         fill_width=True,
         delete_cache=(3600, _KEPT_SECONDS),
     ) as blocks:
-        add_header(blocks, vermeil)
+        add_header(blocks, gateway.plain)
         with gr.Tabs(elem_id="pages"):
-            add_chat(blocks, vermeil)
+            add_chat(blocks, gateway)
             for add_page in PAGES:
-                add_page(vermeil)
+                add_page(gateway)
     blocks.queue(default_concurrency_limit=_AT_ONCE, api_open=False)
     return blocks
 
 
-def create_app(settings: DemoSettings, vermeil: Vermeil) -> FastAPI:
+def create_app(settings: DemoSettings, gateway: Gateway) -> FastAPI:
     """The demo as an ASGI application: nothing in it comes from another host."""
     settings.require_password_outside()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -48,7 +48,7 @@ def create_app(settings: DemoSettings, vermeil: Vermeil) -> FastAPI:
     password = settings.demo_password
     return gr.mount_gradio_app(
         app,
-        create_page(vermeil),
+        create_page(gateway),
         path="/",
         auth=("vermeil", password.get_secret_value()) if password else None,
         footer_links=[],

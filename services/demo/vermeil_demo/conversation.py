@@ -4,13 +4,13 @@ Messages of the page have a role and a list of content: texts and files. One wit
 says why there was no answer; no model ever reads it, nor the question that it belongs to.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
-from itertools import accumulate
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
-from vermeil_client import Piece, Vermeil, user_turn
+from vermeil_client import AsyncVermeil, Piece, user_turn
 from vermeil_errors import VermeilError
 
 from vermeil_demo.files import kept, sendable
@@ -27,16 +27,22 @@ _SECONDS = 0.05
 """Least time between two looks at a growing answer: quick models write hundreds of tokens a second."""
 
 
-def answer(
-    vermeil: Vermeil, asked: Mapping[str, Any], history: Sequence[Message], model: str, **options: Any
-) -> Generator[list[Message], None, None]:
+async def answer(
+    vermeil: AsyncVermeil, asked: Mapping[str, Any], history: Sequence[Message], model: str, **options: Any
+) -> AsyncGenerator[list[Message], None]:
     """The answer to what was asked, as messages of the page, again and again while it grows."""
     try:
-        question = user_turn(asked.get("text") or "", [sendable(file) for file in asked.get("files") or ()])
-        with closing(vermeil.chat(model, [*turns_of(history), question], **options)) as pieces:
-            yield from paced(grown(pieces))
+        turns = await asyncio.to_thread(lambda: [*turns_of(history), question_of(asked)])
+        async with aclosing(vermeil.chat(model, turns, **options)) as pieces:
+            async for look in paced(grown(pieces)):
+                yield look
     except VermeilError as error:
         yield [{"role": "assistant", "content": sentence(error), "metadata": {"title": NO_ANSWER}}]
+
+
+def question_of(asked: Mapping[str, Any]) -> Turn:
+    """What the page's field holds, as a turn."""
+    return user_turn(asked.get("text") or "", [sendable(file) for file in asked.get("files") or ()])
 
 
 def turns_of(history: Sequence[Message]) -> list[Turn]:
@@ -101,15 +107,18 @@ def _list(content: str | list[Turn]) -> list[Turn]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def words(pieces: Iterable[Piece]) -> Generator[str, None, None]:
+async def words(pieces: AsyncIterable[Piece]) -> AsyncGenerator[str, None]:
     """The text of an answer as it grows."""
-    yield from paced(accumulate(piece.text for piece in pieces))
+    text = ""
+    async for piece in pieces:
+        text += piece.text
+        yield text
 
 
-def grown(pieces: Iterable[Piece]) -> Generator[list[Message], None, None]:
+async def grown(pieces: AsyncIterable[Piece]) -> AsyncGenerator[list[Message], None]:
     """The messages of an answer after each piece: texts and pictures in the order they came."""
     content: list[Any] = [""]
-    for piece in pieces:
+    async for piece in pieces:
         content[-1] += piece.text
         for image in piece.images:
             content[-1:] = [*([content[-1]] if content[-1] else []), {"path": kept(image.png)}, ""]
@@ -117,11 +126,13 @@ def grown(pieces: Iterable[Piece]) -> Generator[list[Message], None, None]:
         yield [{"role": "assistant", "content": list(shown)}]
 
 
-def paced(looks: Iterable[Look], clock: Callable[[], float] = time.monotonic) -> Generator[Look, None, None]:
+async def paced(
+    looks: AsyncIterable[Look], clock: Callable[[], float] = time.monotonic
+) -> AsyncGenerator[Look, None]:
     """Those of the looks that people can tell apart; the last always."""
     shown_at = clock() - _SECONDS
     unseen: Look | None = None
-    for look in looks:
+    async for look in looks:
         unseen = look
         if clock() - shown_at >= _SECONDS:
             yield look

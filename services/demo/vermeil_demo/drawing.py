@@ -1,6 +1,6 @@
 """Pictures on their way from noise: the events of a drawing → what the page shows after each."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import dataclass, field
 
 from vermeil_client import DrawingProgress, Picture
@@ -69,10 +69,12 @@ def picture_grid(entries: Iterable[GridEntry]) -> str:
     return f'<div class="vermeil-grid">{shown}</div>'
 
 
-def looks(prompt: str, events: Iterable[DrawingProgress | Picture]) -> Generator[tuple[str, str], None, None]:
+async def looks(
+    prompt: str, events: AsyncIterable[DrawingProgress | Picture]
+) -> AsyncGenerator[tuple[str, str], None]:
     """The grid and its line after each event."""
     drawing = Drawing(prompt)
-    for event in events:
+    async for event in events:
         drawing.add(event)
         yield drawing.as_html(), drawing.told()
 

@@ -1,7 +1,8 @@
 """What went wrong, as a sentence with its fix: never a traceback."""
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
@@ -28,17 +29,18 @@ def problem(error: VermeilError) -> str:
 
 
 def toasted(
-    callback: Callable[Given, Generator[Shown, None, None]],
-) -> Callable[Given, Generator[Shown, None, None]]:
+    callback: Callable[Given, AsyncGenerator[Shown, None]],
+) -> Callable[Given, AsyncGenerator[Shown, None]]:
     """A callback whose errors appear above the page and stay until they are closed."""
 
     @functools.wraps(callback)
-    def shown(*given: Given.args, **named: Given.kwargs) -> Generator[Shown, None, None]:
+    async def shown(*given: Given.args, **named: Given.kwargs) -> AsyncGenerator[Shown, None]:
         try:
-            yield from callback(*given, **named)
+            async with aclosing(callback(*given, **named)) as looks:
+                async for look in looks:
+                    yield look
         except VermeilError as error:
-            raise gr.Error(
-                sentence(error), title="That did not work", duration=None, print_exception=False
-            ) from error
+            title = "That did not work"
+            raise gr.Error(sentence(error), title=title, duration=None, print_exception=False) from error
 
     return shown

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import uvicorn
-from vermeil_client import Vermeil
 from vermeil_errors import Conflict, InvalidInput, VermeilError
 from vermeil_telemetry import get_logger
 
+from vermeil_demo.clients import Gateway
 from vermeil_demo.settings import DemoSettings
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def start(settings: DemoSettings, *, vermeil: Vermeil | None = None) -> RunningDemo:
+async def start(settings: DemoSettings, *, gateway: Gateway | None = None) -> RunningDemo:
     """Answer on VERMEIL_DEMO_BIND in the running event loop, until `stop`.
 
-    `vermeil` stands in for the gateway that the settings name, in tests.
+    `gateway` stands in for the gateway that the settings name, in tests.
 
     Raises:
         Conflict: Another process listens there.
@@ -73,7 +73,7 @@ async def start(settings: DemoSettings, *, vermeil: Vermeil | None = None) -> Ru
     settings.require_password_outside()
     listening = _listen(settings)
     host, port = listening.getsockname()[:2]
-    app = _create_app(settings, vermeil)
+    app = _create_app(settings, gateway)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -87,13 +87,13 @@ async def start(settings: DemoSettings, *, vermeil: Vermeil | None = None) -> Ru
     return demo
 
 
-def _create_app(settings: DemoSettings, vermeil: Vermeil | None) -> "FastAPI":
+def _create_app(settings: DemoSettings, gateway: Gateway | None) -> "FastAPI":
     # Read where Gradio is imported: it calls nobody, and keeps its files with ours.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.home / "demo"))
     from vermeil_demo.app import create_app  # noqa: PLC0415 loads Gradio
 
-    return create_app(settings, vermeil or Vermeil(settings.gateway_url()))
+    return create_app(settings, gateway or Gateway.at(settings.gateway_url()))
 
 
 def _listen(settings: DemoSettings) -> socket.socket:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from vermeil_client import Vermeil
-
+from vermeil_demo.clients import Gateway
 from vermeil_demo.pages.models import add_models
 from vermeil_demo.pages.reports import add_reports
 from vermeil_demo.pages.search import add_search
@@ -11,7 +10,7 @@ from vermeil_demo.pages.see import add_see
 from vermeil_demo.pages.studio import add_studio
 from vermeil_demo.pages.training import add_training
 
-PAGES: tuple[Callable[[Vermeil], None], ...] = (
+PAGES: tuple[Callable[[Gateway], None], ...] = (
     add_studio,
     add_see,
     add_search,

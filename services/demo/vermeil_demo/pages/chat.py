@@ -1,10 +1,11 @@
 """Talk with a model, in words and pictures."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 import gradio as gr
-from vermeil_client import Vermeil
 
+from vermeil_demo.clients import Gateway
 from vermeil_demo.conversation import Message, answer
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.skills import TALKS, offered
@@ -14,15 +15,20 @@ Write something, or bring a picture. Nothing leaves this machine."""
 _LONGEST = 512
 
 
-def add_chat(page: gr.Blocks, vermeil: Vermeil) -> None:
+def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
     """Put it on a tab of its own."""
 
-    def reply(
-        asked: Mapping[str, object], history: Sequence[Message], model: str, tokens: int, temperature: float
-    ) -> Generator[list[Message], None, None]:
-        yield from answer(
-            vermeil, asked, history, model, max_tokens=int(tokens), temperature=float(temperature)
-        )
+    async def reply(
+        asked: Mapping[str, object],
+        history: Sequence[Message],
+        model: str | None,
+        tokens: int,
+        temperature: float,
+    ) -> AsyncGenerator[list[Message], None]:
+        dials = {"max_tokens": int(tokens), "temperature": float(temperature)}
+        async with aclosing(answer(gateway.streams, asked, history, model or "", **dials)) as looks:
+            async for look in looks:
+                yield look
 
     with gr.Tab("Chat", id="chat") as tab:
         missing = gr.HTML(visible=False)
@@ -62,7 +68,7 @@ def add_chat(page: gr.Blocks, vermeil: Vermeil) -> None:
         )
     gr.on(
         [tab.select, page.load],
-        lambda chosen: offered(vermeil, TALKS, chosen),
+        lambda chosen: offered(gateway.plain, TALKS, chosen),
         model,
         [model, missing],
         show_progress="hidden",

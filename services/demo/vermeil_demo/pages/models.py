@@ -5,6 +5,7 @@ from vermeil_client import Vermeil
 from vermeil_client.resources import Model
 from vermeil_errors import VermeilError
 
+from vermeil_demo.clients import Gateway
 from vermeil_demo.lineage import Version, described
 from vermeil_demo.markup import escaped, notice
 from vermeil_demo.problems import problem
@@ -16,8 +17,9 @@ _NONE = notice(
 )
 
 
-def add_models(vermeil: Vermeil) -> None:
+def add_models(gateway: Gateway) -> None:
     """Put it on a tab of its own."""
+    vermeil = gateway.plain
     with gr.Tab("Models", id="models") as tab:
         listed = gr.HTML(label="Models")
         chosen = gr.Dropdown([], label="Look at", allow_custom_value=True)

@@ -10,6 +10,7 @@ from vermeil_client.resources import Job
 from vermeil_errors import VermeilError
 
 from vermeil_demo.charts import interval
+from vermeil_demo.clients import Gateway
 from vermeil_demo.markup import card, escaped, facts, figure, folded, notice
 from vermeil_demo.problems import problem
 
@@ -18,8 +19,9 @@ _MOST = 50
 _NONE = notice("No evaluation yet", "Measure a model:", ["vermeil evaluate MODEL"])
 
 
-def add_reports(vermeil: Vermeil) -> None:
+def add_reports(gateway: Gateway) -> None:
     """Put it on a tab of its own."""
+    vermeil = gateway.plain
 
     def shown_now(job: str | None) -> Any:
         return report(vermeil, job) if job else gr.skip()

@@ -7,6 +7,7 @@ from vermeil_client import Vermeil
 from vermeil_client.resources import Hit, Job
 from vermeil_errors import InvalidInput, VermeilError
 
+from vermeil_demo.clients import Gateway
 from vermeil_demo.drawing import GridEntry, picture_grid
 from vermeil_demo.markup import figure, notice
 from vermeil_demo.problems import problem
@@ -17,8 +18,9 @@ _EMPTY = notice("Nothing looked for yet", "Say what the pictures should show.")
 _NO_DATASET = notice("No dataset yet", "Make one:", ["vermeil ingest FOLDER --media image --name pictures"])
 
 
-def add_search(vermeil: Vermeil) -> None:
+def add_search(gateway: Gateway) -> None:
     """Put it on a tab of its own."""
+    vermeil = gateway.plain
 
     def look(dataset: str, model: str, text: str, count: float) -> Generator[str, None, None]:
         try:

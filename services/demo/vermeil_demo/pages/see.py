@@ -1,13 +1,15 @@
 """Ask about a picture: what it shows, or a question of one's own."""
 
-from collections.abc import Generator
-from contextlib import closing
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import gradio as gr
-from vermeil_client import Vermeil, user_turn
+from vermeil_client import AsyncVermeil, user_turn
 from vermeil_errors import InvalidInput
 
-from vermeil_demo.conversation import words
+from vermeil_demo.clients import Gateway
+from vermeil_demo.conversation import paced, words
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.files import sendable
 from vermeil_demo.problems import toasted
@@ -17,16 +19,16 @@ _QUESTIONS = ("how many shapes are there?", "what color is the circle?", "is the
 _LONGEST = 48
 
 
-def add_see(vermeil: Vermeil) -> None:
+def add_see(gateway: Gateway) -> None:
     """Put it on a tab of its own."""
 
     @toasted
-    def ask(model: str, picture: str | None, question: str) -> Generator[str, None, None]:
-        yield from said_of(vermeil, model or "", picture, question)
+    def ask(model: str | None, picture: str | None, question: str) -> AsyncGenerator[str, None]:
+        return said_of(gateway.streams, model or "", picture, question)
 
     @toasted
-    def describe(model: str, picture: str | None) -> Generator[str, None, None]:
-        yield from said_of(vermeil, model or "", picture, "")
+    def describe(model: str | None, picture: str | None) -> AsyncGenerator[str, None]:
+        return said_of(gateway.streams, model or "", picture, "")
 
     with gr.Tab("See", id="see") as tab:
         missing = gr.HTML(visible=False)
@@ -54,10 +56,14 @@ def add_see(vermeil: Vermeil) -> None:
     asked = gr.on([go.click, question.submit], ask, [model, picture, question], answer, **hidden)
     described = caption.click(describe, [model, picture], answer, **hidden)
     stop.click(None, cancels=[asked, described])
-    tab.select(lambda chosen: offered(vermeil, SEES, chosen), model, [model, missing], show_progress="hidden")
+    tab.select(
+        lambda chosen: offered(gateway.plain, SEES, chosen), model, [model, missing], show_progress="hidden"
+    )
 
 
-def said_of(vermeil: Vermeil, model: str, picture: str | None, question: str) -> Generator[str, None, None]:
+async def said_of(
+    vermeil: AsyncVermeil, model: str, picture: str | None, question: str
+) -> AsyncGenerator[str, None]:
     """What a model says of a picture, as it says it; without a question it describes it.
 
     Raises:
@@ -65,6 +71,7 @@ def said_of(vermeil: Vermeil, model: str, picture: str | None, question: str) ->
     """
     if picture is None:
         raise InvalidInput("There is no picture to look at", fix="bring one, or choose one of the examples")
-    turn = user_turn(question.strip(), [sendable(picture)])
-    with closing(vermeil.chat(model, [turn], max_tokens=_LONGEST, temperature=0)) as pieces:
-        yield from words(pieces)
+    turn = user_turn(question.strip(), [await asyncio.to_thread(sendable, picture)])
+    async with aclosing(vermeil.chat(model, [turn], max_tokens=_LONGEST, temperature=0)) as pieces:
+        async for look in paced(words(pieces)):
+            yield look

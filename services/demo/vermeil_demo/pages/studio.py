@@ -1,12 +1,12 @@
 """The studio: say what to draw, and watch it leave the noise."""
 
 import secrets
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import gradio as gr
-from vermeil_client import Vermeil
 
+from vermeil_demo.clients import Gateway
 from vermeil_demo.drawing import looks
 from vermeil_demo.markup import notice
 from vermeil_demo.problems import toasted
@@ -28,21 +28,22 @@ def options(
     return {"n": int(count), "partial_images": _PREVIEWS, "seed": drawn_from, **wanted}
 
 
-def add_studio(vermeil: Vermeil) -> None:
+def add_studio(gateway: Gateway) -> None:
     """Put it on a tab of its own."""
 
     @toasted
-    def draw(
+    async def draw(
         model: str | None,
         prompt: str,
         count: float,
         steps: float | None,
         guidance: float | None,
         seed: float | None,
-    ) -> Generator[tuple[str, str], None, None]:
+    ) -> AsyncGenerator[tuple[str, str], None]:
         wanted = options(count, steps, guidance, seed)
-        with closing(vermeil.draw(model or "", prompt, **wanted)) as events:
-            yield from looks(prompt, events)
+        async with aclosing(gateway.streams.draw(model or "", prompt, **wanted)) as events:
+            async for look in looks(prompt, events):
+                yield look
 
     with gr.Tab("Studio", id="studio") as tab:
         missing = gr.HTML(visible=False)
@@ -72,5 +73,5 @@ def add_studio(vermeil: Vermeil) -> None:
     )
     stop.click(None, cancels=[drawing])
     tab.select(
-        lambda chosen: offered(vermeil, DRAWS, chosen), model, [model, missing], show_progress="hidden"
+        lambda chosen: offered(gateway.plain, DRAWS, chosen), model, [model, missing], show_progress="hidden"
     )

@@ -7,6 +7,7 @@ import gradio as gr
 from vermeil_client import Vermeil
 from vermeil_errors import VermeilError
 
+from vermeil_demo.clients import Gateway
 from vermeil_demo.markup import notice
 from vermeil_demo.problems import problem
 from vermeil_demo.runs import TRAIN, Losses, name_of, shown, validation_points
@@ -20,8 +21,9 @@ _NONE = notice(
 )
 
 
-def add_training(vermeil: Vermeil) -> None:
+def add_training(gateway: Gateway) -> None:
     """Put it on a tab of its own."""
+    vermeil = gateway.plain
     losses = Losses()
 
     def shown_now(job: str | None) -> Any:
