@@ -91,7 +91,7 @@ def test_a_stream_ends_with_usage_if_asked(gateway: Running) -> None:
     ("fields", "named"),
     [
         ({"suffix": "x"}, "suffix"),
-        ({"presence_penalty": 1}, "presence_penalty"),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
         ({"prompt": []}, "prompt"),
         ({"prompt": 5}, "prompt"),
         ({"prompt": None}, "prompt"),
