@@ -182,7 +182,6 @@ class TextTokenizer:
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
         return frozenset(vocabulary) if self.kind == "character" else frozenset()
 
-
     def _pieces(self, texts: Sequence[str]) -> Iterator[tuple[int, str]]:
         for index, text in enumerate(texts):
             self._check(text)
