@@ -19,6 +19,8 @@ from vermeil_demo.wiring import start
 from vermeil_errors import Unavailable
 from vermeil_gateway.testing import Running, eventually, running_gateway
 
+pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
+"""Of pandas, which Gradio counts its requests with."""
 _SECONDS = 60
 """A browser on a busy machine takes its time."""
 _PHONE = {"width": 390, "height": 844}
@@ -150,6 +152,9 @@ def test_a_picture_is_drawn_and_can_be_saved(shown: Shown) -> None:
     page.get_by_role("button", name="Draw", exact=True).click()
     last = page.get_by_role("img", name="a red circle, number 4", exact=True)
     expect(last).to_be_visible()
+    sampling = shown.gateway.backends.generation.image_requests[-1].sampling
+    assert not sampling.HasField("steps")
+    assert not sampling.HasField("guidance")
     with page.expect_download() as saving:
         last.click()
     assert saving.value.suggested_filename == "a red circle, number 4.png"

@@ -101,9 +101,17 @@ def test_a_drawing_is_seen_leaving_the_noise_and_told_in_words() -> None:
 
 
 def test_dials_of_the_studio_that_are_left_alone_are_left_to_the_model() -> None:
-    assert options(4, None, None, 7) == {"n": 4, "partial_images": 8, "seed": 7}
-    wanted = options(1, 30, 0, 0)
+    assert options(4, None, " ", "7") == {"n": 4, "partial_images": 8, "seed": 7}
+    wanted = options(1, "30", "0", "0")
     assert (wanted["steps"], wanted["guidance"], wanted["seed"]) == (30, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("dial", "texts"), [("Steps", ("ten", "", "")), ("Guidance", ("", "2,5", "")), ("Seed", ("", "", "1.5"))]
+)
+def test_a_dial_that_is_no_number_is_named(dial: str, texts: tuple[str, str, str]) -> None:
+    with pytest.raises(InvalidInput, match=f"{dial} = .* number; write one"):
+        options(4, *texts)
 
 
 def test_words_from_outside_are_never_markup() -> None:

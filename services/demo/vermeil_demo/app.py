@@ -34,8 +34,9 @@ def create_page(gateway: Gateway) -> gr.Blocks:
             add_chat(blocks, gateway)
             for add_page in PAGES:
                 add_page(gateway)
-    blocks.queue(default_concurrency_limit=_AT_ONCE, api_open=False)
-    return blocks
+        blocks.queue(default_concurrency_limit=_AT_ONCE, api_open=False)
+    page: gr.Blocks = blocks
+    return page
 
 
 def create_app(settings: DemoSettings, gateway: Gateway) -> FastAPI:
@@ -46,7 +47,7 @@ def create_app(settings: DemoSettings, gateway: Gateway) -> FastAPI:
         # A page of the web that has itself named 127.0.0.1 must not get in.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     password = settings.demo_password
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         create_page(gateway),
         path="/",
@@ -59,3 +60,4 @@ def create_app(settings: DemoSettings, gateway: Gateway) -> FastAPI:
         theme=VermeilTheme(),
         css_paths=[_STYLE],
     )
+    return app

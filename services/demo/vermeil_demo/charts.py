@@ -36,7 +36,7 @@ def chart(curves: Sequence[Curve], last_x: float = 0.0) -> str:
     lines = "".join(_line(curve, frame) for curve in drawn)
     told = "; ".join(curve.told() for curve in drawn)
     legend = "".join(
-        f'<text x="{_WIDTH - _RIGHT}" y="{_TOP + 12 + 16 * place}" text-anchor="end">{escaped(curve.name)} '
+        f'<text x="{_WIDTH - _RIGHT}" y="{_TOP + 12 + 22 * place}" text-anchor="end">{escaped(curve.name)} '
         f"{figure(curve.points[-1][1])}</text>"
         for place, curve in enumerate(drawn)
     )

@@ -49,6 +49,8 @@ _LOOK = {
     "block_background_fill": "white",
     "block_background_fill_dark": "*neutral_900",
     "block_border_width": "1px",
+    "block_radius": "10px",
+    "input_border_width": "1px",
     "block_label_background_fill": "transparent",
     "block_label_background_fill_dark": "transparent",
     "block_label_border_width": "0px",

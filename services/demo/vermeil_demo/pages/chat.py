@@ -78,7 +78,9 @@ def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
 
 def _examples() -> list[list[dict[str, object]]]:
     """Something to say, and something to show."""
-    shown = [{"text": "", "files": [path]} for path in EXAMPLES[:2]]
-    asked = [{"text": "how many shapes are there?", "files": [path]} for path in EXAMPLES[2:3]]
-    said = [{"text": text, "files": []} for text in ("Return a list of", "draw a red circle")]
-    return [[example] for example in (*said, *shown, *asked)]
+    said = ("Return a list of", "draw a red circle")
+    shown = (("", EXAMPLES[0]), ("", EXAMPLES[1]), ("how many shapes are there?", EXAMPLES[2]))
+    return [
+        *([{"text": text, "files": []}] for text in said),
+        *([{"text": text, "files": [path]}] for text, path in shown),
+    ]

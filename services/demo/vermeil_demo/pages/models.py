@@ -24,9 +24,16 @@ def add_models(gateway: Gateway) -> None:
         listed = gr.HTML(label="Models")
         chosen = gr.Dropdown([], label="Look at", allow_custom_value=True)
         shown = gr.HTML(label="Model")
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.select(lambda name: listing(vermeil, name), chosen, [listed, chosen], **quiet)
-    chosen.change(lambda name: about(vermeil, name), chosen, shown, **quiet)
+    tab.select(
+        lambda name: listing(vermeil, name),
+        chosen,
+        [listed, chosen],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    chosen.change(
+        lambda name: about(vermeil, name), chosen, shown, show_progress="hidden", api_visibility="private"
+    )
 
 
 def listing(vermeil: Vermeil, chosen: str | None) -> tuple[str, gr.Dropdown]:

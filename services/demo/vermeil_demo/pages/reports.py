@@ -29,11 +29,14 @@ def add_reports(gateway: Gateway) -> None:
     with gr.Tab("Reports", id="reports") as tab:
         chosen = gr.Dropdown([], label="Evaluation", allow_custom_value=True)
         shown = gr.HTML(label="Report")
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.select(lambda job: evaluations(vermeil, job), chosen, [chosen, shown], **quiet).then(
-        shown_now, chosen, shown, **quiet
-    )
-    chosen.input(shown_now, chosen, shown, **quiet)
+    tab.select(
+        lambda job: evaluations(vermeil, job),
+        chosen,
+        [chosen, shown],
+        show_progress="hidden",
+        api_visibility="private",
+    ).then(shown_now, chosen, shown, show_progress="hidden", api_visibility="private")
+    chosen.input(shown_now, chosen, shown, show_progress="hidden", api_visibility="private")
 
 
 def evaluations(vermeil: Vermeil, chosen: str | None) -> tuple[gr.Dropdown, str]:

@@ -52,9 +52,17 @@ def add_see(gateway: Gateway) -> None:
                     go = gr.Button("Ask")
                     stop = gr.Button("Stop", variant="stop")
                 answer = gr.Textbox(label="Answer", lines=3, interactive=False, buttons=["copy"])
-    hidden = {"show_progress": "minimal", "api_visibility": "private"}
-    asked = gr.on([go.click, question.submit], ask, [model, picture, question], answer, **hidden)
-    described = caption.click(describe, [model, picture], answer, **hidden)
+    asked = gr.on(
+        [go.click, question.submit],
+        ask,
+        [model, picture, question],
+        answer,
+        show_progress="minimal",
+        api_visibility="private",
+    )
+    described = caption.click(
+        describe, [model, picture], answer, show_progress="minimal", api_visibility="private"
+    )
     stop.click(None, cancels=[asked, described])
     tab.select(
         lambda chosen: offered(gateway.plain, SEES, chosen), model, [model, missing], show_progress="hidden"

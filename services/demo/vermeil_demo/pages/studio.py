@@ -1,10 +1,12 @@
 """The studio: say what to draw, and watch it leave the noise."""
 
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 import gradio as gr
+from vermeil_errors import InvalidInput
 
 from vermeil_demo.clients import Gateway
 from vermeil_demo.drawing import looks
@@ -12,20 +14,37 @@ from vermeil_demo.markup import notice
 from vermeil_demo.problems import toasted
 from vermeil_demo.skills import DRAWS, offered
 
-_PROMPTS = ("a red circle", "two blue squares", "a purple cross and an orange circle", "7", "")
+Number = TypeVar("Number", int, float)
+
+_PROMPTS = ("a red circle", "two blue squares", "a purple cross and an orange circle", "7")
 _PREVIEWS = 8
 _SEEDS = 2**31
+_SUITS = "what suits the model"
 _EMPTY = notice("Nothing drawn yet", "Say what to draw, or leave it empty and let the model choose.")
 
 
-def options(
-    count: float, steps: float | None, guidance: float | None, seed: float | None
-) -> dict[str, object]:
-    """Fields of the request; what is not given suits the model, and the seed is any."""
-    given = {"steps": steps and int(steps), "guidance": guidance}
+def options(count: float, steps: str | None, guidance: str | None, seed: str | None) -> dict[str, object]:
+    """Fields of the request; what is left empty suits the model, and the seed is any.
+
+    Raises:
+        InvalidInput: One of the texts is no number.
+    """
+    given = {"steps": _number("Steps", steps, int), "guidance": _number("Guidance", guidance, float)}
     wanted = {name: value for name, value in given.items() if value is not None}
-    drawn_from = secrets.randbelow(_SEEDS) if seed is None else int(seed)
+    drawn_from = _number("Seed", seed, int)
+    if drawn_from is None:
+        drawn_from = secrets.randbelow(_SEEDS)
     return {"n": int(count), "partial_images": _PREVIEWS, "seed": drawn_from, **wanted}
+
+
+def _number(dial: str, text: str | None, kind: Callable[[str], Number]) -> Number | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        return kind(text)
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        raise InvalidInput.for_field(dial, text, f"is not {what}", "write one, or leave it empty") from error
 
 
 def add_studio(gateway: Gateway) -> None:
@@ -36,9 +55,9 @@ def add_studio(gateway: Gateway) -> None:
         model: str | None,
         prompt: str,
         count: float,
-        steps: float | None,
-        guidance: float | None,
-        seed: float | None,
+        steps: str | None,
+        guidance: str | None,
+        seed: str | None,
     ) -> AsyncGenerator[tuple[str, str], None]:
         wanted = options(count, steps, guidance, seed)
         async with aclosing(gateway.streams.draw(model or "", prompt, **wanted)) as events:
@@ -51,16 +70,16 @@ def add_studio(gateway: Gateway) -> None:
             with gr.Column(scale=2, min_width=280):
                 model = gr.Dropdown([], label="Model", allow_custom_value=True)
                 prompt = gr.Textbox(label="What to draw", placeholder="a red circle", lines=2, max_lines=4)
-                gr.Examples([[each] for each in _PROMPTS if each], prompt, label="Try one of these")
+                gr.Examples([[each] for each in _PROMPTS], prompt, label="Try one of these")
                 count = gr.Slider(1, 16, 4, step=1, label="Pictures")
                 with gr.Accordion("Finer dials", open=False):
-                    steps = gr.Number(
-                        None, label="Steps", info="1 to 1000; empty: what suits the model", precision=0
+                    steps = gr.Textbox(label="Steps", info="1 to 1000", placeholder=_SUITS)
+                    guidance = gr.Textbox(
+                        label="Guidance",
+                        info="how strongly the words are followed, 0 to 30",
+                        placeholder=_SUITS,
                     )
-                    guidance = gr.Number(
-                        None, label="Guidance", info="how strongly the words are followed, 0 to 30"
-                    )
-                    seed = gr.Number(None, label="Seed", info="same seed, same pictures", precision=0)
+                    seed = gr.Textbox(label="Seed", info="same seed, same pictures", placeholder="any")
                 with gr.Row():
                     go = gr.Button("Draw", variant="primary")
                     stop = gr.Button("Stop", variant="stop")

@@ -33,11 +33,21 @@ def add_training(gateway: Gateway) -> None:
         chosen = gr.Dropdown([], label="Training", allow_custom_value=True)
         curves = gr.HTML(label="Training")
         clock = gr.Timer(_SECONDS, active=False)
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.select(lambda job: trainings(vermeil, job), chosen, [chosen, curves], **quiet).then(
-        shown_now, chosen, [curves, clock], **quiet
+    tab.select(
+        lambda job: trainings(vermeil, job),
+        chosen,
+        [chosen, curves],
+        show_progress="hidden",
+        api_visibility="private",
+    ).then(shown_now, chosen, [curves, clock], show_progress="hidden", api_visibility="private")
+    gr.on(
+        [clock.tick, chosen.input],
+        shown_now,
+        chosen,
+        [curves, clock],
+        show_progress="hidden",
+        api_visibility="private",
     )
-    gr.on([clock.tick, chosen.input], shown_now, chosen, [curves, clock], **quiet)
 
 
 def trainings(vermeil: Vermeil, chosen: str | None) -> tuple[gr.Dropdown, str]:
