@@ -78,9 +78,11 @@ def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
 
 def _examples() -> list[list[dict[str, object]]]:
     """Something to say, and something to show."""
-    said = ("Return a list of", "draw a red circle")
-    shown = (("", EXAMPLES[0]), ("", EXAMPLES[1]), ("how many shapes are there?", EXAMPLES[2]))
-    return [
-        *([{"text": text, "files": []}] for text in said),
-        *([{"text": text, "files": [path]}] for text, path in shown),
+    examples: list[tuple[str, list[str]]] = [
+        ("Return a list of", []),
+        ("draw a red circle", []),
+        ("", [EXAMPLES[0]]),
+        ("", [EXAMPLES[1]]),
+        ("how many shapes are there?", [EXAMPLES[2]]),
     ]
+    return [[{"text": text, "files": files}] for text, files in examples]
