@@ -91,9 +91,15 @@ def page(shown: Shown) -> Page:
     return shown.page
 
 
+def _listens(page: Page) -> None:
+    """Wait until the answer before is complete: what is brought earlier goes with it."""
+    expect(page.locator("#message .submit-button")).to_be_visible()
+    expect(page.locator("#message textarea")).to_be_editable()
+
+
 def _say(page: Page, text: str) -> None:
+    _listens(page)
     field = page.locator("#message textarea")
-    expect(field).to_be_editable()
     field.fill(text)
     field.press("Enter")
 
@@ -104,6 +110,7 @@ def test_a_chat_streams_its_answer(page: Page) -> None:
 
 
 def test_a_picture_that_is_brought_reaches_the_model(page: Page, shown: Shown) -> None:
+    _listens(page)
     page.locator("#message input[type=file]").set_input_files(EXAMPLES[0])
     expect(page.locator("#message img")).to_be_visible()
     _say(page, "What is this?")
