@@ -49,9 +49,9 @@ def answers(conversations: Conversations, requests: Sequence[Request]) -> list[E
     waiting = list(requests)
     while waiting or conversations.sequences:
         arriving, waiting = waiting[: conversations.num_free], waiting[conversations.num_free :]
-        for event in (first := conversations.add(arriving)) + conversations.step():
+        order += conversations.add(arriving)
+        for event in conversations.step():
             told.setdefault(event.sequence, []).append(event)
-        order += [event.sequence for event in first]
     return [told[number] for number in order]
 
 
@@ -96,9 +96,9 @@ def test_it_says_what_a_conversation_by_itself_does() -> None:
 def test_while_one_draws_the_others_speak() -> None:
     conversations = Conversations(small_fused(), MARKERS, drawing=DrawingParameters(steps=20))
     drawing, speaking = conversations.add([asked([1, 9], logit_bias=CALLS), asked([1, 2], max_tokens=9)])
-    said = [event.sequence for _ in range(8) for event in conversations.step()]
-    assert said == [speaking.sequence] * 8
-    assert conversations.sequences == (drawing.sequence,)
+    said = [event.sequence for _ in range(9) for event in conversations.step()]
+    assert said == [drawing, *[speaking] * 9]
+    assert conversations.sequences == (drawing,)
 
 
 @pytest.mark.parametrize(("fusion", "kept_bytes"), [("alloy", 0), *((fusion, 2**30) for fusion in FUSIONS)])
@@ -126,7 +126,8 @@ def test_what_runs_is_shared_too_so_choices_of_one_question_read_it_once() -> No
     prompt = shown_then(4, 5)
     requests = [asked(prompt, picture, temperature=1, seed=seed) for seed in (1, 2)]
     conversations = Conversations(model, MARKERS)
-    first, second = conversations.add(requests)
+    conversations.add(requests)
+    first, second = conversations.step()
     assert (first.num_cached, second.num_cached) == (0, len(prompt) + model.config.image.num_patches - 1)
     together = [[event.token for event in conversations.step()] for _ in range(4)]
     fresh = [tokens_of(answers(Conversations(model, MARKERS), [request])[0]) for request in requests]
@@ -158,14 +159,15 @@ def test_only_as_many_of_the_last_conversations_are_kept_as_there_is_memory_for(
 
 def test_who_is_removed_frees_the_place_at_once_even_while_drawing() -> None:
     conversations = Conversations(small_fused(), MARKERS, num_slots=1, drawing=QUICK)
-    (event,) = conversations.add([asked([1, 9], logit_bias=CALLS)])
-    conversations.step()
+    (number,) = conversations.add([asked([1, 9], logit_bias=CALLS)])
+    for _ in range(2):
+        conversations.step()
     with pytest.raises(Overloaded):
         conversations.add([asked([1])])
-    conversations.remove(event.sequence)
+    conversations.remove(number)
     assert conversations.num_free == 1
     with pytest.raises(NotFound):
-        conversations.remove(event.sequence)
+        conversations.remove(number)
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def test_greedy_output_does_not_depend_on_who_else_is_decoded(
             tokens, num_tokens, pause = waiting.pop(0)
             arriving.append(Request(tokens, SamplingParameters(temperature=0, max_tokens=num_tokens)))
         pause = max(0, pause - 1)
-        for request, event in zip(arriving, decoder.add(arriving), strict=True):
-            prompts[event.sequence] = (list(request.prompt), request.parameters.max_tokens)
-            produced[event.sequence] = [event.token]
+        for request, number in zip(arriving, decoder.add(arriving), strict=True):
+            prompts[number] = (list(request.prompt), request.parameters.max_tokens)
+            produced[number] = []
         if step in cancelled and decoder.sequences:
             decoder.remove(decoder.sequences[0])
         for event in decoder.step():
@@ -132,8 +132,7 @@ def test_a_guide_rules_its_own_sequence_while_others_come_and_go() -> None:
         )
         for n, length in enumerate(lengths)
     ]
-    events = decoder.add(requests)
-    said = {event.sequence: [event.token] for event in events}
+    said: dict[int, list[int]] = {number: [] for number in decoder.add(requests)}
     while decoder.sequences:
         for event in decoder.step():
             said[event.sequence].append(event.token)
@@ -180,11 +179,11 @@ def test_a_cancelled_sequence_frees_its_slot_at_once() -> None:
     first, second = decoder.add([Request(prompt(0, 4), GREEDY), Request(prompt(1, 6), GREEDY)])
     with pytest.raises(Overloaded, match="free slots"):
         decoder.add([Request(prompt(2, 3), GREEDY)])
-    decoder.remove(first.sequence)
+    decoder.remove(first)
     assert decoder.num_free == 1
-    assert [event.sequence for event in decoder.step()] == [second.sequence]
+    assert [event.sequence for event in decoder.step()] == [second]
     with pytest.raises(NotFound):
-        decoder.remove(first.sequence)
+        decoder.remove(first)
 
 
 def test_generation_stops_when_asked() -> None:

@@ -101,7 +101,8 @@ def test_greedy_continuation_is_that_of_transformers(tmp_path: Path) -> None:
     request = Request(
         prompt[0].tolist(), SamplingParameters(temperature=0, max_tokens=20, logit_bias={2: -100.0})
     )
-    events = decoder.add([request])
+    decoder.add([request])
+    events = []
     while decoder.sequences:
         events += decoder.step()
     assert [event.token for event in events] == theirs[0, 7:].tolist()

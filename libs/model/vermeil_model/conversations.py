@@ -21,6 +21,8 @@ from vermeil_model.fused_model import FusedModel
 from vermeil_model.image_sampling import Denoiser, SamplingStep
 from vermeil_model.patches import from_pixels
 
+PROMPT_TOKENS_AT_ONCE = 2048
+"""Read between two turns, so that a flood of new conversations does not silence the running ones."""
 _DRAWN = ""
 """Stands for a drawn picture: whoever shows it again shows its pixels, which are rounded."""
 Mark = int | str
@@ -73,6 +75,7 @@ class Conversations:
         self._num_slots, self._most_pictures = num_slots, most_pictures
         self._drawing = drawing or DrawingParameters()
         self._running: dict[int, _Talk] = {}
+        self._arriving: dict[int, Request] = {}
         self._kept: deque[_Read] = deque()
         self._kept_bytes = kept_bytes
         self._num_added = 0
@@ -80,34 +83,47 @@ class Conversations:
     @property
     def num_free(self) -> int:
         """Conversations that `add` can take now."""
-        return self._num_slots - len(self._running)
+        return self._num_slots - len(self.sequences)
 
     @property
     def sequences(self) -> tuple[int, ...]:
         """Numbers of the running conversations."""
-        return tuple(self._running)
+        return (*self._running, *self._arriving)
 
-    @torch.inference_mode()
-    def add(self, requests: Sequence[Request]) -> list[TokenEvent]:
-        """Read the prompts and give the first token of each, in their order."""
+    def add(self, requests: Sequence[Request]) -> list[int]:
+        """The numbers of new conversations, one a request; `step` reads their prompts."""
         if len(requests) > self.num_free:
             raise Overloaded(f"{len(requests)} conversations do not fit into {self.num_free} free slots")
         for request in requests:
             self._check(request)
-        return [self._begin(request) for request in requests]
+        numbers = list(range(self._num_added, self._num_added + len(requests)))
+        self._num_added += len(requests)
+        self._arriving.update(zip(numbers, requests, strict=True))
+        return numbers
 
     @torch.inference_mode()
     def step(self) -> list[TokenEvent | PictureEvent]:
-        """A turn for every running conversation: those that draw are silent until the picture is there."""
+        """A turn for every running conversation: those that draw are silent until the picture is there.
+
+        Then the prompts of new ones are read, a bounded number of tokens, for their first tokens.
+        """
         events: list[TokenEvent | PictureEvent] = []
         for talk in list(self._running.values()):
             event = next(talk.events)
             if not isinstance(event, SamplingStep):
                 events.append(self._told(talk, event))
+        num_read = 0
+        while self._arriving and num_read < PROMPT_TOKENS_AT_ONCE:
+            number = next(iter(self._arriving))
+            request = self._arriving.pop(number)
+            num_read += len(request.prompt) + self._model.config.picture_stride * len(request.pictures)
+            events.append(self._begin(number, request))
         return events
 
     def remove(self, sequence: int) -> None:
         """Stop a running conversation; its slot is free at once."""
+        if self._arriving.pop(sequence, None) is not None:
+            return
         if sequence not in self._running:
             raise NotFound("is not running", field="sequence", value=sequence)
         self._end(sequence)
@@ -136,7 +152,7 @@ class Conversations:
                 "prompt", needed, f"leaves no room in a context of {length} positions", "Shorten it."
             )
 
-    def _begin(self, request: Request) -> TokenEvent:
+    def _begin(self, number: int, request: Request) -> TokenEvent:
         marks = self._marks(request)
         conversation = self._read_before(marks)
         num_cached, start = conversation.length, conversation.num_tokens
@@ -150,8 +166,6 @@ class Conversations:
             end = rest.index(self._markers.begin) if self._markers.begin in rest else len(rest)
             conversation.read_tokens(rest[:end])
             start += end
-        number = self._num_added
-        self._num_added += 1
         events = conversation.reply_in_steps(
             request.parameters, self._drawing, most_pictures=self._most_pictures, guide=request.guide
         )

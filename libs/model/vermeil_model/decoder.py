@@ -84,6 +84,7 @@ class Decoder:
         self._model = model if isinstance(model, PackedModel) else PackedModel(model)
         self._cache = _make_cache(self._model, num_slots, length)
         self._running: list[_Sequence] = []
+        self._arriving: list[_Sequence] = []
         self._num_added = 0
         self._plan: SamplingPlan | None = None
         self._last_N1 = torch.zeros(0, 1, dtype=torch.long, device=self._model.device)
@@ -91,20 +92,16 @@ class Decoder:
     @property
     def num_free(self) -> int:
         """Slots that `add` can fill now."""
-        return len(self._cache.lengths) - len(self._running)
+        return len(self._cache.lengths) - len(self._running) - len(self._arriving)
 
     @property
     def sequences(self) -> tuple[int, ...]:
         """Numbers of the running sequences."""
-        return tuple(sequence.number for sequence in self._running)
+        return tuple(sequence.number for sequence in (*self._running, *self._arriving))
 
-    @torch.inference_mode()
-    def add(self, requests: Sequence[Request]) -> list[TokenEvent]:
-        """Read the prompts and give the first token of each, in their order."""
+    def add(self, requests: Sequence[Request]) -> list[int]:
+        """The numbers of new sequences, one a request; `step` reads their prompts."""
         self._check(requests)
-        if not requests:
-            return []
-        first_row = len(self._running)
         added = [
             _Sequence(
                 number=self._num_added + index,
@@ -118,16 +115,25 @@ class Decoder:
             for index, (prompt, parameters, _, guide) in enumerate(requests)
         ]
         self._num_added += len(added)
-        logits_NV = self._read_prompts([sequence.tokens for sequence in added], first_row)
-        self._running += added
-        self._plan = None
-        return self._emit(added, logits_NV, self._make_plan(added))
+        self._arriving += added
+        return [sequence.number for sequence in added]
 
     @torch.inference_mode()
     def step(self) -> list[TokenEvent]:
-        """One more token for every running sequence."""
-        if not self._running:
-            return []
+        """One more token for every running sequence; the first one for those whose prompt has been read."""
+        events = self._continue() if self._running else []
+        if self._arriving:
+            events += self._begin()
+        return events
+
+    def _begin(self) -> list[TokenEvent]:
+        arriving, self._arriving = self._arriving, []
+        logits_NV = self._read_prompts([sequence.tokens for sequence in arriving], len(self._running))
+        self._running += arriving
+        self._plan = None
+        return self._emit(arriving, logits_NV, self._make_plan(arriving))
+
+    def _continue(self) -> list[TokenEvent]:
         if self._plan is None:
             self._plan = self._make_plan(self._running)
             last = [[sequence.tokens[-1]] for sequence in self._running]
@@ -144,6 +150,10 @@ class Decoder:
         for row, running in enumerate(self._running):
             if running.number == sequence:
                 self._free(row)
+                return
+        for place, arriving in enumerate(self._arriving):
+            if arriving.number == sequence:
+                del self._arriving[place]
                 return
         raise NotFound("is not running", field="sequence", value=sequence)
 

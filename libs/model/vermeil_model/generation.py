@@ -40,10 +40,8 @@ def generate(
 def _run(decoder: Decoder, requests: list[Request], should_stop: Callable[[], bool]) -> Iterator[TokenEvent]:
     num_added = 0
     while (num_added < len(requests) or decoder.sequences) and not should_stop():
-        arriving = requests[num_added : num_added + decoder.num_free]
-        num_added += len(arriving)
+        num_added += len(decoder.add(requests[num_added : num_added + decoder.num_free]))
         yield from decoder.step()
-        yield from decoder.add(arriving)
 
 
 def _never() -> bool:

@@ -185,10 +185,9 @@ def _decode(decoder: Decoder, tasks: list[Task]) -> None:
         for task in tasks
     ]
     while waiting or decoder.sequences:
+        arriving, waiting = waiting[: decoder.num_free], waiting[decoder.num_free :]
+        decoder.add(arriving)
         decoder.step()
-        free = decoder.num_free
-        decoder.add(waiting[:free])
-        waiting = waiting[free:]
 
 
 def _bias() -> dict[int, float]:

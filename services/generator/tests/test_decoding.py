@@ -63,17 +63,18 @@ def tokens(events: Sequence[TokenEvent | PictureEvent], number: int) -> list[Tok
     return [event for event in events if isinstance(event, TokenEvent) and event.sequence == number]
 
 
-def test_each_prompt_gets_its_first_token_at_once_in_order(decoding: Decoding) -> None:
+def test_each_request_takes_a_place_and_each_prompt_gets_its_first_token(decoding: Decoding) -> None:
     first, second = decoding.add([asked(1, 5), asked(1, 6)])
-    assert decoding.sequences == (first.sequence, second.sequence)
-    assert first.sequence != second.sequence
+    assert decoding.sequences == (first, second)
+    assert first != second
     assert decoding.num_free == 0
+    assert [event.sequence for event in decoding.step()] == [first, second]
+    assert decoding.sequences == (first, second)
 
 
 def test_running_out_of_tokens_ends_a_sequence_and_frees_its_place(decoding: Decoding) -> None:
-    events: list[TokenEvent | PictureEvent] = list(decoding.add([asked(1, 5), asked(1, 6, max_tokens=2)]))
-    numbers = [event.sequence for event in events]
-    events += run_out(decoding)
+    numbers = decoding.add([asked(1, 5), asked(1, 6, max_tokens=2)])
+    events = run_out(decoding)
     told = [tokens(events, number) for number in numbers]
     assert [len(each) for each in told] == [4, 2]
     for each in told:
@@ -81,18 +82,23 @@ def test_running_out_of_tokens_ends_a_sequence_and_frees_its_place(decoding: Dec
     assert decoding.num_free == SLOTS
 
 
-def test_who_asks_for_one_token_never_takes_a_place(decoding: Decoding) -> None:
-    (event,) = decoding.add([asked(1, 5, max_tokens=1)])
+def test_who_asks_for_one_token_leaves_with_it(decoding: Decoding) -> None:
+    decoding.add([asked(1, 5, max_tokens=1)])
+    (event,) = decoding.step()
+    assert isinstance(event, TokenEvent)
     assert event.finish_reason == "length"
     assert decoding.num_free == SLOTS
 
 
-def test_a_sequence_that_is_removed_is_silent(decoding: Decoding) -> None:
+@pytest.mark.parametrize("num_steps", [0, 2])
+def test_a_sequence_that_is_removed_is_silent(decoding: Decoding, num_steps: int) -> None:
     first, second = decoding.add([asked(1, 5), asked(1, 6)])
-    decoding.remove(first.sequence)
-    assert decoding.sequences == (second.sequence,)
+    for _ in range(num_steps):
+        decoding.step()
+    decoding.remove(first)
+    assert decoding.sequences == (second,)
     assert decoding.num_free == 1
-    assert {event.sequence for event in run_out(decoding)} == {second.sequence}
+    assert {event.sequence for event in run_out(decoding)} == {second}
 
 
 def test_nothing_runs_and_nothing_is_said(decoding: Decoding) -> None:
@@ -100,9 +106,8 @@ def test_nothing_runs_and_nothing_is_said(decoding: Decoding) -> None:
 
 
 def test_a_picture_comes_between_its_marks_while_others_go_on(drawing: Decoding) -> None:
-    events: list[TokenEvent | PictureEvent] = list(drawing.add([asked(2, 5), asked(1, 6)]))
-    number, other = (event.sequence for event in events)
-    events += run_out(drawing)
+    number, other = drawing.add([asked(2, 5), asked(1, 6)])
+    events = run_out(drawing)
     mine = [event for event in events if event.sequence == number]
     assert [getattr(event, "token", None) for event in mine[:3]] == [MARKERS.begin, None, MARKERS.end]
     assert isinstance(mine[1], PictureEvent)

@@ -127,7 +127,7 @@ def test_a_stop_string_ends_an_answer_and_frees_its_place() -> None:
 
     answer, num_steps = run(ask())
     assert answer == {0: ("on", Finish.STOP, 2)}
-    assert num_steps == 1
+    assert num_steps == 2
 
 
 def test_a_picture_comes_where_it_was_drawn_and_after_all_text_before_it() -> None:

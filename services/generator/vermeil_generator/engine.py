@@ -20,9 +20,6 @@ from vermeil_generator.outbox import Outbox, Reader
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question
 
-PROMPT_TOKENS_AT_ONCE = 2048
-"""Prompts read between two steps, so that a flood of new answers does not silence the running ones."""
-
 _active = gauge("generator_active", "Answers being written", ["model"])
 _logger = get_logger(__name__)
 
@@ -38,11 +35,14 @@ class Decoding(Protocol):
     def sequences(self) -> tuple[int, ...]:
         """Numbers of the running sequences."""
 
-    def add(self, requests: Sequence[Request]) -> Sequence[TokenEvent]:
-        """Read the prompts and give the first token of each, in their order."""
+    def add(self, requests: Sequence[Request]) -> Sequence[int]:
+        """The numbers of new sequences, one a request; their prompts are read by `step`."""
 
     def step(self) -> Sequence[TokenEvent | PictureEvent]:
-        """A turn for every running sequence: one more token, or it goes on drawing."""
+        """A turn for every running sequence: a token, a step of drawing, or some of its prompt is read.
+
+        How much is read in one turn is bounded, so that nobody silences the others.
+        """
 
     def remove(self, sequence: int) -> None:
         """Stop a running sequence."""
@@ -171,9 +171,9 @@ class Engine:
         for sequence, choice in list(self._running.items()):
             if choice.is_cancelled:
                 self._leave(sequence)
+        self._admit()
         for event in self._decoder.step():
             self._take(event)
-        self._admit()
 
     def _take(self, event: TokenEvent | PictureEvent) -> None:
         if self._running[event.sequence].take(event):
@@ -186,21 +186,16 @@ class Engine:
                 self._decoder.remove(sequence)
 
     def _admit(self) -> None:
-        """Let waiting answers in while there are places, and a bounded number of prompt tokens."""
-        num_tokens = 0
-        while num_tokens < PROMPT_TOKENS_AT_ONCE and len(self._entering) < self._decoder.num_free:
+        """Let waiting answers in while there are places."""
+        while len(self._entering) < self._decoder.num_free:
             with self._changed:
                 if not self._waiting:
                     break
                 choice = self._waiting.popleft()
-            num_tokens += choice.question.prompt.num_tokens
             self._enter(choice)
-        events = self._decoder.add([choice.request for choice in self._entering])
-        for choice, event in zip(self._entering, events, strict=True):
-            self._running[event.sequence] = choice
+        numbers = self._decoder.add([choice.request for choice in self._entering])
+        self._running.update(zip(numbers, self._entering, strict=True))
         self._entering.clear()
-        for event in events:
-            self._take(event)
 
     def _enter(self, choice: Choice) -> None:
         """Send the prompt back if asked; whoever wants tokens gets in line for the decoder."""

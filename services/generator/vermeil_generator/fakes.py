@@ -79,6 +79,8 @@ class Drawn(NamedTuple):
 class FakeDecoder:
     """Says prepared tokens to each prompt, one a step; a step takes a millisecond, as real ones take time.
 
+    Prompts cost nothing.
+
     Args:
         answers: Tokens and pictures by the first id of the prompt; the first and the last one are tokens,
             and the last one ends the answer with "stop".
@@ -109,19 +111,17 @@ class FakeDecoder:
         """Numbers of running sequences."""
         return tuple(self._left)
 
-    def add(self, requests: Sequence[Request]) -> list[TokenEvent]:
-        """The first token of each."""
-        events = []
+    def add(self, requests: Sequence[Request]) -> list[int]:
+        """Their numbers."""
+        numbers = []
         for request in requests:
             number = self._num_added
             self._num_added += 1
             self._left[number] = deque(self._answers[request.prompt[0]])
             self._requests[number] = request
             self._num_said[number] = 0
-            first = self._say(number)
-            assert isinstance(first, TokenEvent)
-            events.append(first)
-        return events
+            numbers.append(number)
+        return numbers
 
     def step(self) -> list[TokenEvent | PictureEvent]:
         """One token more for each, or a picture."""

@@ -88,13 +88,11 @@ class TextFolder:
         decoder = self._decoder
         try:
             while waiting or running:
-                events = decoder.step()
                 arriving, waiting = waiting[: decoder.num_free], waiting[decoder.num_free :]
-                prompts = [self._prompt(request) for _, request in arriving]
-                started = decoder.add(prompts)
-                for event, (place, request) in zip(started, arriving, strict=True):
-                    running[event.sequence] = _Growing(place, request, self._tokenizer)
-                for event in [*events, *started]:
+                numbers = decoder.add([self._prompt(request) for _, request in arriving])
+                for number, (place, request) in zip(numbers, arriving, strict=True):
+                    running[number] = _Growing(place, request, self._tokenizer)
+                for event in decoder.step():
                     growing = running[event.sequence]
                     answer = growing.add(event.token, event.finish_reason, self._tokenizer.stop_ids)
                     if answer is None:
