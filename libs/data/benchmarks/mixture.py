@@ -161,7 +161,7 @@ def step_of(mixture: OpenMixture, text_slots: int, picture_slots: int) -> Callab
     image = ImageModel(
         ImageConfig.from_size("nano", image_height=SIDE, image_width=SIDE, channels=3, patch_size=PATCH)
     )
-    model = fuse(text, image, fused_config(text, image))
+    model = fuse(text, image, fused_config(text, image, "alloy"))
     generator = torch.Generator().manual_seed(0)
 
     def step(batch: MixedBatch) -> None:

@@ -40,7 +40,7 @@ TIMES = torch.tensor([[0.3, 0.9, 0.1], [0.5, 0.2, 0.7]])
 
 def alloy(**changes: object) -> Alloy:
     text, image = small_model(), small_image_model(**BY_CLASS | changes)
-    model = fuse(text, image, fused_config(text, image))
+    model = fuse(text, image, fused_config(text, image, "alloy"))
     assert isinstance(model, Alloy)
     return model.eval()
 
@@ -201,7 +201,7 @@ def test_text_without_pictures_is_the_language_models() -> None:
 
 def test_a_vocabulary_grows_by_the_markers_the_backbone_lacks() -> None:
     text, image = small_model(), small_image_model(**BY_CLASS)
-    model = fuse(text, image, fused_config(text, image, vocab_size=63))
+    model = fuse(text, image, fused_config(text, image, "alloy", vocab_size=63))
     assert model.text.embedding.weight[:61].equal(text.embedding.weight)
     close(model.text.embedding.weight[61:], text.embedding.weight.mean(0).expand(2, -1))
 
@@ -232,12 +232,12 @@ def test_towers_that_do_not_match_are_refused_by_field(changes: dict[str, object
 
 def test_bad_configs_are_refused_by_field() -> None:
     text, image = small_model(), small_image_model()
-    good = fused_config(text, image)
+    good = fused_config(text, image, "alloy")
     cases = (
         (dataclasses.replace(good, fusion="soup"), "fusion"),
         (dataclasses.replace(good, options={"start": -1}), "options.start"),
         (dataclasses.replace(good, options={"begin": 1}), "options.begin"),
-        (fused_config(text, image, vocab_size=60), "text.vocab_size"),
+        (fused_config(text, image, "alloy", vocab_size=60), "text.vocab_size"),
         (dataclasses.replace(good, image=dataclasses.replace(image.config, width=32)), "image.width"),
     )
     for config, field in cases:

@@ -19,7 +19,7 @@ from vermeil_model.text_model import TextModel
 def fused_config(
     text: TextModel,
     image: ImageModel,
-    fusion: str = "alloy",
+    fusion: str = "cross_attention",
     options: Mapping[str, Any] | None = None,
     *,
     vocab_size: int | None = None,

@@ -25,7 +25,7 @@ class FusedConfig:
     """Of the text tower; its context counts rotary positions, of which a picture takes a few."""
     image: ImageConfig
     """Of the image tower; its own condition is left out, for pictures are asked for by text."""
-    fusion: str = "alloy"
+    fusion: str = "cross_attention"
     """One of FUSIONS."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of that fusion, by name; what is left out has its default."""

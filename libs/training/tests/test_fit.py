@@ -40,11 +40,12 @@ def run(small: SmallRun, config: TrainingConfig, folder: Path, **options: object
 
 @pytest.mark.parametrize(
     ("kind", "precision", "tolerance"),
-    [("adamw", "fp32", 1e-3), ("muon", "fp32", 0.03), ("muon", "bf16", 0.06)],
+    [("adamw", "fp32", 5e-3), ("muon", "fp32", 0.03), ("muon", "bf16", 0.06)],
 )
 def test_twenty_steps_follow_the_golden_curve(
     small: SmallRun, kind: str, precision: str, tolerance: float
 ) -> None:
+    # Drawn on a Zen 5 core; sums in the order of a Zen 1 core, without AVX-512, move AdamW's by 0.0022.
     config = TrainingConfig(OptimizerConfig(kind=kind), run=RunConfig(steps=20, precision=precision))
     state = make_state(config, small.model())
     loader = small.loader()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vermeil_training.adamw import with_gradient
+from vermeil_training.precision import computes_in_bf16
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration (Keller Jordan): steep at zero, singular values end up in 0.7 … 1.2."""
@@ -84,10 +85,11 @@ class Muon:
 
 
 def orthogonalised(matrices_KMN: Tensor, iterations: int = 5) -> Tensor:
-    """Each matrix with its singular values drawn towards 1, in bf16 (Newton–Schulz)."""
+    """Each matrix with its singular values drawn towards 1 (Newton–Schulz), in bf16 where that is quick."""
     a, b, c = COEFFICIENTS
     tall = matrices_KMN.shape[-2] > matrices_KMN.shape[-1]
-    x = matrices_KMN.to(torch.bfloat16)
+    in_bf16 = computes_in_bf16("auto", matrices_KMN.device)
+    x = matrices_KMN.to(torch.bfloat16 if in_bf16 else torch.float32)
     x = x.mT if tall else x
     # A Frobenius norm of 1 keeps every singular value in the iteration's range of [0, 1].
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)

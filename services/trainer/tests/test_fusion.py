@@ -78,7 +78,7 @@ def test_a_job_makes_one_model_of_two_that_reads_and_draws(backbones: World) -> 
     done = _fused(backbones)
     folder = backbones.store.fetch(done.outputs["model"])
     model = load_checkpoint(folder, FusedModel)
-    assert model.config.fusion == "alloy"
+    assert model.config.fusion == "cross_attention"
     assert float(model.joint.openness) == 1
     config = json.loads((folder / "config.json").read_text())
     assert config["sampling"] == {"steps": 25, "guidance": 2.0}
@@ -163,7 +163,7 @@ def test_by_hand_folders_stand_for_names(backbones: World, tmp_path: Path, capsy
     path.write_text(yaml.safe_dump(recipe))
     main(str(path), "--output", str(tmp_path / "run"))
     assert "rows in" in capsys.readouterr().out
-    assert load_checkpoint(tmp_path / "run" / "model", FusedModel).config.fusion == "alloy"
+    assert load_checkpoint(tmp_path / "run" / "model", FusedModel).config.fusion == "cross_attention"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from vermeil_trainer.fusing import open_gates, rates_of
 from vermeil_trainer.fusion_rules import ramp_steps
 from vermeil_trainer.reading import recipe_from_dict, recipe_from_message, recipe_to_message
 
-KINDS = ["alloy", "mot", "dense", "low_rank", "prefix", "cross_attention"]
+KINDS = ["cross_attention", "alloy", "mot", "dense", "low_rank", "prefix"]
 RECIPE: dict[str, Any] = {
     "name": "both",
     "task": "fusion",
@@ -69,7 +69,7 @@ def test_it_learns_from_all_its_sources() -> None:
 
 
 @pytest.mark.parametrize(("given", "steps"), [(None, 5), (0, 0), (50, 50)])
-def test_an_alloy_opens_over_a_tenth_of_the_steps_unless_told_otherwise(
+def test_towers_open_over_a_tenth_of_the_steps_unless_told_otherwise(
     given: int | None, steps: int
 ) -> None:
     assert ramp_steps(recipe_from_dict(changed(fusion={"ramp_steps": given}))) == steps
@@ -99,9 +99,9 @@ def test_what_joins_frozen_towers_may_learn_alone(kind: str) -> None:
     [
         ({"fusion": {"text": ""}}, "fusion.text", "is required; name the model that writes"),
         ({"fusion": {"image": ""}}, "fusion.image", "is required; name the model that draws"),
-        ({"fusion": {"kind": "glue"}}, "fusion.kind", "choose alloy or mot or dense"),
+        ({"fusion": {"kind": "glue"}}, "fusion.kind", "choose cross_attention or alloy or mot"),
         ({"fusion": {"kind": "mot", "ramp_steps": 3}}, "fusion.ramp_steps", "has no meaning for mot"),
-        ({"fusion": {"rank": 3}}, "fusion.rank", "has no meaning for alloy"),
+        ({"fusion": {"rank": 3}}, "fusion.rank", "has no meaning for cross_attention"),
         ({"fusion": {"ramp_steps": 51}}, "fusion.ramp_steps", "is more than run.steps (50)"),
         ({"fusion": {"text_rate": -1}}, "fusion.text_rate", "give a number at least 0"),
         (

@@ -161,7 +161,7 @@ class ImageSpec:
 class FusionSpec:
     """How two trained models become one."""
 
-    kind: str = choice("alloy", "mot", "dense", "low_rank", "prefix", "cross_attention")
+    kind: str = choice("cross_attention", "alloy", "mot", "dense", "low_rank", "prefix")
     """The technique."""
     text: str = free()
     """The language model: its name, or by hand its folder."""

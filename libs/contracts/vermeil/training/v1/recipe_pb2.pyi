@@ -440,7 +440,7 @@ class FusionSpec(_message.Message):
     FLOW_WEIGHT_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"alloy", "mot", "dense", "low_rank", "prefix" or "cross_attention"; default "alloy"."""
+    """"cross_attention", "alloy", "mot", "dense", "low_rank" or "prefix"; default "cross_attention"."""
     text: _builtins.str
     """The language model: "models/{model}" or one of its versions."""
     image: _builtins.str
