@@ -44,6 +44,8 @@ def readout_losses(
 ) -> ReadoutLosses:
     """The same, and what each row contributes; `importance_N`, above 0, weighs rows in the mean."""
     counted_N = targets_N != IGNORED_TARGET
+    if hidden_ND.device.type == "cpu" and not bool(counted_N.all()):
+        return _of_counted(hidden_ND, weight_VD, targets_N, importance_N, counted_N.nonzero()[:, 0])
     importance_N = counted_N.float() if importance_N is None else importance_N * counted_N
     shares_N = importance_N / importance_N.sum().clamp_min(torch.finfo(torch.float32).tiny)
     if hidden_ND.shape[0] * weight_VD.shape[0] <= _most_logits(hidden_ND):
@@ -51,6 +53,16 @@ def readout_losses(
         return ReadoutLosses((each_N * shares_N).sum(), each_N.detach())
     mean, each_N = _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, targets_N, shares_N)
     return ReadoutLosses(mean, each_N)
+
+
+def _of_counted(
+    hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, importance_N: Tensor | None, rows_M: Tensor
+) -> ReadoutLosses:
+    """Nothing is read out where nothing is learned; accelerators would have to wait for the number of rows."""
+    importance_M = None if importance_N is None else importance_N[rows_M]
+    found = readout_losses(hidden_ND[rows_M], weight_VD, targets_N[rows_M], importance_M)
+    each_N = found.each_N.new_zeros(len(targets_N)).index_copy_(0, rows_M, found.each_N)
+    return ReadoutLosses(found.mean, each_N)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

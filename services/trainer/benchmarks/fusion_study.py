@@ -5,7 +5,8 @@
 
 Every seed has backbones of its own, which all fusions start from. A fusion's learning rate is the best of
 short runs of the first seed, by validation loss. Every run ends as a line of runs.jsonl; what has its line is
-not run again, and a run that was interrupted goes on from its last checkpoint.
+not run again, and a run that was interrupted goes on from its last checkpoint. Backbones that were made
+elsewhere are made again, with the same bits, where a fusion is added to lines that are there.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from fusion_measures import Measures
 from fusion_report import write_report
 from vermeil_model import FusedModel, ImageModel, TextModel, fuse, fused_config, load_checkpoint
 from vermeil_model.fusions.alloy import Alloy
+from vermeil_trainer.model_folder import CARD_FILE
 from vermeil_trainer.recipe import Recipe
 from vermeil_trainer.train import train
 from vermeil_training import read_metrics
@@ -88,11 +90,17 @@ def perform(run: Run, bench: Bench) -> Line:
     return asdict(run) | found | {"cpu_seconds": round(time.process_time() - began, 1), "made_on": _machine()}
 
 
+def _train_backbones(seed: int, bench: Bench, data: StudyData) -> None:
+    """Unless they are there."""
+    makers = {"text": text_recipe, "image": image_recipe}
+    for name, folder in bench.backbones(seed).items():
+        if not (folder / CARD_FILE).exists():  # written last
+            recipe = makers[name](bench.scale, seed)
+            train(recipe, data.encoded(recipe), folder.parent)
+
+
 def _backbones(run: Run, bench: Bench, data: StudyData) -> Line:
-    place = bench.folder / f"backbones-{run.seed}"
-    for name, make in (("text", text_recipe), ("image", image_recipe)):
-        recipe = make(bench.scale, run.seed)
-        train(recipe, data.encoded(recipe), place / name)
+    _train_backbones(run.seed, bench, data)
     numbers, items = Measures(data, bench.scale).kept(_joined(bench.backbones(run.seed)))
     return {"metrics": numbers, "items": items}
 
@@ -190,7 +198,10 @@ def _key(line: Line) -> tuple[Any, ...]:
 
 def carry_out(runs: Sequence[Run], bench: Bench, lines: Lines, at_once: int) -> None:
     """All runs that have no line yet, some side by side."""
-    for run, line in _carried_out(lines.missing(runs), bench, at_once):
+    missing = lines.missing(runs)
+    for seed in sorted({run.seed for run in missing if run.purpose != BACKBONES}):
+        _train_backbones(seed, bench, bench.data())
+    for run, line in _carried_out(missing, bench, at_once):
         lines.add(line)
         shown = {name: round(value, 4) for name, value in line.get("metrics", {}).items()}
         print(run.name, line.get("validation_loss"), json.dumps(shown), flush=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_a_study_tells_all_fusions_apart_and_goes_on_where_it_stopped(tmp_path: 
     runs = results / "runs.jsonl"
     *kept, last = runs.read_text().splitlines(keepends=True)
     runs.write_text("".join(kept))
+    shutil.rmtree(tmp_path / "work")  # as in a fresh clone, where lines are and backbones are not
     again = _study(tmp_path, "--texts", str(texts))
     assert [line.split()[0] for line in again.splitlines()] == ["final-mot-0-1"]
     repeated = json.loads(runs.read_text().splitlines()[-1])
