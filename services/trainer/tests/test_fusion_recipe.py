@@ -69,9 +69,7 @@ def test_it_learns_from_all_its_sources() -> None:
 
 
 @pytest.mark.parametrize(("given", "steps"), [(None, 5), (0, 0), (50, 50)])
-def test_towers_open_over_a_tenth_of_the_steps_unless_told_otherwise(
-    given: int | None, steps: int
-) -> None:
+def test_towers_open_over_a_tenth_of_the_steps_unless_told_otherwise(given: int | None, steps: int) -> None:
     assert ramp_steps(recipe_from_dict(changed(fusion={"ramp_steps": given}))) == steps
 
 
