@@ -58,7 +58,7 @@ def readout_losses(
 def _of_counted(
     hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, importance_N: Tensor | None, rows_M: Tensor
 ) -> ReadoutLosses:
-    """Nothing is read out where nothing is learned; accelerators would have to wait for the number of rows."""
+    """Where nothing is learned nothing is read out; accelerators would wait for the number of rows."""
     importance_M = None if importance_N is None else importance_N[rows_M]
     found = readout_losses(hidden_ND[rows_M], weight_VD, targets_N[rows_M], importance_M)
     each_N = found.each_N.new_zeros(len(targets_N)).index_copy_(0, rows_M, found.each_N)

@@ -30,7 +30,7 @@ def move(step: Callable[[], object], parameters: list[nn.Parameter], steps: int 
 @pytest.fixture
 def _in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """As PyTorch does always."""
-    monkeypatch.setattr(muon, "computes_in_bf16", lambda *_: True)
+    monkeypatch.setattr(muon, "multiplies_bfloat16", lambda *_: True)
 
 
 @pytest.mark.usefixtures("_in_bf16")
@@ -65,7 +65,7 @@ def test_a_fused_matrix_moves_as_its_parts_would() -> None:
 
 @pytest.mark.parametrize("in_bf16", [True, False])
 def test_singular_values_are_drawn_towards_one(in_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(muon, "computes_in_bf16", lambda *_: in_bf16)
+    monkeypatch.setattr(muon, "multiplies_bfloat16", lambda *_: in_bf16)
     matrices = torch.stack([wave(24, 24, phase=number) + 0.1 * torch.eye(24) for number in range(3)])
     values = torch.linalg.svdvals(muon.orthogonalised(matrices).float())
     assert values.median() > 0.6

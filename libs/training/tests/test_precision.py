@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from vermeil_training import precision
+from vermeil_model.bfloat16 import multiplies_bfloat16
 from vermeil_training.precision import computes_in_bf16
 
 CPU = torch.device("cpu")
@@ -16,8 +16,8 @@ def test_auto_asks_the_processor(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    precision._has_bf16.cache_clear()
+    multiplies_bfloat16.cache_clear()
     assert computes_in_bf16("auto", CPU) is expected
     assert computes_in_bf16("bf16", CPU) is True
     assert computes_in_bf16("fp32", CPU) is False
-    precision._has_bf16.cache_clear()
+    multiplies_bfloat16.cache_clear()

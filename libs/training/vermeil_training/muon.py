@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from vermeil_model.bfloat16 import multiplies_bfloat16
 
 from vermeil_training.adamw import with_gradient
-from vermeil_training.precision import computes_in_bf16
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration (Keller Jordan): steep at zero, singular values end up in 0.7 … 1.2."""
@@ -88,7 +88,7 @@ def orthogonalised(matrices_KMN: Tensor, iterations: int = 5) -> Tensor:
     """Each matrix with its singular values drawn towards 1 (Newton–Schulz), in bf16 where that is quick."""
     a, b, c = COEFFICIENTS
     tall = matrices_KMN.shape[-2] > matrices_KMN.shape[-1]
-    in_bf16 = computes_in_bf16("auto", matrices_KMN.device)
+    in_bf16 = multiplies_bfloat16(matrices_KMN.device.type)
     x = matrices_KMN.to(torch.bfloat16 if in_bf16 else torch.float32)
     x = x.mT if tall else x
     # A Frobenius norm of 1 keeps every singular value in the iteration's range of [0, 1].

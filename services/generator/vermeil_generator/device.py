@@ -2,10 +2,11 @@
 
 import torch
 from torch import nn
+from vermeil_model.bfloat16 import multiplies_bfloat16
 
 from vermeil_generator.settings import GeneratorSettings
 
-_PRECISIONS = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def best_device(settings: GeneratorSettings) -> str:
@@ -16,7 +17,9 @@ def best_device(settings: GeneratorSettings) -> str:
 
 
 def precision(settings: GeneratorSettings) -> torch.dtype | None:
-    """Of weights in memory; None keeps what the checkpoint has."""
+    """Of weights in memory; None keeps what the checkpoint has, unless the device only emulates bfloat16."""
+    if settings.generator_precision == "auto":
+        return None if multiplies_bfloat16(best_device(settings)) else torch.float32
     return _PRECISIONS[settings.generator_precision]
 
 

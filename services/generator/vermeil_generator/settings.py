@@ -33,4 +33,5 @@ class GeneratorSettings(ArtifactSettings):
     generator_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run; auto takes a GPU if there is one."""
     generator_precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of weights in memory; auto keeps what the checkpoint has."""
+    """Of weights in memory; auto keeps what the checkpoint has, or takes float32 on a CPU that has no
+    instructions for bfloat16."""
