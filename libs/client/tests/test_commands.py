@@ -279,3 +279,27 @@ def test_a_folder_named_like_a_recipe_is_not_taken_for_one(
     (tmp_path / "nano").mkdir()
     monkeypatch.chdir(tmp_path)
     assert run(["train", "nano"]) == 0
+
+
+def test_a_key_s_secret_is_printed_alone_so_that_it_can_be_piped(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--scope", "inference", "--scope", "read", "--days", "30", "--tokens-per-day", "1000"]
+    assert run(["keys", "create", "laptop", *options]) == 0
+    assert capsys.readouterr().out == "s3cret\n"
+    key = gateway.requests[0][2]["key"]
+    assert (key["display_name"], key["scopes"]) == ("laptop", ["inference", "read"])
+    assert key["limits"]["tokens_per_day"] == 1000
+    assert "expire_time" in key
+    assert run(["keys", "create", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["secret"] == "s3cret"
+    assert "expire_time" not in gateway.requests[1][2]["key"]
+
+
+def test_keys_are_listed_and_revoked(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["keys", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "1,234" in shown
+    assert "never" in shown
+    assert run(["keys", "revoke", "fake"]) == 0
+    assert gateway.requests[-1][:2] == ("POST", "/v1/keys/fake/revoke")

@@ -12,6 +12,7 @@ import httpx
 
 from vermeil_client.resources import (
     AnswerImage,
+    CreatedKey,
     Dataset,
     DrawingProgress,
     Hit,
@@ -164,6 +165,29 @@ class Vermeil:
     def tasks(self) -> list[Json]:
         """What can be measured."""
         return list(self._pages("/v1/evaluation-tasks", "tasks"))
+
+    def create_key(
+        self, display_name: str = "", scopes: Sequence[str] = ("inference",), **options: Any
+    ) -> CreatedKey:
+        """A new key of the gateway, with its secret, which nobody can show again.
+
+        Args:
+            display_name: What it is for.
+            scopes: Some of inference, read, submit and admin.
+            options: Other fields of vermeil.registry.v1.ApiKey (owner, limits, expire_time), and request_id.
+        """
+        request_id = options.pop("request_id", None) or uuid.uuid4().hex
+        key = {"display_name": display_name, "scopes": list(scopes), **options}
+        answer = self.transport.post("/v1/keys", {"key": key, "request_id": request_id})
+        return CreatedKey(answer["key"]["name"], answer["secret"], answer["key"])
+
+    def keys(self) -> Iterator[Json]:
+        """All keys of the gateway, newest first, with what each has done (vermeil.registry.v1.ApiKey)."""
+        yield from self._pages("/v1/keys", "keys")
+
+    def revoke_key(self, name: str) -> Json:
+        """End a key for good."""
+        return self.transport.post(f"/v1/{_named('keys', name)}/revoke")
 
     def chat(
         self, model: str, messages: str | Sequence[Mapping[str, Any]], **options: Any

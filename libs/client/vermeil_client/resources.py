@@ -14,6 +14,18 @@ FINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 
 @dataclass(frozen=True)
+class CreatedKey:
+    """A key of the gateway as it was made."""
+
+    name: str
+    """keys/{key}"""
+    secret: str
+    """What clients send as their API key; nobody can show it again."""
+    raw: Mapping[str, Any]
+    """The key as it came."""
+
+
+@dataclass(frozen=True)
 class Job:
     """Long work and how far it has come."""
 

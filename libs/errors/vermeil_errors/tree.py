@@ -34,6 +34,7 @@ class VermeilError(Exception):
     ├── PermissionDenied      you may not
     ├── TooLarge              more bytes than the limit
     ├── Overloaded            no free slot now; try again           (retryable)
+    ├── QuotaExceeded         what the caller was granted is used up
     ├── OutOfSpace            the disk or the store is full
     ├── Unavailable           the other side cannot be reached      (retryable)
     ├── DeadlineExceeded      the time given has passed
@@ -180,6 +181,15 @@ class Overloaded(VermeilError):
     http_status = 429
     exit_code = 9
     retryable = True
+
+
+class QuotaExceeded(VermeilError):
+    """What the caller was granted is used up; waiting a moment will not help."""
+
+    reason = "QUOTA_EXCEEDED"
+    grpc_status = "RESOURCE_EXHAUSTED"
+    http_status = 429
+    exit_code = 14
 
 
 class OutOfSpace(VermeilError):

@@ -8,6 +8,7 @@ from vermeil_artifacts import ArtifactStore, store_from_settings
 from vermeil_gateway import problems
 from vermeil_gateway.api import ROUTERS
 from vermeil_gateway.api.shared import refuse_unknown_parameters
+from vermeil_gateway.callers import Callers
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.docs import install_docs
 from vermeil_gateway.guard import Guarded
@@ -35,11 +36,12 @@ def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactSt
     app.state.clients = clients
     app.state.pictures = Pictures(lambda: store or store_from_settings(settings))
     app.state.modalities = Modalities(clients)
+    app.state.callers = Callers(clients, settings)
     app.state.stopping = asyncio.Event()
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     install_docs(app)
-    app.add_middleware(Guarded, settings=settings)
+    app.add_middleware(Guarded, settings=settings, callers=app.state.callers)
     app.add_middleware(Observed)
     return app

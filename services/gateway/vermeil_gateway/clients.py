@@ -21,6 +21,7 @@ from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from vermeil.job.v1.job_pb2 import Job
 from vermeil.job.v1.job_service_pb2 import WatchJobRequest
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceStub
+from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceStub
 from vermeil_errors import DeadlineExceeded, VermeilError
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
     from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceAsyncStub
     from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
     from vermeil.job.v1.job_service_pb2_grpc import JobServiceAsyncStub
+    from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceAsyncStub
     from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
     from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceAsyncStub
 
 WATCH_SECONDS = 3600.0
 """A watch that lasts longer is begun anew."""
 HEALTH_SECONDS = 2.0
+KEY_SECONDS = 3.0
+"""A request waits so long for the registry to say whose key it has."""
 
 RequestMessage = TypeVar("RequestMessage", bound=Message)
 ResponseMessage = TypeVar("ResponseMessage", bound=Message)
@@ -63,6 +67,7 @@ class Clients:
         self._generation: GenerationServiceAsyncStub = GenerationServiceStub(channels["generator"])
         self.jobs: JobServiceAsyncStub = JobServiceStub(channels["registry"])
         self.registry: RegistryServiceAsyncStub = RegistryServiceStub(channels["registry"])
+        self.keys: ApiKeyServiceAsyncStub = ApiKeyServiceStub(channels["registry"])
         self.ingest: IngestServiceAsyncStub = IngestServiceStub(channels["ingest"])
         self.text_encoder: EncoderServiceAsyncStub = EncoderServiceStub(channels["encoder-text"])
         self.image_encoder: EncoderServiceAsyncStub = EncoderServiceStub(channels["encoder-image"])
@@ -95,6 +100,14 @@ class Clients:
     ) -> ResponseMessage:
         """A plain call."""
         return await method(request, timeout=self._call_timeout)
+
+    async def ask_keys(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[RequestMessage, ResponseMessage]",
+        request: RequestMessage,
+    ) -> ResponseMessage:
+        """A call about keys, for which every request waits."""
+        return await method(request, timeout=min(KEY_SECONDS, self._call_timeout))
 
     async def compute(
         self,

@@ -11,6 +11,7 @@ from vermeil_errors import VermeilError
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.openai.answers import Indexed
 from vermeil_gateway.openai.words import in_openai_words
+from vermeil_gateway.spent import Spent
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class Answer:
     """All pieces; close it to stop the generator."""
 
 
-async def begin(clients: Clients, requests: Sequence[GenerateRequest], at_once: int) -> Answer:
-    """Ask for answers to all prompts and wait for the first piece."""
-    pieces = _merged(clients, requests, at_once)
+async def begin(clients: Clients, requests: Sequence[GenerateRequest], at_once: int, spent: Spent) -> Answer:
+    """Ask for answers to all prompts and wait for the first piece; `spent` counts what they cost."""
+    pieces = _merged(clients, requests, at_once, spent)
     try:
         first = await anext(pieces)
     except VermeilError as error:
@@ -44,15 +45,15 @@ async def _chained(first: Indexed, others: AsyncGenerator[Indexed, None]) -> Asy
 
 
 async def _merged(
-    clients: Clients, requests: Sequence[GenerateRequest], at_once: int
+    clients: Clients, requests: Sequence[GenerateRequest], at_once: int, spent: Spent
 ) -> AsyncGenerator[Indexed, None]:
     if len(requests) == 1:
-        async with aclosing(clients.generate(requests[0])) as pieces:
+        async with aclosing(spent.counting(clients.generate(requests[0]))) as pieces:
             async for piece in pieces:
                 yield piece.choice, piece
         return
     arrived: asyncio.Queue[Indexed | None] = asyncio.Queue()
-    work = asyncio.ensure_future(_ask_all(clients, requests, at_once, arrived))
+    work = asyncio.ensure_future(_ask_all(clients, requests, at_once, spent, arrived))
     try:
         while (item := await arrived.get()) is not None:
             yield item
@@ -66,12 +67,13 @@ async def _ask_all(
     clients: Clients,
     requests: Sequence[GenerateRequest],
     at_once: int,
+    spent: Spent,
     arrived: "asyncio.Queue[Indexed | None]",
 ) -> None:
     free = asyncio.Semaphore(at_once)
 
     async def ask(place: int, request: GenerateRequest) -> None:
-        async with free, aclosing(clients.generate(request)) as pieces:
+        async with free, aclosing(spent.counting(clients.generate(request))) as pieces:
             async for piece in pieces:
                 arrived.put_nowait((place * request.num_choices + piece.choice, piece))
 

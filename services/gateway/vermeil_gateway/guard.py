@@ -1,14 +1,11 @@
-"""Who may enter, and how much they may bring: keys, hosts, bodies.
+"""Who may enter, and how much they may bring: callers, hosts, bodies.
 
 A body is read here, whole, so that its size and the time it takes are bounded in one place.
 """
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import Iterable
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vermeil_errors import (
     Cancelled,
@@ -16,10 +13,11 @@ from vermeil_errors import (
     InvalidInput,
     PermissionDenied,
     TooLarge,
-    Unauthenticated,
     VermeilError,
 )
 
+from vermeil_gateway.allowance import Allowance
+from vermeil_gateway.callers import Caller, Callers
 from vermeil_gateway.problems import problem_response
 from vermeil_gateway.settings import GatewaySettings
 
@@ -32,9 +30,9 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 class Guarded:
     """Lets a request in, with its body, or answers why not."""
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, callers: Callers) -> None:
         self._app = app
-        self._keys = [_digest(key.encode()) for key in settings.api_keys]
+        self._callers = callers
         self._hosts = _LOCAL_HOSTS | {settings.http_bind.rpartition(":")[0].lower()}
         self._max_bytes = settings.gateway_max_body_bytes
         self._seconds = settings.gateway_body_timeout
@@ -44,20 +42,33 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        allowance: Allowance | None = None
         try:
-            self._check_caller(scope["path"], headers)
+            caller = await self._caller(scope["path"], headers)
+            if caller is not None:
+                scope["state"]["caller"] = caller.name
+                if caller.allowance is not None:
+                    send = _telling(caller.allowance, send)
+                caller.enter(scope["method"], scope["path"])
+                allowance = caller.allowance
             if scope["method"] in _WITH_BODY:
                 receive = _replayed(await self._body(headers, receive), receive)
         except VermeilError as error:
             await problem_response(error)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if allowance is not None:
+                allowance.charge(scope["state"]["spent"].tokens)
 
-    def _check_caller(self, path: str, headers: Headers) -> None:
-        if not self._keys:
+    async def _caller(self, path: str, headers: Headers) -> Caller | None:
+        """Who calls; None where everyone may."""
+        if self._callers.is_open:
             _check_host(headers.get("host", ""), self._hosts)
-        elif path not in OPEN_PATHS:
-            _check_key(headers.get("authorization", ""), self._keys)
+        if path in OPEN_PATHS:
+            return None
+        return await self._callers.caller(headers.get("authorization", ""))
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length", "0")
@@ -118,16 +129,14 @@ def _check_host(host: str, allowed: frozenset[str]) -> None:
         )
 
 
-def _check_key(authorization: str, keys: Iterable[bytes]) -> None:
-    scheme, _, key = authorization.partition(" ")
-    given = _digest(key.strip().encode("latin-1"))
-    matches = [hmac.compare_digest(given, each) for each in keys]
-    if scheme.lower() != "bearer" or not any(matches):
-        problem = "wrong API key" if authorization else "no API key"
-        raise Unauthenticated(
-            problem, fix="send the header Authorization: Bearer and a key of VERMEIL_API_KEYS"
-        )
+def _telling(allowance: Allowance, send: Send) -> Send:
+    """Answers that say how much is left."""
 
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in allowance.headers():
+                headers[name] = value
+        await send(message)
 
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
+    return tell

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vermeil_telemetry import bound, counter, get_logger, histogram, new_request_id, span, traceparent
 
 from vermeil_gateway.problems import known, problem_response
+from vermeil_gateway.spent import Spent
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -33,7 +34,7 @@ class Observed:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, spent=Spent())
         with traceparent(headers.get("traceparent")), bound(request_id=request_id), span("http request"):
             await self._answer(scope, receive, send, request_id)
 

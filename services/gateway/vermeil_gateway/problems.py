@@ -11,8 +11,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from vermeil_errors import InvalidInput, NotFound, VermeilError, Violation, from_exception
+from vermeil_errors import InvalidInput, NotFound, QuotaExceeded, VermeilError, Violation, from_exception
 from vermeil_telemetry import get_logger
+
+from vermeil_gateway.allowance import RETRY_AFTER
 
 RETRY_AFTER_SECONDS = 1
 
@@ -21,6 +23,10 @@ _TYPES: Mapping[int, str] = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+_QUOTA = "insufficient_quota"
+"""OpenAI's type of a 429 that waiting does not end."""
+_TRIED_AGAIN_BY_CLIENTS = (409, 429)
+"""Statuses that OpenAI's clients try again by themselves, unless told that it is of no use."""
 _SHOWN = 60
 """Characters of a wrong value that errors repeat."""
 _UNION_BRANCH = re.compile(r"(str|int|float|bool|none|(list|dict|tuple|function|literal|constrained)\b.*)")
@@ -30,10 +36,11 @@ _logger = get_logger(__name__)
 def problem(error: VermeilError) -> dict[str, Any]:
     """The body that shows an error: `{"error": {message, type, param, code, violations}}`."""
     fallback = "server_error" if error.http_status >= 500 else "invalid_request_error"
+    type_ = _TYPES.get(error.http_status, fallback)
     return {
         "error": {
             "message": error.public_message,
-            "type": _TYPES.get(error.http_status, fallback),
+            "type": _QUOTA if isinstance(error, QuotaExceeded) else type_,
             "param": error.violations[0].field if error.violations else None,
             "code": error.reason,
             "violations": [{"field": v.field, "description": v.description} for v in error.violations],
@@ -43,7 +50,11 @@ def problem(error: VermeilError) -> dict[str, Any]:
 
 def problem_response(error: VermeilError) -> JSONResponse:
     """The whole answer that shows an error."""
-    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if error.retryable else {}
+    headers = {}
+    if error.retryable:
+        headers["retry-after"] = error.metadata.get(RETRY_AFTER, str(RETRY_AFTER_SECONDS))
+    elif error.http_status in _TRIED_AGAIN_BY_CLIENTS:
+        headers["x-should-retry"] = "false"
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(problem(error), status_code=error.http_status, headers=headers)

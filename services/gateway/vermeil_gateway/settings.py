@@ -14,7 +14,8 @@ class GatewaySettings(ArtifactSettings):
     http_bind: Address = "127.0.0.1:8080"
     """Where HTTP is answered; port 0 lets the system choose."""
     api_keys: CommaSeparated = Field(default=(), repr=False)
-    """Keys that open the gateway; without any it opens only on this machine's own addresses."""
+    """The operator's keys, for everything and without limits; without any the gateway opens only on this
+    machine's own addresses. Others are made by `vermeil keys create`."""
     gateway_max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     """Largest request body, in bytes."""
     gateway_body_timeout: float = Field(default=30.0, gt=0)
@@ -25,6 +26,8 @@ class GatewaySettings(ArtifactSettings):
     """Seconds that an answer of a model may take, from request to last token."""
     gateway_prompts_at_once: int = Field(default=8, ge=1)
     """Prompts of one request that are worked on at the same time."""
+    gateway_key_cache_seconds: float = Field(default=10.0, ge=0)
+    """Seconds for which a key of the registry that is not in use is not looked up again."""
     gateway_drain_timeout: float = Field(default=10.0, ge=0)
     """Seconds that running requests get to end when the gateway is told to stop."""
 

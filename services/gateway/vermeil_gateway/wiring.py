@@ -17,6 +17,7 @@ from vermeil_gateway.app import create_app
 from vermeil_gateway.bounded_http import BoundedHttp
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.settings import GatewaySettings
+from vermeil_gateway.usage_reports import UsageReports
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
@@ -32,6 +33,7 @@ class RunningGateway:
         self._app = app
         self._clients = clients
         self._server = server
+        self._reports = UsageReports(clients, app.state.callers)
         self._serving: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
@@ -40,6 +42,7 @@ class RunningGateway:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+        await self._reports.stop()
         await self._clients.close()
         _logger.info("gateway stopped", url=self.url)
 
@@ -50,6 +53,7 @@ class RunningGateway:
         await self.stop()
 
     async def _start(self, listening: socket.socket) -> None:
+        self._reports.start()
         self._serving = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(0.005)

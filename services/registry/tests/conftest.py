@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil_jobs import GrpcJobs, Ledger, ManualClock, Policy, RecordingDoorbell
 from vermeil_jobs.suite import Bench
@@ -16,6 +17,8 @@ from vermeil_registry.api import JobServicer
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.catalogue_api import RegistryServicer
 from vermeil_registry.database import Database
+from vermeil_registry.keys import Keys
+from vermeil_registry.keys_api import ApiKeyServicer
 from vermeil_registry.migrate import migrate
 from vermeil_registry.storage import SqlStorage
 from vermeil_registry.threads import Threads
@@ -86,6 +89,7 @@ class Wire:
         self.threads = Threads()
         self.watches = Watches(self.ledger, self.threads, poll_seconds=0.05)
         self.catalogue = Catalogue(database, clock=self.clock)
+        self.keys = Keys(database, clock=self.clock)
 
     def services(self) -> list[Service]:
         jobs = JobServicer(self.ledger, self.threads, self.watches)
@@ -97,6 +101,11 @@ class Wire:
         return [
             Service("vermeil.job.v1.JobService", add_JobServiceServicer_to_server, jobs, drain=drain),
             Service("vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, names),
+            Service(
+                "vermeil.registry.v1.ApiKeyService",
+                add_ApiKeyServiceServicer_to_server,
+                ApiKeyServicer(self.keys, self.threads),
+            ),
         ]
 
 

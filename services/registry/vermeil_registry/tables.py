@@ -165,3 +165,39 @@ VERSIONS = Table(
     Index("versions_by_digest", "digest"),
 )
 """One version of a dataset or a model."""
+
+API_KEYS = Table(
+    "api_keys",
+    metadata,
+    Column("number", _Number, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _column("secret_digest", LargeBinary),
+    *_texts("display_name", "owner"),
+    _column("scopes", Json),
+    _column("limits", Json),
+    _column("create_time", Time),
+    Column("expire_time", Time),
+    Column("revoke_time", Time),
+    Column("last_used_time", Time),
+    Column("request_id", Text, nullable=False, unique=True),
+)
+"""A key of the gateway; of its secret only the hash."""
+
+API_KEY_USAGE = Table(
+    "api_key_usage",
+    metadata,
+    Column("key", Text, ForeignKey("api_keys.name"), primary_key=True),
+    Column("day", Text, primary_key=True),
+    _column("requests", BigInteger),
+    _column("tokens", BigInteger),
+)
+"""What a key did on a day of UTC."""
+
+API_KEY_REPORTERS = Table(
+    "api_key_reporters",
+    metadata,
+    Column("reporter", Text, primary_key=True),
+    _column("sequence", BigInteger),
+    _column("time", Time),
+)
+"""The last report of each gateway, so that none is counted twice."""

@@ -1,6 +1,7 @@
 """Wiring: the only place that knows which storage, doorbell and clock the registry runs on."""
 
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil_jobs import CeleryDoorbell, Doorbell, Ledger, make_app
 from vermeil_rpc import Service
@@ -9,6 +10,8 @@ from vermeil_registry.api import JobServicer
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.catalogue_api import RegistryServicer
 from vermeil_registry.database import Database
+from vermeil_registry.keys import Keys
+from vermeil_registry.keys_api import ApiKeyServicer
 from vermeil_registry.migrate import migrate
 from vermeil_registry.settings import RegistrySettings
 from vermeil_registry.storage import SqlStorage
@@ -18,7 +21,7 @@ from vermeil_registry.watch import Watches
 
 
 def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> list[Service]:
-    """JobService and RegistryService over one database; nothing runs before they start."""
+    """All services over one database; nothing runs before they start."""
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     bell = doorbell or CeleryDoorbell(make_app(settings.broker_url, settings.home))
@@ -57,5 +60,11 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
         ),
         Service(
             "vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, names, ready=ready
+        ),
+        Service(
+            "vermeil.registry.v1.ApiKeyService",
+            add_ApiKeyServiceServicer_to_server,
+            ApiKeyServicer(Keys(database), threads),
+            ready=ready,
         ),
     ]

@@ -11,6 +11,7 @@ from vermeil_gateway.api import (
     health,
     images,
     jobs,
+    keys,
     models,
     work,
 )
@@ -25,5 +26,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     work.router,
     evaluations.router,
     encoding.router,
+    keys.router,
     health.router,
 )

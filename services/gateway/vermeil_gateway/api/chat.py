@@ -14,6 +14,7 @@ from vermeil_gateway.openai.answers import Envelope, Json
 from vermeil_gateway.openai.chat_answer import CHUNK, WHOLE, chunks, whole
 from vermeil_gateway.openai.chat_images import File
 from vermeil_gateway.openai.chat_request import ChatRequest
+from vermeil_gateway.spent import spent_by
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -26,9 +27,9 @@ async def create_chat_completion(
     file = pictures.file_of
     asked = [body.to_generate(request.state.request_id)]
     if not body.stream:
-        told = _whole(begin(clients, asked, 1), body, request, file)
+        told = _whole(begin(clients, asked, 1, spent_by(request)), body, request, file)
         return JSONResponse(await until_disconnect(request, told))
-    answer = await until_disconnect(request, begin(clients, asked, 1))
+    answer = await until_disconnect(request, begin(clients, asked, 1, spent_by(request)))
     envelope = _envelope(request, CHUNK, answer)
     return EventStream(_events(answer, envelope, body, file), answer.pieces.aclose)
 

@@ -14,6 +14,7 @@ from vermeil_gateway.openai.answers import Envelope, Json
 from vermeil_gateway.openai.chat_images import File
 from vermeil_gateway.openai.completion_answer import OBJECT, chunks, whole
 from vermeil_gateway.openai.completion_request import CompletionRequest
+from vermeil_gateway.spent import spent_by
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -27,9 +28,9 @@ async def create_completion(
     asked = body.to_generate(request.state.request_id)
     at_once = request.app.state.settings.gateway_prompts_at_once
     if not body.stream:
-        told = _whole(begin(clients, asked, at_once), body, request, file)
+        told = _whole(begin(clients, asked, at_once, spent_by(request)), body, request, file)
         return JSONResponse(await until_disconnect(request, told))
-    answer = await until_disconnect(request, begin(clients, asked, at_once))
+    answer = await until_disconnect(request, begin(clients, asked, at_once, spent_by(request)))
     return EventStream(_events(answer, _envelope(request, answer), body, file), answer.pieces.aclose)
 
 

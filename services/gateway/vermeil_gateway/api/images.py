@@ -18,6 +18,7 @@ from vermeil_gateway.openai.image_answer import Located, as_base64, events, whol
 from vermeil_gateway.openai.image_request import ImageRequest
 from vermeil_gateway.openai.words import in_words_of_pictures
 from vermeil_gateway.pictures import number_of
+from vermeil_gateway.spent import Spent, spent_by
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -39,7 +40,7 @@ async def create_images(
             return {"url": f"{request.base_url}v1/images/{number_of(media)}"}
         return await as_base64(pictures.file_of(media))
 
-    beginning = _begin(clients, asked)
+    beginning = _begin(clients, asked, spent_by(request))
     if not body.stream:
         return JSONResponse(await until_disconnect(request, _whole(beginning, located)))
     first, others = await until_disconnect(request, beginning)
@@ -55,9 +56,11 @@ async def get_image(image: str, pictures: WithPictures) -> Response:
     return Response(file, media_type=PNG, headers=headers)
 
 
-async def _begin(clients: Clients, asked: GenerateImagesRequest) -> tuple[GenerateImagesResponse, Told]:
+async def _begin(
+    clients: Clients, asked: GenerateImagesRequest, spent: Spent
+) -> tuple[GenerateImagesResponse, Told]:
     """Ask, and wait for the first message: whatever is wrong with the request is said before it."""
-    messages = clients.generate_images(asked)
+    messages = spent.counting(clients.generate_images(asked))
     try:
         return await anext(messages), messages
     except VermeilError as error:

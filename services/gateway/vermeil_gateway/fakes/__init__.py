@@ -10,6 +10,7 @@ from vermeil.evaluation.v1.evaluation_service_pb2_grpc import add_EvaluationServ
 from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
 from vermeil.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil.training.v1.training_service_pb2_grpc import add_TrainingServiceServicer_to_server
 from vermeil_artifacts import MemoryStore
@@ -17,6 +18,7 @@ from vermeil_rpc import Service
 
 from vermeil_gateway.fakes.generation import FakeGeneration
 from vermeil_gateway.fakes.jobs import FakeJobs
+from vermeil_gateway.fakes.keys import FakeKeys
 from vermeil_gateway.fakes.registry import DIGEST, IMAGE_MODEL, IMAGE_VERSION, MODEL, VERSION, FakeRegistry
 from vermeil_gateway.fakes.work import FakeWork
 
@@ -29,6 +31,7 @@ __all__ = [
     "FakeBackends",
     "FakeGeneration",
     "FakeJobs",
+    "FakeKeys",
     "FakeRegistry",
     "FakeWork",
 ]
@@ -40,6 +43,7 @@ class FakeBackends:
 
     generation: FakeGeneration = field(default_factory=FakeGeneration)
     jobs: FakeJobs = field(default_factory=FakeJobs)
+    keys: FakeKeys = field(default_factory=FakeKeys)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
 
     @property
@@ -60,6 +64,7 @@ class FakeBackends:
             Service(
                 "vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, self.registry
             ),
+            Service("vermeil.registry.v1.ApiKeyService", add_ApiKeyServiceServicer_to_server, self.keys),
             Service("vermeil.ingest.v1.IngestService", add_IngestServiceServicer_to_server, work),
             Service("vermeil.encoder.v1.EncoderService", add_EncoderServiceServicer_to_server, work),
             Service("vermeil.training.v1.TrainingService", add_TrainingServiceServicer_to_server, work),
