@@ -181,7 +181,7 @@ class Vermeil:
         answer = self.transport.post("/v1/keys", {"key": key, "request_id": request_id})
         return CreatedKey(answer["key"]["name"], answer["secret"], answer["key"])
 
-    def keys(self) -> Iterator[Json]:
+    def api_keys(self) -> Iterator[Json]:
         """All keys of the gateway, newest first, with what each has done (vermeil.registry.v1.ApiKey)."""
         yield from self._pages("/v1/keys", "keys")
 

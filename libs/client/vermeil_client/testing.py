@@ -38,8 +38,6 @@ class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
             return httpx.Response(202, json={"job": self._start(starts[path], body)})
         if path == "/v1/encodings":
             return httpx.Response(202, json={"job": self._start("embed", {"request_id": repr(body)})})
-        if path.startswith("/v1/keys"):
-            return self._keys(path, body)
         if path in _ANSWERS:
             return _ANSWERS[path](body)
         if path.startswith("/v1/jobs/"):
@@ -78,15 +76,6 @@ class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
             line = {"time": "2026-01-01T00:00:00Z", "level": "info", "text": "done"}
             return httpx.Response(200, json={"lines": [line], "next_page_token": ""})
         return httpx.Response(200, json=job)
-
-    def _keys(self, path: str, body: Json) -> httpx.Response:
-        if path.endswith("/revoke"):
-            name = path.removeprefix("/v1/").removesuffix("/revoke")
-            return httpx.Response(200, json={"name": name, "revoke_time": "2026-01-01T00:00:00Z"})
-        if body:
-            return httpx.Response(201, json={"key": {"name": "keys/fake", **body["key"]}, "secret": "s3cret"})
-        key = {"name": "keys/fake", "owner": "owners/default", "scopes": ["read"]}
-        return httpx.Response(200, json={"keys": [key | {"usage": {"tokens_in_total": "1234"}}]})
 
     def _report(self, job: str) -> httpx.Response:
         found = self.jobs.get(f"jobs/{job}")
@@ -202,10 +191,24 @@ def _chat(body: Json) -> httpx.Response:
     )
 
 
+def _keys(body: Json) -> httpx.Response:
+    """The new key, or all there are: one."""
+    key: Json = {"name": "keys/fake", "owner": "owners/default", "scopes": ["read"]}
+    if body:
+        return httpx.Response(201, json={"key": key | body["key"], "secret": "s3cret"})
+    return httpx.Response(200, json={"keys": [key | {"usage": {"tokens_in_total": "1234"}}]})
+
+
+def _revoked(_body: Json) -> httpx.Response:
+    return httpx.Response(200, json={"name": "keys/fake", "revoke_time": "2026-01-01T00:00:00Z"})
+
+
 _ANSWERS: dict[str, Callable[[Json], httpx.Response]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": lambda body: _stream(body["prompt"], lambda text: {"text": text}),
     "/v1/images/generations": _pictures,
+    "/v1/keys": _keys,
+    "/v1/keys/fake/revoke": _revoked,
     "/v1/search": _hits,
     "/v1/evaluation-comparisons": _comparison,
 }

@@ -6,10 +6,12 @@ from fastapi import Depends, FastAPI
 from vermeil_artifacts import ArtifactStore, store_from_settings
 
 from vermeil_gateway import problems
+from vermeil_gateway.admission import Admission
 from vermeil_gateway.api import ROUTERS
 from vermeil_gateway.api.shared import refuse_unknown_parameters
 from vermeil_gateway.callers import Callers
 from vermeil_gateway.clients import Clients
+from vermeil_gateway.disconnect import UnderWay
 from vermeil_gateway.docs import install_docs
 from vermeil_gateway.guard import Guarded
 from vermeil_gateway.modalities import Modalities
@@ -37,11 +39,13 @@ def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactSt
     app.state.pictures = Pictures(lambda: store or store_from_settings(settings))
     app.state.modalities = Modalities(clients)
     app.state.callers = Callers(clients, settings)
+    app.state.admission = Admission(settings.gateway_max_requests, settings.gateway_max_held_bytes)
+    app.state.under_way = UnderWay()
     app.state.stopping = asyncio.Event()
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     install_docs(app)
-    app.add_middleware(Guarded, settings=settings, callers=app.state.callers)
+    app.add_middleware(Guarded, settings=settings, callers=app.state.callers, admission=app.state.admission)
     app.add_middleware(Observed)
     return app

@@ -101,7 +101,7 @@ class Callers:
         if self.is_open:
             return Caller("anyone")
         given = _digest(key.encode("latin-1"))
-        if any([hmac.compare_digest(given, each) for each in self._operator]) and key:
+        if any(hmac.compare_digest(given, each) for each in self._operator) and key:
             return Caller("operator")
         problem = "wrong API key" if authorization else "no API key"
         raise Unauthenticated(

@@ -24,7 +24,7 @@ from vermeil.job.v1.job_service_pb2_grpc import JobServiceStub
 from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceStub
-from vermeil_errors import DeadlineExceeded, VermeilError
+from vermeil_errors import Cancelled, DeadlineExceeded, Unavailable, VermeilError
 from vermeil_rpc import connect_async
 
 from vermeil_gateway.settings import GatewaySettings
@@ -44,6 +44,8 @@ WATCH_SECONDS = 3600.0
 HEALTH_SECONDS = 2.0
 KEY_SECONDS = 3.0
 """A request waits so long for the registry to say whose key it has."""
+_STOPPED = "the generator stopped before the answer ended"
+"""We only cancel calls whose answer nobody waits for: a call that was cancelled was so by the other side."""
 
 RequestMessage = TypeVar("RequestMessage", bound=Message)
 ResponseMessage = TypeVar("ResponseMessage", bound=Message)
@@ -123,6 +125,8 @@ class Clients:
         try:
             async for piece in call:
                 yield piece
+        except Cancelled as error:
+            raise Unavailable(_STOPPED) from error
         finally:
             call.cancel()
 
@@ -134,6 +138,8 @@ class Clients:
         try:
             async for message in call:
                 yield message
+        except Cancelled as error:
+            raise Unavailable(_STOPPED) from error
         finally:
             call.cancel()
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from vermeil_errors import Cancelled
+from vermeil_errors import Cancelled, Unavailable, VermeilError
 
 from vermeil_gateway.problems import known, problem
 
@@ -24,7 +24,7 @@ KEEP_ALIVE_SECONDS = 15.0
 
 async def until_disconnect(request: Request, work: Awaitable[Result]) -> Result:
     """The result of `work`, which is cancelled at once when the client goes away."""
-    with _ending_with_client(request.receive):
+    with _ending_with_client(request.app.state.under_way, request.receive):
         return await work
 
 
@@ -47,10 +47,13 @@ class EventStream(Response):
         self.background = None
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with suppress(Cancelled), _ending_with_client(receive):
+            with suppress(Cancelled), _ending_with_client(scope["app"].state.under_way, receive):
                 await self._send_all(send)
+        except Unavailable as error:  # the gateway stops
+            last = event(problem(error))
+            await send({"type": "http.response.body", "body": last, "more_body": False})
         finally:
             if self._close:
                 await self._close()
@@ -113,9 +116,31 @@ async def _next(events: AsyncIterator[bytes]) -> bytes | None:
     return await anext(events, None)
 
 
+class UnderWay:
+    """Answers that are being computed, so that all can be ended when the gateway stops."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._broken_off = False
+
+    def break_off(self) -> None:
+        """End them: their clients are told to send the request again."""
+        self._broken_off = True
+        for task in self.tasks:
+            task.cancel()
+
+    def why_ended(self, client_left: bool) -> VermeilError | None:
+        """What ended a block that was cancelled; None for somebody else."""
+        if client_left:
+            return Cancelled("the client went away")
+        if self._broken_off:
+            return Unavailable("this gateway stops", fix="send the request again")
+        return None
+
+
 @contextmanager
-def _ending_with_client(receive: Receive) -> Iterator[None]:
-    """Cancels the block when the client leaves, and raises Cancelled then.
+def _ending_with_client(under_way: UnderWay, receive: Receive) -> Iterator[None]:
+    """Cancels the block when the client leaves and raises Cancelled, or Unavailable when the gateway stops.
 
     The block runs in the task at hand: two tasks and their hand-overs would cost 30 µs a request.
     """
@@ -127,14 +152,17 @@ def _ending_with_client(receive: Receive) -> Iterator[None]:
         task.cancel()
 
     watch.add_done_callback(stop)
+    under_way.tasks.add(task)
     try:
         yield
     except asyncio.CancelledError:
-        if not watch.done():
+        why = under_way.why_ended(watch.done())
+        if why is None:
             raise
         task.uncancel()
-        raise Cancelled("the client went away") from None
+        raise why from None
     finally:
+        under_way.tasks.discard(task)
         watch.remove_done_callback(stop)
         watch.cancel()
 

@@ -4,6 +4,7 @@ A body is read here, whole, so that its size and the time it takes are bounded i
 """
 
 import asyncio
+from contextlib import ExitStack
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,8 +17,9 @@ from vermeil_errors import (
     VermeilError,
 )
 
+from vermeil_gateway.admission import Admission, Ticket
 from vermeil_gateway.allowance import Allowance
-from vermeil_gateway.callers import Caller, Callers
+from vermeil_gateway.callers import Callers
 from vermeil_gateway.problems import problem_response
 from vermeil_gateway.settings import GatewaySettings
 
@@ -30,8 +32,11 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 class Guarded:
     """Lets a request in, with its body, or answers why not."""
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings, callers: Callers) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: GatewaySettings, callers: Callers, admission: Admission
+    ) -> None:
         self._app = app
+        self._admission = admission
         self._callers = callers
         self._hosts = _LOCAL_HOSTS | {settings.http_bind.rpartition(":")[0].lower()}
         self._max_bytes = settings.gateway_max_body_bytes
@@ -42,41 +47,42 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        allowance: Allowance | None = None
-        try:
-            caller = await self._caller(scope["path"], headers)
-            if caller is not None:
-                scope["state"]["caller"] = caller.name
-                if caller.allowance is not None:
-                    send = _telling(caller.allowance, send)
-                caller.enter(scope["method"], scope["path"])
-                allowance = caller.allowance
-            if scope["method"] in _WITH_BODY:
-                receive = _replayed(await self._body(headers, receive), receive)
-        except VermeilError as error:
-            await problem_response(error)(scope, receive, send)
-            return
-        try:
+        send = _telling(scope, send)
+        with ExitStack() as inside:
+            try:
+                ticket = await self._enter(scope, headers, inside)
+                if ticket is not None and scope["method"] in _WITH_BODY:
+                    receive = _replayed(await self._body(headers, receive, ticket), receive)
+            except VermeilError as error:
+                await problem_response(error)(scope, receive, send)
+                return
             await self._app(scope, receive, send)
-        finally:
-            if allowance is not None:
-                allowance.charge(scope["state"]["spent"].tokens)
 
-    async def _caller(self, path: str, headers: Headers) -> Caller | None:
-        """Who calls; None where everyone may."""
+    async def _enter(self, scope: Scope, headers: Headers, inside: ExitStack) -> Ticket | None:
+        """Let the caller in; None where everyone may look."""
         if self._callers.is_open:
             _check_host(headers.get("host", ""), self._hosts)
-        if path in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS:
             return None
-        return await self._callers.caller(headers.get("authorization", ""))
+        state = scope["state"]
+        caller = await self._callers.caller(headers.get("authorization", ""))
+        state["caller"], state["allowance"] = caller.name, caller.allowance
+        ticket = inside.enter_context(self._admission.enter())
+        caller.enter(scope["method"], scope["path"])
+        if caller.allowance is not None:
+            allowance = caller.allowance
+            inside.callback(lambda: allowance.charge(state["spent"].tokens))
+        return ticket
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+    async def _body(self, headers: Headers, receive: Receive, ticket: Ticket) -> bytes:
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._max_bytes:
-            raise self._too_large(int(length))
+        if length.isdecimal():
+            if int(length) > self._max_bytes:
+                raise self._too_large(int(length))
+            ticket.hold(int(length))
         try:
             async with asyncio.timeout(self._seconds):
-                body = await self._read(receive)
+                body = await self._read(receive, ticket)
         except TimeoutError as error:
             raise DeadlineExceeded(f"the request's body took longer than {self._seconds:g} s") from error
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -86,7 +92,7 @@ class Guarded:
             )
         return body
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, receive: Receive, ticket: Ticket) -> bytes:
         body = bytearray()
         more = True
         while more:
@@ -97,6 +103,7 @@ class Guarded:
             more = message.get("more_body", False)
             if len(body) > self._max_bytes:
                 raise self._too_large(len(body))
+            ticket.hold(len(body))
         return bytes(body)
 
     def _too_large(self, num_bytes: int) -> TooLarge:
@@ -129,13 +136,14 @@ def _check_host(host: str, allowed: frozenset[str]) -> None:
         )
 
 
-def _telling(allowance: Allowance, send: Send) -> Send:
-    """Answers that say how much is left."""
+def _telling(scope: Scope, send: Send) -> Send:
+    """Answers that say how much of the caller's allowance is left."""
 
     async def tell(message: Message) -> None:
         if message["type"] == "http.response.start":
+            allowance: Allowance | None = scope["state"].get("allowance")
             headers = MutableHeaders(scope=message)
-            for name, value in allowance.headers():
+            for name, value in allowance.headers() if allowance is not None else ():
                 headers[name] = value
         await send(message)
 

@@ -18,6 +18,10 @@ class GatewaySettings(ArtifactSettings):
     machine's own addresses. Others are made by `vermeil keys create`."""
     gateway_max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     """Largest request body, in bytes."""
+    gateway_max_requests: int = Field(default=512, ge=1)
+    """Requests under way at the same time; more are refused with 429 and a time to come again."""
+    gateway_max_held_bytes: int = Field(default=256 * 2**20, ge=1024)
+    """Bytes of the bodies of all requests under way; more are refused in the same way."""
     gateway_body_timeout: float = Field(default=30.0, gt=0)
     """Seconds a client may take to send its body."""
     gateway_call_timeout: float = Field(default=30.0, gt=0)
@@ -29,7 +33,8 @@ class GatewaySettings(ArtifactSettings):
     gateway_key_cache_seconds: float = Field(default=10.0, ge=0)
     """Seconds for which a key of the registry that is not in use is not looked up again."""
     gateway_drain_timeout: float = Field(default=10.0, ge=0)
-    """Seconds that running requests get to end when the gateway is told to stop."""
+    """Seconds that requests under way get to end when the gateway is told to stop; new ones are refused with
+    503 meanwhile."""
 
     @property
     def is_local(self) -> bool:

@@ -21,24 +21,33 @@ from vermeil_gateway.usage_reports import UsageReports
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
+_LAST_WORDS_SECONDS = 2
+"""After the drain timeout, to tell those still there that they should come again."""
 _logger = get_logger(__name__)
 
 
 class RunningGateway:
     """A gateway that answers until it is stopped."""
 
-    def __init__(self, app: FastAPI, clients: Clients, server: uvicorn.Server, url: str) -> None:
+    def __init__(
+        self, app: FastAPI, clients: Clients, server: uvicorn.Server, url: str, drain_seconds: float
+    ) -> None:
         self.url = url
         """Where it answers, such as http://127.0.0.1:8080."""
         self._app = app
         self._clients = clients
         self._server = server
+        self._drain_seconds = drain_seconds
         self._reports = UsageReports(clients, app.state.callers)
         self._serving: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
-        """Take no new requests, let those under way end within the drain timeout, close the channels."""
-        self._app.state.stopping.set()
+        """Refuse new requests, let those under way end in time, then tell them to come again."""
+        state = self._app.state
+        state.stopping.set()
+        state.admission.close()
+        if not await state.admission.emptied(self._drain_seconds):
+            state.under_way.break_off()
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
@@ -89,9 +98,9 @@ async def start(settings: GatewaySettings, *, store: ArtifactStore | None = None
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(settings.gateway_drain_timeout)),
+        timeout_graceful_shutdown=_LAST_WORDS_SECONDS,
     )
-    gateway = RunningGateway(app, clients, _Server(config), _url(listening))
+    gateway = RunningGateway(app, clients, _Server(config), _url(listening), settings.gateway_drain_timeout)
     await gateway._start(listening)
     _logger.info("gateway answers", url=gateway.url, open_to_all=not settings.api_keys)
     return gateway

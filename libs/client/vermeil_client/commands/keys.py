@@ -57,7 +57,7 @@ def list_keys(context: typer.Context) -> None:
     """List keys, newest first, with what each has done."""
     output: Output = context.obj
     with output.connect() as client:
-        output.table(_COLUMNS, [key if output.as_json else _row(key) for key in client.keys()])
+        output.table(_COLUMNS, [key if output.as_json else _row(key) for key in client.api_keys()])
 
 
 def revoke_key(context: typer.Context, key: str) -> None:

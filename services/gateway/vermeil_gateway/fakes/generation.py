@@ -11,7 +11,7 @@ from vermeil.generation.v1 import generation_service_pb2 as generation
 from vermeil.generation.v1.generation_pb2 import FinishReason, TokenLogprob, TopLogprob, Usage
 from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
 from vermeil_artifacts import MemoryStore
-from vermeil_errors import InvalidInput, NotFound, VermeilError
+from vermeil_errors import InvalidInput, NotFound, Unavailable, VermeilError
 
 from vermeil_gateway.fakes.pictures import draw, picture_part
 from vermeil_gateway.fakes.registry import IMAGE_MODEL, IMAGE_VERSION, MODEL, VERSION
@@ -27,6 +27,8 @@ GREY = 7
 class FakeGeneration(GenerationServiceServicer):
     """Says the same words to every prompt, one a piece; to `wait` it hangs, to `fail` it fails midway.
 
+    To `hold` it goes on when `release` was called, to `die` it goes away midway.
+
     To `draw` it shows a picture after the first word, to `keep` one that lies in the store.
     """
 
@@ -38,7 +40,12 @@ class FakeGeneration(GenerationServiceServicer):
         """Where pictures are kept that were asked for as artifacts."""
         self.headers: list[dict[str, str]] = []
         self.num_active = 0
+        self._released = asyncio.Event()
         self.refusal: VermeilError | None = None
+
+    async def release(self) -> None:
+        """Go on."""
+        self._released.set()
 
     async def Generate(
         self, request: generation.GenerateRequest, context: Any
@@ -96,6 +103,10 @@ class FakeGeneration(GenerationServiceServicer):
                 await asyncio.Event().wait()
             if prompt == "fail":
                 raise InvalidInput("the fake was asked to fail")
+            if prompt == "die":
+                raise Unavailable("the fake was asked to die")
+            if prompt == "hold":
+                await self._released.wait()
 
     async def GenerateImages(
         self, request: generation.GenerateImagesRequest, context: Any
