@@ -23,7 +23,7 @@ def fill(cache: DecodingCache, config: ModelConfig, lengths: list[int]) -> None:
         for layer in range(config.depth):
             keys = heads(length, config.num_key_value_heads, row + layer)[:, 0]
             values = heads(length, config.num_key_value_heads, row + layer + 50)[:, 0]
-            cache.write(layer, row, keys, values)
+            cache.write(layer, row, 0, keys, values)
         cache.lengths[row] = length
 
 

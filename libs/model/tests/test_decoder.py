@@ -7,7 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vermeil_errors import InvalidInput, NotFound, Overloaded
-from vermeil_model import Decoder, PackedModel, Request, SamplingParameters, TextModel, generate, score
+from vermeil_model import (
+    Decoder,
+    PackedModel,
+    Request,
+    SamplingParameters,
+    TextModel,
+    TokenEvent,
+    generate,
+    score,
+)
 from vermeil_model.testing import SMALL, small_model, small_tokens
 
 GREEDY = SamplingParameters(temperature=0, max_tokens=12)
@@ -184,6 +193,79 @@ def test_a_cancelled_sequence_frees_its_slot_at_once() -> None:
     assert [event.sequence for event in decoder.step()] == [second]
     with pytest.raises(NotFound):
         decoder.remove(first)
+
+
+def test_a_long_prompt_is_read_in_parts_while_others_speak() -> None:
+    model = small_model(context_length=160)
+    decoder = Decoder(model, num_slots=2, chunk=16)
+    speaking, long = prompt(0, 5), prompt(1, 100)
+    (first,) = decoder.add([Request(speaking, replace(GREEDY, max_tokens=20))])
+    decoder.step()
+    (second,) = decoder.add([Request(long, GREEDY)])
+    rounds = [[event.sequence for event in decoder.step()] for _ in range(7)]
+    assert rounds == [[first]] * 6 + [[first, second]]
+    said: dict[int, list[int]] = {first: [], second: []}
+    while decoder.sequences:
+        for event in decoder.step():
+            said[event.sequence].append(event.token)
+    assert said[first] == naive_greedy(model, speaking, 20)[8:]
+    assert said[second] == naive_greedy(model, long, 12)[1:]
+
+
+def test_choices_of_one_question_read_it_once_and_the_next_turn_reads_only_what_is_new() -> None:
+    model = small_model(context_length=160)
+    decoder = Decoder(model, num_slots=4, kept_bytes=2**20)
+    question = prompt(0, 40)
+    numbers = decoder.add([Request(question, GREEDY)] * 3)
+    events = run_out(decoder)
+    cached = [next(event.num_cached for event in events if event.sequence == number) for number in numbers]
+    assert cached == [0, 32, 32]
+    assert all(collect(events)[number] == naive_greedy(model, question, 12) for number in numbers)
+    # The last token of the answer is chosen, but nothing has read it: 51 tokens, 48 of them in whole blocks.
+    longer = [*question, *collect(events)[numbers[0]], *prompt(1, 9)]
+    decoder.add([Request(longer, GREEDY)])
+    first, *rest = run_out(decoder)
+    assert first.num_cached == 48
+    assert [event.num_cached for event in rest] == [0] * 11
+    assert [event.token for event in (first, *rest)] == naive_greedy(model, longer, 12)
+
+
+def run_out(decoder: Decoder) -> list[TokenEvent]:
+    events: list[TokenEvent] = []
+    while decoder.sequences:
+        events += decoder.step()
+    return events
+
+
+def test_memory_follows_what_is_read_and_short_sequences_are_many() -> None:
+    model = small_model(context_length=512)
+    row_bytes = 512 * 2 * 2 * 2 * 8 * 4
+    decoder = Decoder(model, num_slots=16, memory_bytes=2 * row_bytes)
+    idle = decoder.num_bytes
+    numbers = decoder.add([Request(prompt(n, 3 + n), GREEDY) for n in range(16)])
+    assert len({event.sequence for event in decoder.step()}) == 16
+    assert idle < decoder.num_bytes <= 2 * row_bytes
+    assert collect(run_out(decoder)).keys() == set(numbers)
+    assert decoder.num_bytes == idle
+
+
+def test_where_memory_ends_the_newest_wait_and_nothing_is_lost() -> None:
+    model = small_model(context_length=512)
+    decoder = Decoder(model, num_slots=4, memory_bytes=1)  # enough for one at full length: 8 × 64, 4 × 128
+    growing = replace(GREEDY, max_tokens=150)
+    prompts = [prompt(n, 50 + n) for n in range(4)]
+    numbers = decoder.add([Request(each, growing) for each in prompts])
+    events: list[TokenEvent] = []
+    speaking = []
+    while decoder.sequences:
+        told = decoder.step()
+        speaking.append(len(told))
+        events += told
+    assert max(speaking) == 4
+    assert 2 in speaking
+    assert [event.sequence for event in events if event.finish_reason] == numbers
+    for number, each in zip(numbers, prompts, strict=True):
+        assert collect(events)[number] == naive_greedy(model, each, 150)
 
 
 def test_generation_stops_when_asked() -> None:

@@ -20,7 +20,7 @@ from vermeil_model.conversation import (
 )
 from vermeil_model.conversations import Conversations
 from vermeil_model.cross_entropy import IGNORED_TARGET
-from vermeil_model.decoder import Decoder, Request, TokenEvent, TokenLogprob
+from vermeil_model.decoder import Decoder, Request, TokenEvent
 from vermeil_model.dual_config import DualConfig
 from vermeil_model.dual_encoder import DualEncoder, contrastive_loss
 from vermeil_model.flow import flow_loss
@@ -36,6 +36,7 @@ from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import SamplingStep, sample_images, sample_in_context
 from vermeil_model.llama import export_llama, import_llama
+from vermeil_model.logprobs import TokenLogprob
 from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.patches import from_pixels, to_pixels

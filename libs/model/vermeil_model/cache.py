@@ -9,7 +9,7 @@ values, E head width.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,14 +20,16 @@ from vermeil_model.config import ModelConfig
 
 
 class Span(NamedTuple):
-    """Where one prompt lies among prompts laid end to end, and the row of the cache it fills."""
+    """Where a part of a prompt lies among parts laid end to end, and which row of the cache it continues."""
 
     row: int
     tokens: slice
+    start: int = 0
+    """Tokens that the row holds before it."""
 
 
 class DecodingCache(Protocol):
-    """What the Decoder needs of a cache: fill rows, add one token to many, move rows together."""
+    """What the Decoder needs of a cache: fill rows, add one token to many, move rows and parts of them."""
 
     lengths: list[int]
     """Tokens each row holds."""
@@ -36,8 +38,24 @@ class DecodingCache(Protocol):
     def capacity(self) -> int:
         """Most tokens a row can hold."""
 
-    def write(self, layer: int, row: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
-        """Begin a row with these keys and values."""
+    @property
+    def num_bytes(self) -> int:
+        """Size of all rows in memory."""
+
+    def write(self, layer: int, row: int, start: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
+        """Put keys and values into a row, from position `start` on."""
+
+    def read(self, layer: int, row: int, end: int) -> tuple[Tensor, Tensor]:
+        """Keys and values (S, K, E) of a row's first `end` positions."""
+
+    def cut(self, row: int, start: int, end: int) -> Tensor:
+        """A copy of positions in all layers, (…, T, ·)."""
+
+    def paste(self, row: int, part: Tensor) -> None:
+        """Begin a row with what was cut from another."""
+
+    def copy_rows(self, other: Any, num_rows: int) -> None:
+        """Take over the first rows of a cache of the same kind."""
 
     def attend_step(self, num_rows: int) -> StepAttention:
         """Attention of one new token in each of the first rows."""
@@ -75,11 +93,36 @@ class KeyValueCache:
         """Most tokens a row can hold."""
         return self.memory_LBCSE.shape[3]
 
-    def write(self, layer: int, row: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
-        """Begin a row with these keys and values."""
+    @property
+    def num_bytes(self) -> int:
+        """Size of all rows in memory."""
+        return self.memory_LBCSE.nbytes
+
+    def write(self, layer: int, row: int, start: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
+        """Put keys and values into a row, from position `start` on."""
         keys_KSE, values_KSE = self.memory_LBCSE[layer, row].chunk(2)
-        keys_KSE[:, : len(keys_TKE)] = keys_TKE.transpose(0, 1)
-        values_KSE[:, : len(keys_TKE)] = values_TKE.transpose(0, 1)
+        end = start + len(keys_TKE)
+        keys_KSE[:, start:end] = keys_TKE.transpose(0, 1)
+        values_KSE[:, start:end] = values_TKE.transpose(0, 1)
+
+    def read(self, layer: int, row: int, end: int) -> tuple[Tensor, Tensor]:
+        """Keys and values (S, K, E) of a row's first `end` positions."""
+        keys_KSE, values_KSE = self.memory_LBCSE[layer, row, :, :end].chunk(2)
+        return keys_KSE.transpose(0, 1), values_KSE.transpose(0, 1)
+
+    def cut(self, row: int, start: int, end: int) -> Tensor:
+        """A copy of positions in all layers, (L, C, T, E)."""
+        return self.memory_LBCSE[:, row, :, start:end].clone()
+
+    def paste(self, row: int, part: Tensor) -> None:
+        """Begin a row with what was cut from another."""
+        self.memory_LBCSE[:, row, :, : part.shape[2]] = part
+
+    def copy_rows(self, other: KeyValueCache, num_rows: int) -> None:
+        """Take over the first rows of a cache of the same kind."""
+        end = max(other.lengths[:num_rows])
+        self.memory_LBCSE[:, :num_rows, :, :end] = other.memory_LBCSE[:, :num_rows, :, :end]
+        self.lengths[:num_rows] = other.lengths[:num_rows]
 
     def attend_step(self, num_rows: int) -> StepAttention:
         """Attention of one new token in each of the first rows."""
@@ -139,21 +182,34 @@ class CachedAttention:
 
 
 class PromptAttention:
-    """Prompts laid end to end: each attends within itself, and its keys and values begin its row."""
+    """Parts of prompts laid end to end: each continues its row and attends over all that this then holds.
 
-    def __init__(self, cache: DecodingCache, spans: list[Span]) -> None:
+    What is attended over is always what the cache holds, in its precision: where prompts are parted makes
+    no difference.
+    """
+
+    def __init__(self, cache: DecodingCache, spans: list[Span], device: torch.device | str = "cpu") -> None:
         self._cache = cache
         self._spans = spans
-        for row, tokens in spans:
-            cache.lengths[row] = tokens.stop - tokens.start
+        self._masks: list[Tensor | None] = []
+        for row, tokens, start in spans:
+            end = cache.lengths[row] = start + tokens.stop - tokens.start
+            self._masks.append(_continuing(start, end, device) if start else None)
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
         mixed = []
-        for row, tokens in self._spans:
-            own_keys, own_values = keys[:, tokens], values[:, tokens]
-            self._cache.write(layer, row, own_keys[0], own_values[0])
-            mixed.append(scaled_dot_product(queries[:, tokens], own_keys, own_values, None))
+        for (row, tokens, start), mask in zip(self._spans, self._masks, strict=True):
+            self._cache.write(layer, row, start, keys[0, tokens], values[0, tokens])
+            known = self._cache.read(layer, row, self._cache.lengths[row])
+            known_keys, known_values = (each[None].to(queries.dtype) for each in known)
+            mixed.append(scaled_dot_product(queries[:, tokens], known_keys, known_values, mask))
         return torch.cat(mixed, dim=1)
+
+
+def _continuing(start: int, end: int, device: torch.device | str) -> Tensor:
+    """Positions from `start` to `end` see themselves and all before, (1, 1, T, S)."""
+    positions_S = torch.arange(end, device=device)
+    return additive_mask(positions_S <= positions_S[start:, None], torch.float32)[None, None]
 
 
 def checked_length(config: ModelConfig, length: int | None) -> int:

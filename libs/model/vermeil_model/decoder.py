@@ -1,7 +1,9 @@
 """Continuous batching: sequences come and go, and every step gives each of them one token.
 
 A sequence takes a row of the cache while it runs; rows stay dense, so a step computes for live
-sequences only. It knows nothing of text, queues or clients; it is not thread-safe: one caller steps it.
+sequences only. Long prompts are read in parts between the steps of others. Where memory ends, those that
+came last wait, and the newest give up their rows and read again later: nothing is lost and every answer
+stays the same. It knows nothing of text, queues or clients; it is not thread-safe: one caller steps it.
 Unusual: prompts are read laid end to end without padding, whatever their lengths.
 
 Letters: N sequences, T tokens of all prompts laid end to end, V vocabulary.
@@ -10,6 +12,7 @@ Letters: N sequences, T tokens of all prompts laid end to end, V vocabulary.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -18,20 +21,22 @@ import torch
 from torch import Tensor
 from vermeil_errors import InvalidInput, NotFound, Overloaded
 
-from vermeil_model.cache import DecodingCache, KeyValueCache, PromptAttention, Span
+from vermeil_model.bfloat16 import multiplies_bfloat16
+from vermeil_model.cache import DecodingCache, KeyValueCache, PromptAttention, Span, checked_length
 from vermeil_model.grouped_cache import GroupedCache
+from vermeil_model.logprobs import TokenLogprob, logprobs_of
 from vermeil_model.packed_model import PackedModel
+from vermeil_model.prefix_pool import BLOCK, PrefixPool, name_blocks
+from vermeil_model.row_memory import RowMemory
 from vermeil_model.sampling import Continuation, SamplingParameters, SamplingPlan, TokenGuide, Uniforms
 from vermeil_model.text_model import TextModel
 
+CHUNK = 256
+"""Prompt tokens read between two steps: what others then wait is a few steps' time on a CPU."""
+ALONE = 2048
+"""The same while nobody waits for a token."""
+
 FinishReason = Literal["stop", "length"]
-
-
-class TokenLogprob(NamedTuple):
-    """A token and the natural logarithm of its probability, before any sampling parameter."""
-
-    token: int
-    logprob: float
 
 
 class TokenEvent(NamedTuple):
@@ -62,42 +67,92 @@ class Request(NamedTuple):
     """Which tokens may come; of this request alone, for it remembers what came."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Sequence:
     number: int
     parameters: SamplingParameters
     tokens: list[int]
+    """The prompt, then what came after it so far."""
     num_given: int
     num_left: int
     guide: TokenGuide | None
     uniforms: Uniforms = field(repr=False)
+    names: list[bytes] = field(default_factory=list, repr=False)
+    """Of its whole blocks, as far as they have been asked for."""
+    num_cached: int | None = None
+    """How much of the prompt was taken from the pool; None before it has begun."""
+
+    def blocks(self, num_tokens: int) -> list[bytes]:
+        """Names of the whole blocks of its first tokens."""
+        return name_blocks(self.names, self.tokens, num_tokens)
+
+
+class _Part(NamedTuple):
+    """Tokens of one sequence that are read together."""
+
+    sequence: _Sequence
+    start: int
+    end: int
+    shared: Sequence[Tensor]
+    """Blocks before `start` that the row still lacks."""
 
 
 class Decoder:
-    """Room for `num_slots` running sequences of up to `length` tokens, prompt included."""
+    """Room for `num_slots` sequences of up to `length` tokens, prompt included.
+
+    Args:
+        model: Packed, unless it is already.
+        num_slots: Sequences at once; how many run depends on memory too.
+        length: Most tokens of a sequence; the model's context unless told.
+        memory_bytes: Most keys and values of running sequences; by default enough for all at full length.
+        kept_bytes: Keys and values that are kept for prompts that begin alike; by default none.
+        chunk: Most prompt tokens that are read between two steps of running sequences.
+    """
 
     def __init__(
-        self, model: TextModel | PackedModel, *, num_slots: int = 32, length: int | None = None
+        self,
+        model: TextModel | PackedModel,
+        *,
+        num_slots: int = 32,
+        length: int | None = None,
+        memory_bytes: int | None = None,
+        kept_bytes: int = 0,
+        chunk: int = CHUNK,
     ) -> None:
-        if num_slots < 1:
-            raise InvalidInput.for_field("num_slots", num_slots, "is below 1", "Use 1 or more.")
-        self._model = model if isinstance(model, PackedModel) else PackedModel(model)
-        self._cache = _make_cache(self._model, num_slots, length)
+        for name, value in (("num_slots", num_slots), ("chunk", chunk)):
+            if value < 1:
+                raise InvalidInput.for_field(name, value, "is below 1", "Use 1 or more.")
+        self._model = packed = model if isinstance(model, PackedModel) else PackedModel(model)
+        self._capacity = checked_length(packed.config, length)
+
+        def make(num_rows: int, length: int) -> DecodingCache:
+            return _make_cache(packed, num_rows, length, alone=num_slots == 1)
+
+        self._rows = RowMemory(make, num_slots, self._capacity, memory_bytes)
+        self._pool = PrefixPool(kept_bytes)
+        self._num_slots, self._chunk = num_slots, chunk
         self._running: list[_Sequence] = []
-        self._arriving: list[_Sequence] = []
+        self._partly_read: _Sequence | None = None
+        """It has the row after those that run."""
+        self._arriving: deque[_Sequence] = deque()
         self._num_added = 0
         self._plan: SamplingPlan | None = None
         self._last_N1 = torch.zeros(0, 1, dtype=torch.long, device=self._model.device)
 
     @property
     def num_free(self) -> int:
-        """Slots that `add` can fill now."""
-        return len(self._cache.lengths) - len(self._running) - len(self._arriving)
+        """Sequences that `add` can take now."""
+        return self._num_slots - len(self._in_rows) - len(self._arriving)
 
     @property
     def sequences(self) -> tuple[int, ...]:
-        """Numbers of the running sequences."""
-        return tuple(sequence.number for sequence in (*self._running, *self._arriving))
+        """Numbers of all sequences that have not ended, those that wait for memory included."""
+        return tuple(sequence.number for sequence in (*self._in_rows, *self._arriving))
+
+    @property
+    def num_bytes(self) -> int:
+        """Keys and values in memory now, kept ones included."""
+        return self._rows.cache.num_bytes + self._pool.num_bytes
 
     def add(self, requests: Sequence[Request]) -> list[int]:
         """The numbers of new sequences, one a request; `step` reads their prompts."""
@@ -108,7 +163,7 @@ class Decoder:
                 parameters=parameters,
                 tokens=list(prompt),
                 num_given=len(prompt),
-                num_left=min(parameters.max_tokens, self._cache.capacity - len(prompt)),
+                num_left=min(parameters.max_tokens, self._capacity - len(prompt)),
                 guide=guide,
                 uniforms=Uniforms(parameters.seed),
             )
@@ -122,45 +177,29 @@ class Decoder:
     def step(self) -> list[TokenEvent]:
         """One more token for every running sequence; the first one for those whose prompt has been read."""
         events = self._continue() if self._running else []
-        if self._arriving:
-            events += self._begin()
-        return events
+        return events + self._read()
 
-    def _begin(self) -> list[TokenEvent]:
-        arriving, self._arriving = self._arriving, []
-        logits_NV = self._read_prompts([sequence.tokens for sequence in arriving], len(self._running))
-        self._running += arriving
-        self._plan = None
-        return self._emit(arriving, logits_NV, self._make_plan(arriving))
-
-    def _continue(self) -> list[TokenEvent]:
-        if self._plan is None:
-            self._plan = self._make_plan(self._running)
-            last = [[sequence.tokens[-1]] for sequence in self._running]
-            self._last_N1 = torch.tensor(last, device=self._model.device)
-        num_rows = len(self._running)
-        attend = self._cache.attend_step(num_rows)
-        hidden_ND = self._model.hidden(self._last_N1, attend.positions, attend)
-        for row in range(num_rows):
-            self._cache.lengths[row] += 1
-        return self._emit(list(self._running), self._model.readout(hidden_ND), self._plan)
-
+    @torch.inference_mode()
     def remove(self, sequence: int) -> None:
-        """Stop a running sequence; its slot is free at once."""
-        for row, running in enumerate(self._running):
-            if running.number == sequence:
-                self._free(row)
-                return
-        for place, arriving in enumerate(self._arriving):
-            if arriving.number == sequence:
-                del self._arriving[place]
+        """Stop a sequence; its place is free at once."""
+        for known in (*self._in_rows, *self._arriving):
+            if known.number == sequence:
+                if known in self._arriving:
+                    self._arriving.remove(known)
+                else:
+                    self._free(known)
                 return
         raise NotFound("is not running", field="sequence", value=sequence)
+
+    @property
+    def _in_rows(self) -> list[_Sequence]:
+        """By row."""
+        return self._running if self._partly_read is None else [*self._running, self._partly_read]
 
     def _check(self, requests: Sequence[Request]) -> None:
         if len(requests) > self.num_free:
             raise Overloaded(f"{len(requests)} sequences do not fit into {self.num_free} free slots")
-        vocab_size, capacity = self._model.config.vocab_size, self._cache.capacity
+        vocab_size, capacity = self._model.config.vocab_size, self._capacity
         for prompt, parameters, pictures, _ in requests:
             if pictures:
                 raise InvalidInput.for_field(
@@ -178,17 +217,98 @@ class Decoder:
                         name, max(tokens), "is no token of the model", f"Use 0 to {vocab_size - 1}."
                     )
 
-    def _read_prompts(self, prompts: list[list[int]], first_row: int) -> Tensor:
-        ends = list(itertools.accumulate(map(len, prompts)))
-        spans = [
-            Span(row, slice(end - len(prompt), end))
-            for row, (prompt, end) in enumerate(zip(prompts, ends, strict=True), start=first_row)
-        ]
-        device = self._model.device
-        tokens_1T = torch.tensor([[token for prompt in prompts for token in prompt]], device=device)
-        positions_T = torch.cat([torch.arange(len(prompt), device=device) for prompt in prompts])
-        hidden_TD = self._model.hidden(tokens_1T, positions_T, PromptAttention(self._cache, spans))
-        return self._model.readout(hidden_TD[torch.tensor(ends, device=device) - 1])
+    def _continue(self) -> list[TokenEvent]:
+        self._make_room()
+        if self._plan is None:
+            self._plan = self._make_plan(self._running)
+            last = [[sequence.tokens[-1]] for sequence in self._running]
+            self._last_N1 = torch.tensor(last, device=self._model.device)
+        num_rows, cache = len(self._running), self._rows.cache
+        attend = cache.attend_step(num_rows)
+        hidden_ND = self._model.hidden(self._last_N1, attend.positions, attend)
+        for row in range(num_rows):
+            cache.lengths[row] += 1
+        return self._emit(list(self._running), self._model.readout(hidden_ND), self._plan)
+
+    def _make_room(self) -> None:
+        """For one more token in every row; while there is none, the newest waits to be read again."""
+        held = self._in_rows
+        while not self._rows.fits(len(held), _longest(held)):
+            newest = max(held, key=lambda sequence: sequence.number)
+            self._keep(newest)
+            self._free(newest)
+            self._arriving.appendleft(newest)
+            held = self._in_rows
+        self._rows.reserve(len(held), _longest(held))
+
+    def _read(self) -> list[TokenEvent]:
+        """Read on where reading stopped, then who came first; those who are through get a token."""
+        parts = self._next_parts()
+        if not parts:
+            return []
+        first_row = len(self._running)
+        sequences = [part.sequence for part in parts]
+        ends = [*self._rows.cache.lengths[:first_row], *(part.end for part in parts)]
+        self._rows.reserve(first_row + len(parts), max(ends))
+        hidden_TD = self._read_parts(parts, first_row)
+        through = [part.sequence for part in parts if part.end == len(part.sequence.tokens)]
+        self._running += through
+        self._partly_read = sequences[-1] if len(through) < len(parts) else None
+        for sequence in sequences:
+            self._keep(sequence)
+        if not through:
+            return []
+        self._plan = None
+        ends = list(itertools.accumulate(part.end - part.start for part in parts))[: len(through)]
+        logits_NV = self._model.readout(hidden_TD[torch.tensor(ends, device=self._model.device) - 1])
+        return self._emit(through, logits_NV, self._make_plan(through))
+
+    def _next_parts(self) -> list[_Part]:
+        """What is read now: a bounded number of tokens, of several sequences if they are short."""
+        left = self._chunk if self._running else max(self._chunk, ALONE)
+        parts: list[_Part] = []
+        being_read: set[bytes] = set()
+        if self._partly_read is not None:
+            start = self._rows.cache.lengths[len(self._running)]
+            parts.append(_part(self._partly_read, start, left, ()))
+        while (left_now := left - sum(part.end - part.start for part in parts)) > 0 and self._arriving:
+            being_read.update(name for part in parts[-1:] for name in self._names(part.sequence, part.end))
+            held = [*self._running, *(part.sequence for part in parts), self._arriving[0]]
+            if not self._rows.fits(len(held), min(_longest(held) + 1, self._capacity)):
+                break
+            names = self._names(self._arriving[0], len(self._arriving[0].tokens) - 1)
+            shared = self._pool.find(names)
+            if being_read.intersection(names[len(shared) :]):
+                break  # what it shares with these can be taken from the pool once they are read
+            sequence = self._arriving.popleft()
+            if sequence.num_cached is None:
+                sequence.num_cached = len(shared) * BLOCK
+            parts.append(_part(sequence, len(shared) * BLOCK, left_now, shared))
+        return parts
+
+    def _read_parts(self, parts: Sequence[_Part], first_row: int) -> Tensor:
+        """Hidden states of all tokens; the rows hold them from then on."""
+        cache, device = self._rows.cache, self._model.device
+        ends = itertools.accumulate(part.end - part.start for part in parts)
+        spans = []
+        for row, (part, end) in enumerate(zip(parts, ends, strict=True), start=first_row):
+            if part.shared:
+                cache.paste(row, torch.cat(list(part.shared), dim=-2))
+            spans.append(Span(row, slice(end - (part.end - part.start), end), part.start))
+        tokens = [token for part in parts for token in part.sequence.tokens[part.start : part.end]]
+        positions_T = torch.cat([torch.arange(part.start, part.end, device=device) for part in parts])
+        attend = PromptAttention(cache, spans, device)
+        return self._model.hidden(torch.tensor([tokens], device=device), positions_T, attend)
+
+    def _names(self, sequence: _Sequence, num_tokens: int) -> list[bytes]:
+        return sequence.blocks(num_tokens) if self._pool.keeps else []
+
+    def _keep(self, sequence: _Sequence) -> None:
+        """Put what its row holds into the pool."""
+        if self._pool.keeps:
+            row, cache = self._in_rows.index(sequence), self._rows.cache
+            names = sequence.blocks(cache.lengths[row])
+            self._pool.keep(names, lambda place: cache.cut(row, place * BLOCK, (place + 1) * BLOCK))
 
     def _make_plan(self, sequences: list[_Sequence]) -> SamplingPlan:
         continuations = [Continuation(s.parameters, s.tokens, s.num_given, s.guide) for s in sequences]
@@ -199,7 +319,8 @@ class Decoder:
         tokens_N = plan.choose(logits_NV, uniforms)
         self._last_N1 = tokens_N[:, None]
         tokens: list[int] = tokens_N.tolist()
-        logprobs = _logprobs(sequences, logits_NV, tokens)
+        counts = [sequence.parameters.num_logprobs for sequence in sequences]
+        logprobs = logprobs_of(tokens, logits_NV, counts)
         events = []
         for sequence, token, (logprob, top) in zip(sequences, tokens, logprobs, strict=True):
             sequence.tokens.append(token)
@@ -210,47 +331,46 @@ class Decoder:
             elif sequence.num_left == 0:
                 reason = "length"
             if reason is not None:
-                self._free(self._running.index(sequence))
-            events.append(TokenEvent(sequence.number, token, logprob, top, reason))
+                self._keep(sequence)
+                self._free(sequence)
+            num_cached, sequence.num_cached = sequence.num_cached or 0, 0
+            events.append(TokenEvent(sequence.number, token, logprob, top, reason, num_cached))
         return events
 
-    def _free(self, row: int) -> None:
-        last = len(self._running) - 1
-        if row != last:
-            self._running[row] = self._running[last]
-            self._cache.move_row(last, row)
-        self._running.pop()
-        self._cache.lengths[last] = 0
-        self._plan = None
+    def _free(self, sequence: _Sequence) -> None:
+        """Close the gap that it leaves among the rows."""
+        cache, last = self._rows.cache, len(self._running) - 1
+        if sequence is self._partly_read:
+            self._partly_read = None
+            cache.lengths[last + 1] = 0
+        else:
+            row = self._running.index(sequence)
+            if row != last:
+                self._running[row] = self._running[last]
+                cache.move_row(last, row)
+            self._running.pop()
+            cache.lengths[last] = 0
+            self._plan = None
+            if self._partly_read is not None:
+                cache.move_row(last + 1, last)
+                cache.lengths[last + 1] = 0
+        if not self._in_rows:
+            self._rows.clear()
 
 
-def _make_cache(model: PackedModel, num_slots: int, length: int | None) -> DecodingCache:
-    """The quickest cache: on a CPU, float32 for one sequence, grouped heads for many in bfloat16."""
+def _part(sequence: _Sequence, start: int, most_tokens: int, shared: Sequence[Tensor]) -> _Part:
+    return _Part(sequence, start, min(len(sequence.tokens), start + most_tokens), shared)
+
+
+def _longest(sequences: Sequence[_Sequence]) -> int:
+    """Tokens that the longest row must hold in the next step."""
+    return max(len(sequence.tokens) for sequence in sequences)
+
+
+def _make_cache(model: PackedModel, num_rows: int, length: int, *, alone: bool) -> DecodingCache:
+    """The quickest cache: on a CPU that multiplies bfloat16, grouped heads for many; else float32."""
     if model.device.type != "cpu":
-        return KeyValueCache(model.config, num_slots, length, dtype=model.dtype, device=model.device)
-    if model.dtype == torch.bfloat16 and num_slots > 1:
-        return GroupedCache(model.config, num_slots, length)
-    return KeyValueCache(model.config, num_slots, length)
-
-
-_NO_LOGPROBS: tuple[None, tuple[TokenLogprob, ...]] = (None, ())
-
-
-def _logprobs(
-    sequences: list[_Sequence], logits_NV: Tensor, tokens: list[int]
-) -> list[tuple[float | None, tuple[TokenLogprob, ...]]]:
-    """Log-probability of each token and the likeliest ones, for the sequences that asked."""
-    wanted = [row for row, s in enumerate(sequences) if s.parameters.num_logprobs is not None]
-    found: list[tuple[float | None, tuple[TokenLogprob, ...]]] = [_NO_LOGPROBS] * len(sequences)
-    if not wanted:
-        return found
-    logprobs_NV = logits_NV[wanted].log_softmax(-1)
-    counts = [min(sequences[row].parameters.num_logprobs or 0, logits_NV.shape[-1]) for row in wanted]
-    best, best_tokens = logprobs_NV.topk(max(counts), dim=-1)
-    chosen = logprobs_NV[range(len(wanted)), [tokens[row] for row in wanted]].tolist()
-    for row, count, logprob, values, ids in zip(
-        wanted, counts, chosen, best.tolist(), best_tokens.tolist(), strict=True
-    ):
-        top = tuple(TokenLogprob(*pair) for pair in zip(ids[:count], values[:count], strict=True))
-        found[row] = (logprob, top)
-    return found
+        return KeyValueCache(model.config, num_rows, length, dtype=model.dtype, device=model.device)
+    if model.dtype == torch.bfloat16 and multiplies_bfloat16("cpu") and not alone:
+        return GroupedCache(model.config, num_rows, length)
+    return KeyValueCache(model.config, num_rows, length)

@@ -44,12 +44,37 @@ class GroupedCache:
         """Most tokens a row can hold."""
         return self.memory_L2RJSX.shape[4]
 
-    def write(self, layer: int, row: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
-        """Begin a row with these keys and values."""
+    @property
+    def num_bytes(self) -> int:
+        """Size of all rows in memory."""
+        return self.memory_L2RJSX.nbytes
+
+    def write(self, layer: int, row: int, start: int, keys_TKE: Tensor, values_TKE: Tensor) -> None:
+        """Put keys and values into a row, from position `start` on."""
         num_groups = self.memory_L2RJSX.shape[3]
         for memory_RJSX, new_TKE in zip(self.memory_L2RJSX[layer], (keys_TKE, values_TKE), strict=True):
             grouped_JTX = rearrange(new_TKE, "t (j g) e -> j t (g e)", j=num_groups)
-            memory_RJSX[row, :, : len(new_TKE)] = grouped_JTX
+            memory_RJSX[row, :, start : start + len(new_TKE)] = grouped_JTX
+
+    def read(self, layer: int, row: int, end: int) -> tuple[Tensor, Tensor]:
+        """Keys and values (S, K, E) of a row's first `end` positions."""
+        held_2JSX = self.memory_L2RJSX[layer, :, row, :, :end]
+        keys, values = rearrange(held_2JSX, "b j s (g e) -> b s (j g) e", g=self.queries.shape[2])
+        return keys, values
+
+    def cut(self, row: int, start: int, end: int) -> Tensor:
+        """A copy of positions in all layers, (L, 2, J, T, X)."""
+        return self.memory_L2RJSX[:, :, row, :, start:end].clone()
+
+    def paste(self, row: int, part: Tensor) -> None:
+        """Begin a row with what was cut from another."""
+        self.memory_L2RJSX[:, :, row, :, : part.shape[3]] = part
+
+    def copy_rows(self, other: GroupedCache, num_rows: int) -> None:
+        """Take over the first rows of a cache of the same kind."""
+        end = max(other.lengths[:num_rows])
+        self.memory_L2RJSX[:, :, :num_rows, :, :end] = other.memory_L2RJSX[:, :, :num_rows, :, :end]
+        self.lengths[:num_rows] = other.lengths[:num_rows]
 
     def attend_step(self, num_rows: int) -> StepAttention:
         """Attention of one new token in each of the first rows."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vermeil_model.decoder import TokenLogprob
+from vermeil_model.logprobs import TokenLogprob
 from vermeil_model.text_model import TextModel
 
 MOST_LOGITS = 2**24

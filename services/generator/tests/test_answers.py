@@ -12,6 +12,7 @@ from vermeil_generator.fakes import tiny_tokenizer
 from vermeil_generator.testing import CONTEXT, House, run, running, text_of
 from vermeil_model import generate as generate_directly
 from vermeil_model import load_checkpoint, score
+from vermeil_model.prefix_pool import BLOCK
 from vermeil_model.sampling import SamplingParameters
 
 TOKENIZER = tiny_tokenizer()
@@ -52,6 +53,22 @@ def test_the_same_seed_gives_the_same_answer_in_any_company(house: House) -> Non
     alone, together = run(ask())
     assert alone == together
     assert len(set(alone)) == 12
+
+
+def test_what_begins_alike_is_read_once_and_told(house: House) -> None:
+    async def ask() -> list[int]:
+        async with running(house) as generator:
+            sampling = Sampling(temperature=0, max_tokens=3)
+            cached = []
+            for prompt in ("be " * 40 + "or", "be " * 40 + "not", "or " * 40):
+                pieces = await generator.ask(prompt=prompt, sampling=sampling, num_choices=2)
+                cached.append(pieces[-1].usage.cached_prompt_tokens)
+            return cached
+
+    first, second, other = run(ask())
+    assert (first, other) == (0, 0)
+    assert 0 < second <= len(TOKENIZER.encode("be " * 40, add_bos=True))
+    assert second % BLOCK == 0
 
 
 def test_choices_differ_and_the_first_is_that_of_one_choice(house: House) -> None:

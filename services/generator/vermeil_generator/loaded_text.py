@@ -37,7 +37,7 @@ class LoadedTextModel:
     num_bytes: int
     """Size of its weights in memory."""
     memory_bytes: int
-    """All that it takes: weights, their packed copy, the cache of its slots."""
+    """All that it may take: weights, their packed copy, what running answers hold and what is kept."""
 
     @property
     def context_length(self) -> int:
@@ -71,13 +71,21 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
     slots = settings.generator_slots
     engine = Engine(
         name,
-        make_decoder=lambda: Decoder(packed, num_slots=slots),
+        make_decoder=lambda: Decoder(
+            packed,
+            num_slots=slots,
+            memory_bytes=settings.generator_cache_bytes,
+            kept_bytes=settings.generator_kept_bytes,
+        ),
         score=lambda ids, top: score(model, ids, num_logprobs=top),
         words=Vocabulary(tokenizer),
         max_waiting=settings.generator_queue,
     )
     weights = weight_bytes(model)
-    memory = 2 * weights + cache_bytes(model.config, slots)
+    running = max(
+        cache_bytes(model.config, 1), min(cache_bytes(model.config, slots), settings.generator_cache_bytes)
+    )
+    memory = 2 * weights + running + settings.generator_kept_bytes
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
     grammars = GuidanceGrammars(tokenizer, model.config.vocab_size)
     return LoadedTextModel(name, model.config, tokenizer, grammars, engine, weights, memory)

@@ -12,7 +12,7 @@ class GeneratorSettings(ArtifactSettings):
     bind: Address = "127.0.0.1:7606"
     """host:port on which answers are asked for (gRPC)."""
     generator_slots: int = Field(default=32, ge=1, le=4096)
-    """Answers that one model writes at the same time."""
+    """Answers that one model writes at the same time, as far as there is memory for them."""
     generator_queue: int = Field(default=256, ge=0)
     """Answers that may wait for a slot of one model; more are told to come again."""
     generator_image_batch: int = Field(default=32, ge=1, le=1024)
@@ -25,9 +25,12 @@ class GeneratorSettings(ArtifactSettings):
     """Width times height of such a picture, before it is brought to the model's size."""
     generator_answer_images: int = Field(default=4, ge=0)
     """Pictures that a model draws in one answer to a conversation."""
+    generator_cache_bytes: int = Field(default=2**30, ge=0)
+    """Keys and values of the answers that one text model is writing, in bytes; what does not fit waits. One
+    answer as long as the context always fits."""
     generator_kept_bytes: int = Field(default=2**28, ge=0)
-    """Memory of conversations that have ended, so that what is asked next need not read all again; of each
-    model of text and pictures, in bytes."""
+    """What was read and written lately, so that what begins alike is not read again; of each model that
+    writes, in bytes."""
     generator_memory_bytes: int = Field(default=8 * 2**30, ge=2**20)
     """Memory for loaded models with their caches, in bytes; the least recently used make room."""
     generator_device: Literal["auto", "cpu", "cuda"] = "auto"
