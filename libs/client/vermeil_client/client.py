@@ -141,6 +141,15 @@ class Vermeil:
         """The job's log lines, oldest first: time, level, text."""
         yield from self._pages(f"/v1/{_named('jobs', name)}/logs", "lines")
 
+    def output_files(self, job: str, role: str) -> list[str]:
+        """Paths of the files of what a job made, by role such as `log`; while it runs, those so far."""
+        body = self.transport.get(f"/v1/{_named('jobs', job)}/outputs/{role}")
+        return [each["path"] for each in body["files"]]
+
+    def output_file(self, job: str, role: str, path: str) -> bytes:
+        """One of those files, such as `metrics.jsonl` of the role `log`."""
+        return self.transport.read(f"/v1/{_named('jobs', job)}/outputs/{role}/{path}")
+
     def datasets(self) -> Iterator[Dataset]:
         """All datasets by name."""
         for body in self._pages("/v1/datasets", "datasets"):

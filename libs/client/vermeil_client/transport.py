@@ -71,6 +71,10 @@ class Transport:
         wanted = {name: value for name, value in query.items() if value not in ("", 0)}
         return self._json("GET", path, params=wanted)
 
+    def read(self, path: str) -> bytes:
+        """GET a file."""
+        return self._answer("GET", path).content
+
     def post(self, path: str, body: Json | None = None) -> Json:
         """POST a JSON object and read the answer."""
         return self._json("POST", path, json=body or {})
@@ -92,16 +96,19 @@ class Transport:
             raise _unreachable(self.url, error) from error
 
     def _json(self, method: str, path: str, **arguments: Any) -> Json:
+        body = self._answer(method, path, **arguments).json()
+        if not isinstance(body, dict):
+            raise Unavailable(f"{self.url} does not answer like a Vermeil gateway", fix="check VERMEIL_URL")
+        return body
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             answer = self._client.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise _unreachable(self.url, error) from error
         if answer.is_error:
             raise _error(answer)
-        body = answer.json()
-        if not isinstance(body, dict):
-            raise Unavailable(f"{self.url} does not answer like a Vermeil gateway", fix="check VERMEIL_URL")
-        return body
+        return answer
 
 
 class AsyncTransport:

@@ -4,10 +4,11 @@ Causes nothing outside the rows: whom to ring and whom to wake is collected in E
 transaction may run again or not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from vermeil_artifacts import ArtifactRef
 from vermeil_errors import AlreadyExists, Conflict, NotFound, StaleFence
 
 from vermeil_jobs import states
@@ -107,6 +108,7 @@ class Bookkeeper:
         fence: int,
         progress: Progress | None,
         lines: Sequence[LogLine],
+        outputs: Mapping[str, ArtifactRef],
         lease: timedelta,
     ) -> Pulse:
         record = found(self.rows, name)
@@ -115,6 +117,9 @@ class Bookkeeper:
             self.rows.add_lines(name, lines, self.policy.max_lines)
         if progress is not None and progress != record.progress:
             record = replace(record, progress=progress)
+            self.effects.changed.append(name)
+        if outputs:
+            record = replace(record, outputs={**record.outputs, **outputs})
             self.effects.changed.append(name)
         record = self._apply(record, states.Heartbeat(self.now, fence, lease))
         return Pulse(_lease(record), record.standing.cancel_requested)

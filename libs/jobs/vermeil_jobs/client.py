@@ -4,15 +4,19 @@ Three things answer to it: GrpcJobs (over the wire), Ledger (the truth, over any
 MemoryJobs (a Ledger over dictionaries, for tests). One suite, vermeil_jobs.suite, runs on all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Protocol
+
+from vermeil_artifacts import ArtifactRef
 
 from vermeil_jobs.job import Job, JobState, Lease, LogLine, NewJob, Outcome, Progress
 
 DEFAULT_LEASE = timedelta(seconds=10)
 DEFAULT_PAGE_SIZE = 100
+NO_OUTPUTS: Mapping[str, ArtifactRef] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,10 @@ class JobClient(Protocol):
         fence: int,
         progress: Progress | None = None,
         lines: Sequence[LogLine] = (),
+        outputs: Mapping[str, ArtifactRef] = NO_OUTPUTS,
         lease: timedelta = DEFAULT_LEASE,
     ) -> Pulse:
-        """Keep the lease and report; sent twice, lines are written once."""
+        """Keep the lease and report; sent twice, lines are written once. `outputs` join those of the job."""
         ...
 
     def finish(self, name: str, *, fence: int, outcome: Outcome) -> Job:

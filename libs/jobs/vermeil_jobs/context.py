@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from vermeil_artifacts import ArtifactRef
 from vermeil_errors import Cancelled
 
 from vermeil_jobs.drain import Drain
@@ -34,6 +35,10 @@ class Report(NamedTuple):
 
     progress: Progress | None
     lines: tuple[LogLine, ...]
+    outputs: Mapping[str, ArtifactRef]
+
+    def __bool__(self) -> bool:
+        return self.progress is not None or bool(self.lines or self.outputs)
 
 
 class JobContext:
@@ -56,6 +61,7 @@ class JobContext:
         self._lock = threading.Lock()
         self._progress: Progress | None = None
         self._lines: deque[LogLine] = deque()
+        self._outputs: dict[str, ArtifactRef] = {}
         self._num_dropped = 0
         self._cancel_requested = threading.Event()
         self._lease_lost = threading.Event()
@@ -86,6 +92,11 @@ class JobContext:
                 self._lines.popleft()
                 self._num_dropped += 1
             self._lines.append(line)
+
+    def output(self, role: str, artifact: ArtifactRef) -> None:
+        """Show an artifact before the end, such as a log that grows; the latest of a role wins."""
+        with self._lock:
+            self._outputs[role] = artifact
 
     def check(self) -> None:
         """Raise Cancelled, Draining or LeaseLost if the work is to stop."""
@@ -125,8 +136,8 @@ class JobContext:
             if self._num_dropped:
                 text = f"{self._num_dropped} older lines were dropped here: they came too fast"
                 lines.insert(0, LogLine(self._clock(), "warning", text))
-            report = Report(self._progress, tuple(lines))
-            self._progress, self._num_dropped = None, 0
+            report = Report(self._progress, tuple(lines), self._outputs)
+            self._progress, self._num_dropped, self._outputs = None, 0, {}
             self._lines.clear()
             return report
 
@@ -134,6 +145,7 @@ class JobContext:
         """Keep a report that could not be sent, before what has come since."""
         with self._lock:
             self._progress = self._progress or report.progress
+            self._outputs = {**report.outputs, **self._outputs}
             self._lines.extendleft(reversed(report.lines))
             while len(self._lines) > _MAX_UNSENT_LINES:
                 self._lines.popleft()

@@ -60,7 +60,7 @@ class Heartbeat:
         """Beat once now; with `only_reports`, not unless there is something to say."""
         with self._beating:
             report = self._context.take_report()
-            if only_reports and report.progress is None and not report.lines:
+            if only_reports and not report:
                 return
             try:
                 pulse = self._client.heartbeat(
@@ -68,6 +68,7 @@ class Heartbeat:
                     fence=self._fence,
                     progress=report.progress,
                     lines=report.lines,
+                    outputs=report.outputs,
                     lease=self._lease,
                 )
             except (StaleFence, NotFound) as error:

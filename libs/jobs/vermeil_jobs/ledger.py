@@ -4,13 +4,14 @@ Knows no SQL and no wire. Rings and notifications happen after the commit, so no
 did not happen; a broker that is down costs time, never a job.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event as Flag
 from time import monotonic
 from typing import TypeVar
 
+from vermeil_artifacts import ArtifactRef
 from vermeil_errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -20,7 +21,15 @@ from vermeil_telemetry import get_logger
 
 from vermeil_jobs.bookkeeper import Bookkeeper, Effects, Policy, found
 from vermeil_jobs.changes import Changes
-from vermeil_jobs.client import DEFAULT_LEASE, DEFAULT_PAGE_SIZE, Claimed, JobPage, LogPage, Pulse
+from vermeil_jobs.client import (
+    DEFAULT_LEASE,
+    DEFAULT_PAGE_SIZE,
+    NO_OUTPUTS,
+    Claimed,
+    JobPage,
+    LogPage,
+    Pulse,
+)
 from vermeil_jobs.doorbell import Doorbell
 from vermeil_jobs.job import (
     Job,
@@ -134,12 +143,13 @@ class Ledger:
         fence: int,
         progress: Progress | None = None,
         lines: Sequence[LogLine] = (),
+        outputs: Mapping[str, ArtifactRef] = NO_OUTPUTS,
         lease: timedelta = DEFAULT_LEASE,
     ) -> Pulse:
-        """Keep the lease and report; sent twice, lines are written once."""
+        """Keep the lease and report; sent twice, lines are written once. `outputs` join those of the job."""
         job_id(name)
         _check_lease(lease)
-        return self._write(lambda work: work.heartbeat(name, fence, progress, lines, lease))
+        return self._write(lambda work: work.heartbeat(name, fence, progress, lines, outputs, lease))
 
     def finish(self, name: str, *, fence: int, outcome: Outcome) -> Job:
         """End a job under its fence; sent twice, it is answered with the same job."""

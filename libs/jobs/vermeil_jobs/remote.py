@@ -1,7 +1,7 @@
 """GrpcJobs: the registry's JobService as a JobClient, for workers and services."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Self
 
@@ -9,13 +9,22 @@ import grpc
 from google.protobuf import any_pb2
 from vermeil.job.v1 import job_service_pb2 as wire
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceStub
+from vermeil_artifacts import ArtifactRef
 from vermeil_errors import DeadlineExceeded, Unavailable
 from vermeil_rpc import connect
 from vermeil_rpc.convert import artifact_to_message
 from vermeil_telemetry import traceparent
 
 from vermeil_jobs import messages
-from vermeil_jobs.client import DEFAULT_LEASE, DEFAULT_PAGE_SIZE, Claimed, JobPage, LogPage, Pulse
+from vermeil_jobs.client import (
+    DEFAULT_LEASE,
+    DEFAULT_PAGE_SIZE,
+    NO_OUTPUTS,
+    Claimed,
+    JobPage,
+    LogPage,
+    Pulse,
+)
 from vermeil_jobs.job import Job, JobState, LogLine, NewJob, Outcome, Progress
 
 _WATCH_SECONDS = 600.0
@@ -123,14 +132,16 @@ class GrpcJobs:
         fence: int,
         progress: Progress | None = None,
         lines: Sequence[LogLine] = (),
+        outputs: Mapping[str, ArtifactRef] = NO_OUTPUTS,
         lease: timedelta = DEFAULT_LEASE,
     ) -> Pulse:
-        """Keep the lease and report; sent twice, lines are written once."""
+        """Keep the lease and report; sent twice, lines are written once. `outputs` join those of the job."""
         request = wire.HeartbeatJobRequest(
             name=name,
             fence=fence,
             progress=None if progress is None else messages.progress_to_message(progress),
             lines=map(messages.line_to_message, lines),
+            outputs={role: artifact_to_message(ref) for role, ref in outputs.items()},
             lease_duration=messages.duration_to_message(lease),
         )
         response = self._stub.HeartbeatJob(request, timeout=self._timeout)

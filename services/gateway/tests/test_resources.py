@@ -1,6 +1,7 @@
 """Vermeil's own resources: jobs, datasets, models, and starting work."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,3 +216,47 @@ def test_samples_are_found_by_a_text_or_a_picture(gateway: Running) -> None:
     assert [hit["sample"] for hit in hits] == ["a heart 0", "a heart 1"]
     by_picture = {**body, "image": {"inline": base64.b64encode(b"abc").decode()}}
     assert gateway.http.post("/v1/search", json=by_picture).json()["hits"][0]["sample"] == "3 bytes 0"
+
+
+def _job_with_a_log(gateway: Running, folder: Path) -> str:
+    """A running job that shows its log."""
+    (folder / "samples").mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n')
+    (folder / "samples" / "step-00000001.png").write_bytes(b"\x89PNG")
+    (folder / "page.html").write_text("<script>alert(1)</script>")
+    ref = gateway.backends.store.publish(folder, kind="log")
+    path, body = STARTS[1]
+    name: str = gateway.http.post(path, json=body).json()["job"]["name"]
+    outputs = {"log": {"digest": ref.digest, "kind": ref.kind, "num_bytes": ref.num_bytes}}
+    gateway.run(gateway.backends.jobs.change(name, outputs=outputs))
+    return f"/v1/{name}/outputs"
+
+
+def test_files_that_a_job_made_are_listed_and_read(gateway: Running, tmp_path: Path) -> None:
+    outputs = _job_with_a_log(gateway, tmp_path / "log")
+    listed = gateway.http.get(f"{outputs}/log").json()
+    assert [file["path"] for file in listed["files"]] == [
+        "metrics.jsonl",
+        "page.html",
+        "samples/step-00000001.png",
+    ]
+    answer = gateway.http.get(f"{outputs}/log/metrics.jsonl")
+    assert answer.content == b'{"step": 1, "loss": 2.5}\n'
+    assert answer.headers["content-length"] == "25"
+    picture = gateway.http.get(f"{outputs}/log/samples/step-00000001.png")
+    assert (picture.content, picture.headers["content-type"]) == (b"\x89PNG", "image/png")
+
+
+def test_a_file_of_a_job_is_never_a_page_of_the_gateway(gateway: Running, tmp_path: Path) -> None:
+    page = gateway.http.get(f"{_job_with_a_log(gateway, tmp_path / 'log')}/log/page.html")
+    assert page.headers["content-type"] == "application/octet-stream"
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["model", "log/nothing.png", "log/../../etc/passwd", "log/%2e%2e/x", "log/"])
+def test_what_a_job_has_not_made_is_not_found(gateway: Running, tmp_path: Path, path: str) -> None:
+    outputs = _job_with_a_log(gateway, tmp_path / "log")
+    answer = gateway.http.get(f"{outputs}/{path}")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "NOT_FOUND"

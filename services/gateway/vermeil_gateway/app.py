@@ -1,6 +1,7 @@
 """The application: routes, and the layers around them."""
 
 import asyncio
+from functools import cache
 
 from fastapi import Depends, FastAPI
 from vermeil_artifacts import ArtifactStore, store_from_settings
@@ -16,6 +17,7 @@ from vermeil_gateway.docs import install_docs
 from vermeil_gateway.guard import Guarded
 from vermeil_gateway.modalities import Modalities
 from vermeil_gateway.observe import Observed
+from vermeil_gateway.outputs import Outputs
 from vermeil_gateway.pictures import Pictures
 from vermeil_gateway.settings import GatewaySettings
 
@@ -36,7 +38,9 @@ def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactSt
     )
     app.state.settings = settings
     app.state.clients = clients
-    app.state.pictures = Pictures(lambda: store or store_from_settings(settings))
+    open_store = cache(lambda: store or store_from_settings(settings))
+    app.state.pictures = Pictures(open_store)
+    app.state.outputs = Outputs(open_store)
     app.state.modalities = Modalities(clients)
     app.state.callers = Callers(clients, settings)
     app.state.admission = Admission(settings.gateway_max_requests, settings.gateway_max_held_bytes)

@@ -105,6 +105,7 @@ class JobServicer(JobServiceServicer):
             fence=request.fence,
             progress=messages.progress_from_message(request.progress) if has_progress else None,
             lines=messages.lines_from_message(request.lines),
+            outputs=messages.artifacts_from_message(request.outputs, "outputs"),
             lease=messages.duration_from_message(request.lease_duration),
         )
         return wire.HeartbeatJobResponse(

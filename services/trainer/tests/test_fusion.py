@@ -129,6 +129,25 @@ def test_the_log_has_the_losses_of_every_task_in_text_and_pictures(backbones: Wo
     assert {path.name for path in (log / "samples").iterdir()} == {"step-00000003.png", "step-00000006.png"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "columns"), [("alloy", ["head 1", "head 2"]), ("cross_attention", ["attention", "feed-forward"])]
+)
+def test_the_log_has_a_map_of_the_gates(backbones: World, kind: str, columns: list[str]) -> None:
+    done = _fused(backbones, _with(fusion={"kind": kind}))
+    told = json.loads((backbones.store.fetch(done.outputs["log"]) / "fusion.json").read_text())
+    assert (told["fusion"], told["step"], told["openness"]) == (kind, 6, 1)
+    assert [table["name"] for table in told["tables"]] == ["text looks at pictures", "pictures look at text"]
+    for table in told["tables"]:
+        assert table["columns"] == columns
+        assert table["rows"][-1] == "layer 2"
+        assert all(0 < gate < 1.5 for row in table["values"] for gate in row)
+
+
+def test_a_way_of_joining_without_gates_has_no_map(backbones: World) -> None:
+    done = _fused(backbones, _with(fusion={"kind": "mot", "ramp_steps": None}))
+    assert not (backbones.store.fetch(done.outputs["log"]) / "fusion.json").exists()
+
+
 def test_a_tower_with_a_rate_of_0_stays_as_it_was(backbones: World) -> None:
     done = _fused(backbones, _with(fusion={"text_rate": 0}))
     fused = load_checkpoint(backbones.store.fetch(done.outputs["model"]), FusedModel)

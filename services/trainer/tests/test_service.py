@@ -13,8 +13,9 @@ from vermeil.job.v1 import job_pb2
 from vermeil.training.v1 import training_service_pb2 as wire
 from vermeil.training.v1.recipe_pb2 import TrainingSpec
 from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceStub
+from vermeil_artifacts import ArtifactRef
 from vermeil_data import TextTokenizer
-from vermeil_errors import AlreadyExists, InvalidInput, NotFound, VermeilError
+from vermeil_errors import AlreadyExists, InvalidInput, NotFound, OutOfSpace, VermeilError
 from vermeil_jobs import Drain, Job, JobState, NewModelVersion
 from vermeil_model import load_checkpoint
 from vermeil_rpc import connect
@@ -23,6 +24,7 @@ from vermeil_trainer.settings import TrainerSettings
 from vermeil_trainer.tasks import job_kind
 from vermeil_trainer.testing import World, write_words
 from vermeil_trainer.wiring import build
+from vermeil_training import read_metrics
 
 Small = Callable[..., dict[str, Any]]
 
@@ -184,6 +186,34 @@ def test_a_drained_worker_hands_its_job_on_and_the_model_is_the_same(world: Worl
     done = world.work(job)
     assert done.state is JobState.SUCCEEDED
     assert done.outputs["model"] == undisturbed.outputs["model"]
+
+
+def test_the_log_of_a_run_can_be_looked_at_before_its_end(world: World, small: Small) -> None:
+    job, drain = world.submit(small(run={"steps": 100_000, "evaluate_every": 5, "log_every": 1})), Drain()
+    stopper = _at_step(world, job, 10, drain.start)
+    unfinished = world.work(job, drain)
+    stopper.join()
+    assert unfinished.state is JobState.PENDING
+    lines = read_metrics(world.store.fetch(unfinished.outputs["log"]))
+    assert [line["step"] for line in lines if "loss" in line][:5] == [1, 2, 3, 4, 5]
+    assert any("validation_loss" in line for line in lines)
+
+
+def test_a_log_that_cannot_be_shown_stops_no_training(
+    world: World, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = world.store.publish
+
+    def full_while_it_runs(folder: Path, **details: Any) -> ArtifactRef:
+        if not (folder / "loss.png").exists() and details["kind"] == "log":
+            raise OutOfSpace("the disk is full", fix="make room")
+        return publish(folder, **details)
+
+    monkeypatch.setattr(world.store, "publish", full_while_it_runs)
+    done = world.work(world.submit(small()))
+    assert done.state is JobState.SUCCEEDED, done.error
+    assert "log" in done.outputs
+    assert any("could not be shown" in line.text for line in world.jobs.list_logs(done.name).lines)
 
 
 def test_a_cancelled_job_stops_at_the_next_step(world: World, small: Small) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vermeil.training.v1.recipe_pb2 import TrainingSpec
 from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
 from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
-from vermeil_errors import Conflict
+from vermeil_errors import Conflict, VermeilError
 from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, NewModelVersion
 from vermeil_jobs import register as register_kind
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from vermeil_trainer.train import Trained
 
-_LOG = ("metrics.jsonl", "loss.png", "tensorboard", "samples.png", "samples")
-"""Of a run's folder; grids of samples are there where the task draws any."""
+_LOG_SO_FAR = ("metrics.jsonl", "samples.png", "fusion.json")
+"""Of a run's folder, while it runs; samples and the map of gates are there where the task has any."""
+_LOG = (*_LOG_SO_FAR, "loss.png", "tensorboard", "samples")
+"""At the end."""
 
 
 def register(app: JobsApp, settings: TrainerSettings | None = None) -> list[str]:
@@ -60,25 +62,29 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
     initial = inputs.get("initial")
     encoded = {name: store.fetch(_encoded(job, jobs)) for name, job in _encoding_jobs(spec).items()}
     run_folder = context.workdir / "run"
+    provenance = {
+        "job": context.job.name,
+        "request_id": context.job.request_id,
+        "traceparent": context.job.traceparent,
+    }
+
+    def publish_log(files: Sequence[str]) -> ArtifactRef:
+        log = _log_of(run_folder, context.workdir / "log", files)
+        return store.publish(log, kind="log", provenance=provenance)
+
     trained = train(
         recipe,
         LEARNING[recipe.task].open(recipe, encoded),
         run_folder,
         initial=store.fetch(initial) if initial else None,
         backbones={name: store.fetch(inputs[name]) for name in BACKBONES if name in inputs},
-        on_progress=_reporter(context),
+        on_progress=_reporter(context, publish_log),
         should_stop=partial(_should_stop, context),
     )
     if not trained.finished:
         context.check()
-    provenance = {
-        "job": context.job.name,
-        "request_id": context.job.request_id,
-        "traceparent": context.job.traceparent,
-    }
     model = store.publish(trained.model, kind="model", provenance=provenance)
-    log = store.publish(_log_of(run_folder, context.workdir / "log"), kind="log", provenance=provenance)
-    return _outcome(spec, trained, {"model": model, "log": log})
+    return _outcome(spec, trained, {"model": model, "log": publish_log(_LOG)})
 
 
 def _encoding_jobs(spec: TrainingSpec) -> Mapping[str, str]:
@@ -100,7 +106,10 @@ def _should_stop(context: JobContext) -> bool:
     return context.should_stop()
 
 
-def _reporter(context: JobContext) -> "Callable[[Progress], None]":
+def _reporter(
+    context: JobContext, publish_log: Callable[[Sequence[str]], ArtifactRef]
+) -> "Callable[[Progress], None]":
+    """Tells of every step; after each validation also shows the log so far."""
     said: list[float | None] = [None]
 
     def report(progress: "Progress") -> None:
@@ -112,17 +121,26 @@ def _reporter(context: JobContext) -> "Callable[[Progress], None]":
             if progress.validation_loss != said[0]:
                 said[0] = progress.validation_loss
                 context.log(f"step {progress.step}: validation loss {progress.validation_loss:.4f}")
+                _show(context, publish_log)
         message = "" if progress.loss is None else f"loss {progress.loss:.3f}"
         context.progress(progress.step, progress.steps, message, metrics, unit="steps")
 
     return report
 
 
-def _log_of(run_folder: Path, folder: Path) -> Path:
+def _show(context: JobContext, publish_log: Callable[[Sequence[str]], ArtifactRef]) -> None:
+    try:
+        context.output("log", publish_log(_LOG_SO_FAR))
+    except VermeilError as error:
+        # A training is worth more than a look at it.
+        context.log(f"the log so far could not be shown: {error}", "warning")
+
+
+def _log_of(run_folder: Path, folder: Path, files: Sequence[str]) -> Path:
     """What tells of times and speeds: apart from the model, whose bytes are the same for equal runs."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for path in (run_folder / name for name in _LOG):
+    for path in (run_folder / name for name in files):
         if path.is_dir():
             shutil.copytree(path, folder / path.name)
         elif path.exists():

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from vermeil_model import FusedModel
 from vermeil_training import (
     OptimizerConfig,
     Progress,
@@ -23,6 +24,7 @@ from vermeil_training import (
 )
 
 from vermeil_trainer.fusing import make_fused_model, rates_of
+from vermeil_trainer.fusion_map import write_fusion_map
 from vermeil_trainer.learning import LEARNING, TRAIN, VALIDATION, Learning
 from vermeil_trainer.model_folder import AnyModel, Data, num_parameters, write_model
 from vermeil_trainer.network import continue_model, make_model
@@ -156,7 +158,9 @@ def _measures(task: Learning, data: Data, model: AnyModel) -> dict[str, float]:
 
 
 def _draw(task: Learning, recipe: Recipe, data: Data, model: AnyModel, folder: Path, step: int) -> None:
-    """The picture of this step, kept, and the newest one beside the loss curve."""
+    """What people see of this step beside the loss curve: how open the gates are, and the picture, kept."""
+    if isinstance(model, FusedModel):
+        write_fusion_map(model, step, folder)
     if task.draw is None:
         return
     path = folder / SAMPLES / f"step-{step:08d}.png"

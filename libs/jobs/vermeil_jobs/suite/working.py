@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from vermeil_errors import InvalidInput, StaleFence
 
-from vermeil_jobs.job import JobState, LogLine, Progress
+from vermeil_jobs.job import JobOutcome, JobState, LogLine, Progress
 from vermeil_jobs.states import ATTEMPTS_EXHAUSTED
-from vermeil_jobs.suite.bench import LEASE, Bench
+from vermeil_jobs.suite.bench import LEASE, Bench, artifact
 
 
 class WorkingSuite:
@@ -57,6 +57,19 @@ class WorkingSuite:
         bench.jobs.heartbeat(job.name, fence=fence, progress=progress)
         bench.jobs.heartbeat(job.name, fence=fence)
         assert bench.jobs.get(job.name).progress == progress
+
+    def test_what_is_there_before_the_end_can_be_seen_until_the_end_says_what_there_is(
+        self, bench: Bench
+    ) -> None:
+        job = bench.create()
+        fence = bench.claim(job).fence
+        for number in (1, 2):
+            bench.jobs.heartbeat(job.name, fence=fence, outputs={"log": artifact(number, "log")})
+        bench.jobs.heartbeat(job.name, fence=fence, outputs={"sketch": artifact(3)})
+        bench.jobs.heartbeat(job.name, fence=fence)
+        assert bench.jobs.get(job.name).outputs == {"log": artifact(2, "log"), "sketch": artifact(3)}
+        bench.jobs.finish(job.name, fence=fence, outcome=JobOutcome(outputs={"log": artifact(4, "log")}))
+        assert bench.jobs.get(job.name).outputs == {"log": artifact(4, "log")}
 
     def test_an_ended_lease_is_taken_over_and_counts_an_attempt(self, bench: Bench) -> None:
         job = bench.create()

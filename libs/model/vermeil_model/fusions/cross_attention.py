@@ -178,6 +178,19 @@ class CrossAttention(Staged):
         super().init_weights(generator)
         self.joint.init_weights(generator)
 
+    def gates(self) -> dict[str, Tensor]:
+        """tanh(g) of the layers that look across, by tower, (N, 2): of their attention and feed-forward."""
+        towers = {"text": self.joint.text, "image": self.joint.image}
+        return {
+            name: torch.stack([_of(layer).gate_2 for layer in layers]).tanh().detach()
+            for name, layers in towers.items()
+        }
+
+    @property
+    def every(self) -> int:
+        """One that looks across stands before each layer of this number and its multiples, from 1."""
+        return options_of(CrossAttentionOptions, self.config.options).every
+
     def set_openness(self, openness: float) -> None:
         """How much comes of looking across: nothing (0), or as much as the gates let through (1)."""
         self.joint.set_openness(openness)

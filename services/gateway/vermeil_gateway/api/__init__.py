@@ -13,6 +13,7 @@ from vermeil_gateway.api import (
     jobs,
     keys,
     models,
+    outputs,
     work,
 )
 
@@ -23,6 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     datasets.router,
     jobs.router,
+    outputs.router,
     work.router,
     evaluations.router,
     encoding.router,

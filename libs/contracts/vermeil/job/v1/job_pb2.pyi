@@ -283,7 +283,7 @@ class Job(_message.Message):
 
     @_builtins.property
     def outputs(self) -> _containers.MessageMap[_builtins.str, _artifact_pb2.ArtifactRef]:
-        """What it made: artifacts by role, such as "model"."""
+        """What it made: artifacts by role, such as "model"; while it runs, what is there already, such as "log"."""
 
     @_builtins.property
     def result(self) -> _struct_pb2.Struct:

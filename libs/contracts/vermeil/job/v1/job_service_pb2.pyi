@@ -452,11 +452,33 @@ class HeartbeatJobRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class OutputsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _artifact_pb2.ArtifactRef: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _artifact_pb2.ArtifactRef | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"jobs/{job}"."""
     fence: _builtins.int
@@ -473,6 +495,10 @@ class HeartbeatJobRequest(_message.Message):
     def lease_duration(self) -> _duration_pb2.Duration:
         """How long the lease lasts from now; 1 s to 1 h, default 10 s."""
 
+    @_builtins.property
+    def outputs(self) -> _containers.MessageMap[_builtins.str, _artifact_pb2.ArtifactRef]:
+        """Artifacts by role that are there before the end, such as "log"; they join the job's outputs."""
+
     def __init__(
         self,
         *,
@@ -481,10 +507,11 @@ class HeartbeatJobRequest(_message.Message):
         progress: _job_pb2.Progress | None = ...,
         lines: _abc.Iterable[_job_pb2.LogLine] | None = ...,
         lease_duration: _duration_pb2.Duration | None = ...,
+        outputs: _abc.Mapping[_builtins.str, _artifact_pb2.ArtifactRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "lease_duration", b"lease_duration", "lines", b"lines", "name", b"name", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "lease_duration", b"lease_duration", "lines", b"lines", "name", b"name", "outputs", b"outputs", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
