@@ -1,21 +1,14 @@
-"""The demo in a real browser, before a gateway with fakes behind it. Skipped where there is no Chromium."""
+"""The demo in a real browser, before a gateway with fakes behind it."""
 
-import asyncio
-import os
-import shutil
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.settings import DemoSettings
-from vermeil_demo.wiring import start
+from vermeil_demo.testing import running_demo
 from vermeil_errors import Unavailable
 from vermeil_gateway.testing import Running, eventually, running_gateway
 
@@ -23,7 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
 """Of pandas, which Gradio counts its requests with."""
 _SECONDS = 60
 """A browser on a busy machine takes its time."""
-_PHONE = {"width": 390, "height": 844}
 
 
 @dataclass
@@ -36,53 +28,21 @@ class Shown:
     """All that the browser asked for anything."""
 
 
-def _chromium() -> str:
-    found = os.environ.get("VERMEIL_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
-    if not found:
-        pytest.skip("no Chromium: install one, or name it in VERMEIL_TEST_CHROMIUM")
-    return found
-
-
-@contextmanager
-def _running_demo(home: Path, gateway: str) -> Iterator[str]:
-    """The demo in a thread."""
-    ready: Future[str] = Future()
-    stop = threading.Event()
-
-    async def live() -> None:
-        settings = DemoSettings(home=home, url=gateway, demo_bind="127.0.0.1:0")
-        async with await start(settings) as demo:
-            ready.set_result(demo.url)
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(live()), name="demo-under-test")
-    thread.start()
-    try:
-        yield ready.result(_SECONDS * 3)
-    finally:
-        stop.set()
-        thread.join(30)
-
-
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    chromium = _chromium()
+def shown(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Shown]:
     home = tmp_path_factory.mktemp("demo")
     with (
         running_gateway() as gateway,
-        _running_demo(home, gateway.url) as url,
-        sync_playwright() as playwright,
+        running_demo(DemoSettings(home=home, url=gateway.url, demo_bind="127.0.0.1:0")) as url,
     ):
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.set_default_timeout(1000 * _SECONDS)
-        expect.set_options(timeout=1000 * _SECONDS)
         hosts: set[str] = set()
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
         page.goto(url)
         expect(page.get_by_label("Model", exact=True).first).to_have_value("vermeil-nano")
         yield Shown(page, gateway, hosts)
-        browser.close()
+        page.close()
 
 
 @pytest.fixture
@@ -165,18 +125,6 @@ def test_a_picture_is_drawn_and_can_be_saved(shown: Shown) -> None:
     with page.expect_download() as saving:
         last.click()
     assert saving.value.suggested_filename == "a red circle, number 4.png"
-
-
-def test_every_page_fits_a_phone(shown: Shown) -> None:
-    page, before = shown.page, shown.page.viewport_size
-    page.set_viewport_size(_PHONE)
-    try:
-        for tab in ("Chat", "Studio", "See"):
-            page.get_by_role("tab", name=tab).click()
-            page.wait_for_timeout(300)
-            assert page.evaluate("document.documentElement.scrollWidth") <= _PHONE["width"], tab
-    finally:
-        page.set_viewport_size(before or {"width": 1280, "height": 720})
 
 
 def test_the_browser_asked_no_other_host(shown: Shown) -> None:

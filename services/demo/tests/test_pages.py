@@ -2,24 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from vermeil_client import DrawingProgress, Picture, Vermeil
 from vermeil_client.resources import Job
+from vermeil_client.testing import FakeGateway
 from vermeil_demo.clients import Gateway
 from vermeil_demo.drawing import looks
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.fakes import FakeVermeil
 from vermeil_demo.header import state
-from vermeil_demo.pages.models import about, listing
+from vermeil_demo.pages.models import about, fusing, listing, version_of
 from vermeil_demo.pages.reports import evaluations, report
 from vermeil_demo.pages.search import found
 from vermeil_demo.pages.see import said_of
 from vermeil_demo.pages.studio import options
 from vermeil_demo.pages.training import look, trainings
-from vermeil_demo.runs import Losses, validation_points
+from vermeil_demo.run_log import RunLog, RunLogs
+from vermeil_demo.runs import Losses, time_left, validation_points
 from vermeil_demo.skills import DRAWS, FINDS, SEES, TALKS, models_that, offered
 from vermeil_errors import InvalidInput
 
@@ -71,9 +75,9 @@ def test_without_a_gateway_every_page_says_how_to_start_it(vermeil: Vermeil, fak
     told = [
         offered(vermeil, TALKS, None)[1].value,
         listing(vermeil, None)[0],
-        about(vermeil, "nano"),
+        about(vermeil, RunLogs(vermeil), "nano"),
         trainings(vermeil, None)[1],
-        look(vermeil, Losses(), "jobs/training")[0],
+        look(vermeil, Losses(), RunLogs(vermeil), "jobs/training", "")[0],
         evaluations(vermeil, None)[1],
         report(vermeil, "jobs/evaluation"),
         state(vermeil),
@@ -90,8 +94,9 @@ def test_what_was_chosen_stays_chosen_while_it_is_there(vermeil: Vermeil) -> Non
 def test_a_drawing_is_seen_leaving_the_noise_and_told_in_words() -> None:
     preview = Picture(0, PNG, 5, preview=1)
     events = each([DrawingProgress(2, 8), preview, Picture(0, PNG, 5)])
-    seen = all_of(looks("a cat", events))
-    (start, told), (noisy, _), (done, end) = seen
+    seen = all_of(looks("a cat", events, 1))
+    (empty, _), (start, told), (noisy, _), (done, end) = seen
+    assert empty.count("<figure") == start.count("<figure") == done.count("<figure") == 1, "nothing moves"
     assert 'aria-valuenow="25"' in start
     assert "25%" in told
     assert "still noisy" in noisy
@@ -115,7 +120,7 @@ def test_a_dial_that_is_no_number_is_named(dial: str, texts: tuple[str, str, str
 
 
 def test_words_from_outside_are_never_markup() -> None:
-    ((html, _),) = all_of(looks('"><script>alert(1)</script>', each([Picture(0, PNG, 1)])))
+    _, (html, _) = all_of(looks('"><script>alert(1)</script>', each([Picture(0, PNG, 1)])))
     assert "<script" not in html
 
 
@@ -139,24 +144,75 @@ def test_a_search_embeds_what_is_not_embedded_and_shows_the_nearest(
 
 
 def test_a_fused_model_is_shown_above_the_two_it_was_made_of(vermeil: Vermeil) -> None:
-    html = about(vermeil, "fused-shapes")
+    html = about(vermeil, RunLogs(vermeil), "fused-shapes")
     places = [html.index(name) for name in ("fused-shapes@1", "text tower", "nano@1", "shapes-image@1")]
     assert places == sorted(places)
     assert "alloy" in html
 
 
+def test_a_fused_model_is_shown_with_the_map_of_its_gates_and_how_it_learned(vermeil: Vermeil) -> None:
+    html = about(vermeil, RunLogs(vermeil), "fused-shapes")
+    assert html.count('class="vermeil-gates"') == 2
+    assert "<caption>text looks at pictures</caption>" in html
+    assert ">0.62</td>" in html
+    assert "How it learned" in html
+    assert 'alt="Samples, after step 400"' in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("alloy", "before maps were"), ("mot", "without gates"), ("", "")]
+)
+def test_why_a_model_has_no_map_is_said(vermeil: Vermeil, kind: str, words: str) -> None:
+    version = version_of(vermeil, "fused-shapes")
+    assert version is not None
+    html = fusing(replace(version, kind=kind), RunLog())
+    assert words in html
+    assert bool(html) == bool(kind)
+
+
 def test_a_running_training_is_looked_at_again_and_its_curve_grows(
     vermeil: Vermeil, fake: FakeVermeil
 ) -> None:
-    losses = Losses()
-    first, clock = look(vermeil, losses, "jobs/training")
-    fake.step = 600
-    second, _ = look(vermeil, losses, "jobs/training")
+    losses, logs = Losses(), RunLogs(vermeil)
+    fake.step = 450
+    first, _, _, clock = look(vermeil, losses, logs, "jobs/training", "")
+    fake.step = 630
+    second, *_ = look(vermeil, losses, logs, "jobs/training", "")
     assert clock.active
-    assert "400 of 2,000" in first
-    assert "600 of 2,000" in second
-    assert "training loss" in second
+    assert "450 of 2,000" in first
+    assert "630 of 2,000" in second
+    assert "training loss 5.041 at step 10, 2.951 at step 630" in second
     assert "at step 600" in second
+
+
+def test_what_a_run_draws_is_sent_once_and_the_newest_is_large(vermeil: Vermeil, fake: FakeVermeil) -> None:
+    losses, logs = Losses(), RunLogs(vermeil)
+    _, pictures, seen, _ = look(vermeil, losses, logs, "jobs/training", "")
+    assert pictures.index('alt="Samples, after step 400"') < pictures.index('alt="Samples, after step 100"')
+    asked = len(fake.requests)
+    _, again, seen, _ = look(vermeil, losses, logs, "jobs/training", seen)
+    assert not isinstance(again, str)
+    assert not any("/outputs/" in path for _, path, _ in fake.requests[asked:])
+    fake.step = 500
+    _, newer, _, _ = look(vermeil, losses, logs, "jobs/training", seen)
+    assert 'alt="Samples, after step 500"' in newer
+
+
+def test_a_gateway_that_keeps_no_logs_still_shows_what_it_tells(vermeil: Vermeil, fake: FakeVermeil) -> None:
+    logs = RunLogs(Vermeil("http://gateway", http=FakeGateway()))
+    html, pictures, _, _ = look(vermeil, Losses(), logs, "jobs/training", "")
+    assert "validation loss" in html
+    assert pictures == ""
+
+
+def test_how_long_a_training_still_takes_is_said_once_it_can_be_told() -> None:
+    body = {"name": "jobs/x", "state": "JOB_STATE_RUNNING", "start_time": "2026-11-23T04:00:00Z"}
+    now = datetime(2026, 11, 23, 4, 5, tzinfo=UTC)
+
+    def left(done: int) -> str:
+        return time_left(Job.from_json(body | {"progress": {"done": done, "total": 100}}), now)
+
+    assert (left(0), left(10), left(50), left(99)) == ("", "45 min", "5.0 min", "3 s")
 
 
 def test_losses_of_a_long_run_are_thinned_and_of_many_runs_the_oldest_forgotten(vermeil: Vermeil) -> None:

@@ -14,6 +14,7 @@ from vermeil_demo.settings import DemoSettings
 from vermeil_demo.theme import VermeilTheme
 
 _STYLE = Path(__file__).parent / "style.css"
+_NAMES = (Path(__file__).parent / "names.js").read_text(encoding="utf-8")
 _AT_ONCE = 8
 """Requests of one kind that are worked on together."""
 _KEPT_SECONDS = 24 * 3600
@@ -30,6 +31,7 @@ def create_page(gateway: Gateway) -> gr.Blocks:
         delete_cache=(3600, _KEPT_SECONDS),
     ) as blocks:
         add_header(blocks, gateway.plain)
+        blocks.load(None, js=_NAMES, api_visibility="private")
         with gr.Tabs(elem_id="pages"):
             add_chat(blocks, gateway)
             for add_page in PAGES:

@@ -1,5 +1,6 @@
 """Curves and intervals as SVG in the colours of the page; what they show is also said in words."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,9 +8,13 @@ from vermeil_demo.markup import escaped, figure
 
 Point = tuple[float, float]
 
-_WIDTH, _HEIGHT = 720, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 30
-_TICKS = 4
+_LARGE, _SMALL = (720, 260), (300, 130)
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 10, 10, 28
+_TICKS, _FEW_TICKS = 5, 3
+_ROUND = (1, 2, 2.5, 5, 10)
+"""Steps between ticks, times a power of ten."""
+_MOST_POINTS = 600
+"""Of a curve: more cannot be told apart on the picture."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +31,48 @@ class Curve:
         end = f"{figure(last_y)} at step {figure(last_x)}"
         return f"{self.name} {figure(first_y)} at step {figure(first_x)}, {end}"
 
+    @property
+    def kind(self) -> str:
+        """Its class in the style sheet."""
+        return escaped(self.name.partition(" ")[0])
+
 
 def chart(curves: Sequence[Curve], last_x: float = 0.0) -> str:
     """Curves over steps, from 0 to `last_x` or as far as they go."""
     drawn = [curve for curve in curves if curve.points]
     if not drawn:
         return ""
-    frame = _Frame.around(drawn, last_x)
-    lines = "".join(_line(curve, frame) for curve in drawn)
-    told = "; ".join(curve.told() for curve in drawn)
-    legend = "".join(
-        f'<text x="{_WIDTH - _RIGHT}" y="{_TOP + 12 + 22 * place}" text-anchor="end">{escaped(curve.name)} '
-        f"{figure(curve.points[-1][1])}</text>"
-        for place, curve in enumerate(drawn)
+    keys = "".join(
+        f'<span class="{curve.kind}">{escaped(curve.name)} <b>{figure(curve.points[-1][1])}</b></span>'
+        for curve in drawn
     )
+    return f'<p class="vermeil-keys">{keys}</p>{_drawn(drawn, last_x, _LARGE)}'
+
+
+def small_charts(curves: Sequence[Curve], last_x: float = 0.0) -> str:
+    """A small picture for each, to be compared by shape; each has its own height."""
+    drawn = "".join(
+        f"<figure>{_drawn([curve], last_x, _SMALL)}<figcaption>{escaped(_short(curve.name))} "
+        f"<b>{figure(curve.points[-1][1])}</b></figcaption></figure>"
+        for curve in curves
+        if curve.points
+    )
+    return f'<div class="vermeil-charts">{drawn}</div>' if drawn else ""
+
+
+def _short(name: str) -> str:
+    """validation loss of captioning → captioning"""
+    return name.rpartition(" of ")[2]
+
+
+def _drawn(curves: Sequence[Curve], last_x: float, size: tuple[int, int]) -> str:
+    frame = _Frame.around(curves, last_x, size)
+    lines = "".join(_line(curve, frame) for curve in curves)
+    told = "; ".join(curve.told() for curve in curves)
+    width, height = size
     return (
-        f'<svg class="vermeil-chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escaped(told)}">'
-        f"{frame.rules()}{lines}{legend}</svg>"
+        f'<svg class="vermeil-chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escaped(told)}">'
+        f"{frame.rules()}{lines}</svg>"
     )
 
 
@@ -51,47 +80,68 @@ def chart(curves: Sequence[Curve], last_x: float = 0.0) -> str:
 class _Frame:
     """Steps and losses ↔ places on the picture."""
 
+    size: tuple[int, int]
     right: float
     low: float
     high: float
 
     @classmethod
-    def around(cls, curves: Sequence[Curve], last_x: float) -> "_Frame":
+    def around(cls, curves: Sequence[Curve], last_x: float, size: tuple[int, int]) -> "_Frame":
         right = max([last_x, 1.0, *(x for curve in curves for x, _ in curve.points)])
         values = [y for curve in curves for _, y in curve.points]
-        margin = (max(values) - min(values)) * 0.06 or 0.5
-        return cls(right, min(values) - margin, max(values) + margin)
+        margin = (max(values) - min(values)) * 0.06 or abs(values[0]) * 0.1 or 0.5
+        return cls(size, right, min(values) - margin, max(values) + margin)
 
     def at(self, point: Point) -> Point:
         x, y = point
-        across = (_WIDTH - _LEFT - _RIGHT) * x / self.right
-        up = (_HEIGHT - _TOP - _BOTTOM) * (y - self.low) / (self.high - self.low)
-        return _LEFT + across, _HEIGHT - _BOTTOM - up
+        width, height = self.size
+        across = (width - _LEFT - _RIGHT) * x / self.right
+        up = (height - _TOP - _BOTTOM) * (y - self.low) / (self.high - self.low)
+        return _LEFT + across, height - _BOTTOM - up
 
     def rules(self) -> str:
+        width, height = self.size
+        about = _TICKS if self.size == _LARGE else _FEW_TICKS
         drawn = []
-        for tick in range(_TICKS + 1):
-            value = self.low + (self.high - self.low) * tick / _TICKS
+        for value in round_ticks(self.low, self.high, about):
             _, y = self.at((0, value))
             drawn.append(
-                f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                f'<line class="rule" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
             )
-            step = self.right * tick / _TICKS
+        steps = round_ticks(0, self.right, about)
+        for step in steps:
             x, _ = self.at((step, self.low))
-            anchor = "start" if tick == 0 else "end" if tick == _TICKS else "middle"
-            drawn.append(
-                f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">{figure(round(step))}</text>'
-            )
+            anchor = "end" if x > width - 3 * _RIGHT else "middle"
+            words = f"step {figure(step)}" if step == steps[-1] else figure(step)
+            drawn.append(f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{words}</text>')
         return "".join(drawn)
 
 
+def round_ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from low to high, about so many."""
+    wanted = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(wanted))
+    every = next(step * power for step in _ROUND if step * power >= wanted * 0.99)
+    first, last = math.ceil(low / every - 1e-9), math.floor(high / every + 1e-9)
+    return [round(number * every, 12) for number in range(first, last + 1)]
+
+
 def _line(curve: Curve, frame: _Frame) -> str:
-    kind = escaped(curve.name.partition(" ")[0])
-    places = [frame.at(point) for point in curve.points]
+    places = [frame.at(point) for point in thinned(curve.points)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     x, y = places[-1]
-    return f'<polyline class="line {kind}" points="{path}"/><circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
+    kind = curve.kind
+    return (
+        f'<polyline class="line {kind}" points="{path}"/>'
+        f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
+    )
+
+
+def thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """As many of them, evenly, as can be told apart; the last always."""
+    every = -(-len(points) // _MOST_POINTS)
+    return points if every <= 1 else [*points[:-1:every], points[-1]]
 
 
 def interval(low: float, value: float, high: float) -> str:

@@ -18,6 +18,8 @@ class Drawing:
     """The newest look at each, by its place."""
     done: float = 0.0
     """How much of all steps is done, 0 to 1."""
+    count: int = 0
+    """How many there will be; those that have not shown yet keep their place."""
 
     def add(self, event: DrawingProgress | Picture) -> None:
         """Take in what the gateway told."""
@@ -34,7 +36,8 @@ class Drawing:
     def as_html(self) -> str:
         """The grid, under a bar while it is drawn; a click on a picture saves it."""
         above = "" if self.finished else bar(self.done, "Drawing")
-        return f"{above}{picture_grid(self._entries())}"
+        waiting = _WAITING * max(0, self.count - len(self.pictures))
+        return f"{above}{picture_grid(self._entries(), waiting)}"
 
     def told(self) -> str:
         """One line for those who cannot see the grid."""
@@ -63,17 +66,21 @@ class GridEntry:
     """What stands below it."""
 
 
-def picture_grid(entries: Iterable[GridEntry]) -> str:
+_WAITING = '<figure class="waiting" aria-hidden="true"><div></div><figcaption>&nbsp;</figcaption></figure>'
+
+
+def picture_grid(entries: Iterable[GridEntry], waiting: str = "") -> str:
     """Pictures side by side; each can be saved with a click or the Enter key."""
     shown = "".join(_figure(entry) for entry in entries)
-    return f'<div class="vermeil-grid">{shown}</div>'
+    return f'<div class="vermeil-grid">{shown}{waiting}</div>'
 
 
 async def looks(
-    prompt: str, events: AsyncIterable[DrawingProgress | Picture]
+    prompt: str, events: AsyncIterable[DrawingProgress | Picture], count: int = 0
 ) -> AsyncGenerator[tuple[str, str], None]:
-    """The grid and its line after each event."""
-    drawing = Drawing(prompt)
+    """The grid of so many pictures and its line, at once and after each event."""
+    drawing = Drawing(prompt, count=count)
+    yield drawing.as_html(), drawing.told()
     async for event in events:
         drawing.add(event)
         yield drawing.as_html(), drawing.told()

@@ -5,6 +5,7 @@ Like that of the SDK, which it extends, it echoes what it is told and draws squa
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,8 @@ Json = dict[str, Any]
 _THEN = 1_800_000_000
 _TRAIN, _EVALUATE = "vermeil.trainer.v1.train", "vermeil.evaluator.v1.evaluate"
 _PAGE = "<!doctype html><title>Report</title><p>perplexity of nano"
+_OUTPUTS = "/v1/jobs/training/outputs/log"
+_PICTURE = Path(__file__).parent / "pictures" / "a-blue-circle.png"
 _MODELS: tuple[tuple[str, list[str], list[str]], ...] = (
     ("nano", ["text"], ["text"]),
     ("shapes-image", ["text"], ["image"]),
@@ -43,14 +46,18 @@ class FakeVermeil(FakeGateway):
         if answer is None:
             return super().handle_request(request)
         self.requests.append((request.method, request.url.path, body))
+        if isinstance(answer, bytes):
+            return httpx.Response(200, content=answer)
         return httpx.Response(200, json=answer)
 
-    def _own(self, path: str, kind: str) -> Json | None:
+    def _own(self, path: str, kind: str) -> Json | bytes | None:
         """What only this fake knows; None for all else."""
         if path.startswith("/v1/model-versions/"):
             return {"versions": [_version(path.rpartition("/")[2])]}
         if self.empty:
             return {"/v1/models": {"data": []}, "/v1/datasets": {"datasets": []}, "/v1/jobs": {}}.get(path)
+        if path.startswith(_OUTPUTS):
+            return self._file(path.removeprefix(_OUTPUTS))
         steps = range(100, self.step + 1, 100)
         jobs = [self._training(), _evaluation()]
         known: dict[str, Json] = {
@@ -66,7 +73,39 @@ class FakeVermeil(FakeGateway):
         metrics = {"loss": _loss(self.step) + 0.1, "tokens_per_second": 41_000.0}
         progress = {"done": str(self.step), "total": "2000", "unit": "steps", "metrics": metrics}
         spec = {"recipe": {"name": "nano", "task": "text"}}
-        return _job("training", _TRAIN, "RUNNING", spec=spec, progress=progress)
+        # Another log after each validation has another digest.
+        log = {"digest": f"sha256:{self.step // 100:064x}", "kind": "log"}
+        return _job("training", _TRAIN, "RUNNING", spec=spec, progress=progress, outputs={"log": log})
+
+    def _file(self, path: str) -> Json | bytes | None:
+        """A file of the log that the training has shown at its last validation."""
+        validated = self.step - self.step % 100
+        files = {
+            "metrics.jsonl": _metrics(validated),
+            "fusion.json": json.dumps(_gates(validated)).encode(),
+            **{
+                f"samples/step-{step:08d}.png": _PICTURE.read_bytes()
+                for step in range(100, validated + 1, 100)
+            },
+        }
+        return files[path.removeprefix("/")] if path else {"files": [{"path": name} for name in files]}
+
+
+def _metrics(last_step: int) -> bytes:
+    lines: list[Json] = [{"step": step, "loss": _loss(step) + 0.1} for step in range(10, last_step + 1, 10)]
+    for step in range(100, last_step + 1, 100):
+        tasks = {"validation_loss_text": _loss(step), "validation_loss_captioning/seen/text": _loss(step) / 2}
+        lines.append({"step": step, "validation_loss": _loss(step), **tasks})
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+
+
+def _gates(step: int) -> Json:
+    """As the trainer writes them."""
+    table = {"value": "tanh(g)", "rows": ["layer 2", "layer 4"], "columns": ["attention", "feed-forward"]}
+    values = [[0.46, 0.51], [0.62, 0.38]]
+    names = ("text looks at pictures", "pictures look at text")
+    tables = [{"name": name, **table, "values": values} for name in names]
+    return {"fusion": "cross_attention", "step": step, "openness": 1.0, "tables": tables}
 
 
 def _loss(step: int) -> float:

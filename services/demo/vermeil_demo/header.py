@@ -29,13 +29,17 @@ def add_header(page: gr.Blocks, vermeil: Vermeil) -> None:
         gr.HTML(
             f'<h1 class="vermeil-brand">{_MARK}<span>Vermeil</span></h1>', container=False, elem_id="brand"
         )
-        standing = gr.HTML(
-            lambda: state(vermeil), container=False, elem_id="standing", min_width=80, label="Gateway"
-        )
+        standing = gr.HTML(container=False, elem_id="standing", min_width=80, label="Gateway")
         turn = gr.Button("Light / dark", size="sm", elem_id="turn", min_width=96, scale=0)
     turn.click(None, js=_TURN)
     page.load(None, js=_REMEMBERED)
-    gr.Timer(20).tick(lambda: state(vermeil), outputs=standing, show_progress="hidden")
+    gr.on(
+        [page.load, gr.Timer(20).tick],
+        lambda: state(vermeil),
+        outputs=standing,
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
 
 def state(vermeil: Vermeil) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vermeil_demo.markup import card, escaped, facts, figure, folded
+from vermeil_demo.markup import card, chip, escaped, facts, figure, folded, tiles
 
 _DEEPEST = 8
 _SCALE = (("GB", 2**30), ("MB", 2**20), ("kB", 2**10))
@@ -68,14 +68,12 @@ class Version:
     @property
     def label(self) -> str:
         """nano@3"""
-        model, _, number = self.name.removeprefix("models/").partition("/versions/")
-        return f"{model}@{number}" if number else model
+        return short(self.name)
 
 
-def described(version: Version, find: FindVersion) -> str:
-    """All that is known of a version."""
+def described(version: Version, find: FindVersion, learned: str = "") -> str:
+    """All that is known of a version; `learned` is how it came to be, as HTML."""
     rows = [
-        ("Task", f"{version.task} ({version.kind})" if version.kind else version.task),
         ("Made", version.created.replace("T", " ")[:16]),
         ("By", version.job or "imported"),
         ("Code", version.code_version),
@@ -86,9 +84,10 @@ def described(version: Version, find: FindVersion) -> str:
     recipe = escaped(json.dumps(version.recipe, indent=2, ensure_ascii=False))
     return "".join(
         [
-            card(version.label, facts(rows)),
+            card(version.label, facts(rows), beside=chip(_how(version))),
             card("Where it comes from", f'<ul class="vermeil-tree">{tree(version, find)}</ul>'),
-            card("Figures of its run", facts(numbers)) if numbers else "",
+            learned,
+            card("Figures of its run", tiles(numbers)) if numbers else "",
             folded("Recipe", f"<pre>{recipe}</pre>"),
         ]
     )
@@ -96,14 +95,14 @@ def described(version: Version, find: FindVersion) -> str:
 
 def tree(version: Version, find: FindVersion, part: str = "", deep: int = 0) -> str:
     """A version and below it what it was made of, as items of a list."""
-    role = f"{escaped(part)} tower: " if part else ""
-    how = f"{version.task} ({version.kind})" if version.kind else version.task
-    below = [_item(f"{escaped(name)}", "dataset") for name in version.datasets]
+    role = f'<span class="part">{escaped(part)} tower</span> ' if part else ""
+    below = [_item(short(name), "data") for name in version.datasets]
     for each, name in version.parents.items():
         parent = find(name) if deep < _DEEPEST else None
-        below.append(tree(parent, find, each, deep + 1) if parent else _item(escaped(name), f"{each} tower"))
+        below.append(tree(parent, find, each, deep + 1) if parent else _item(name, f"{each} tower, gone"))
     inner = f"<ul>{''.join(below)}</ul>" if below else ""
-    return f"<li>{role}<strong>{escaped(version.label)}</strong><small>{escaped(how)}</small>{inner}</li>"
+    how = f"<small>{escaped(_how(version))}</small>"
+    return f"<li>{role}<strong>{escaped(version.label)}</strong> {how}{inner}</li>"
 
 
 def size(num_bytes: int) -> str:
@@ -114,5 +113,14 @@ def size(num_bytes: int) -> str:
     return f"{num_bytes} bytes" if num_bytes else ""
 
 
+def _how(version: Version) -> str:
+    return f"{version.task} ({version.kind})" if version.kind else version.task
+
+
+def short(name: str) -> str:
+    """models/nano/versions/3 → nano@3"""
+    return name.partition("/")[2].replace("/versions/", "@")
+
+
 def _item(name: str, what: str) -> str:
-    return f"<li>{name}<small>{escaped(what)}</small></li>"
+    return f'<li><span class="part">{escaped(what)}</span> {escaped(name)}</li>'

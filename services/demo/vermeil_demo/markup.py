@@ -24,6 +24,11 @@ def notice(title: str, text: str = "", commands: Sequence[str] = (), *, tone: To
     )
 
 
+def caption(words: str) -> str:
+    """A line under something that changes, read out when it does."""
+    return f'<p class="vermeil-caption" role="status">{escaped(words)}</p>' if words else ""
+
+
 def data_url(png: bytes) -> str:
     """A PNG file that travels inside the page."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
@@ -48,9 +53,24 @@ def bar(done: float, label: str) -> str:
     )
 
 
-def card(title: str, body: str) -> str:
-    """A titled box."""
-    return f'<section class="vermeil-card"><h3>{escaped(title)}</h3>{body}</section>'
+def chip(text: str, tone: str = "") -> str:
+    """A word in a pill beside a title; its tone is its class in the style sheet."""
+    return f'<span class="vermeil-chip {escaped(tone)}">{escaped(text)}</span>'
+
+
+def tiles(rows: Iterable[tuple[str, object]]) -> str:
+    """A few large numbers, without those that are empty."""
+    shown = "".join(
+        f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
+        for name, value in rows
+        if value not in ("", None)
+    )
+    return f'<dl class="vermeil-tiles">{shown}</dl>'
+
+
+def card(title: str, body: str, *, beside: str = "") -> str:
+    """A titled box; what stands beside the title is HTML."""
+    return f'<section class="vermeil-card"><h2>{escaped(title)} {beside}</h2>{body}</section>'
 
 
 def folded(title: str, body: str) -> str:

@@ -10,9 +10,19 @@ from vermeil_demo.conversation import Message, answer
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.skills import TALKS, offered
 
-_HELLO = """### Talk with your model
-Write something, or bring a picture. Nothing leaves this machine."""
+_HELLO = """## Talk with your model
+It answers in words and pictures. Write something, bring a picture, or begin with one of these.
+Nothing leaves this machine."""
 _LONGEST = 512
+_EXAMPLES: tuple[tuple[str, str, list[str]], ...] = (
+    ("Return a list of", "Return a list of", []),
+    ("draw a red circle", "draw a red circle", []),
+    ("Describe this picture", "", [EXAMPLES[0]]),
+    ("Describe this one", "", [EXAMPLES[1]]),
+    ("how many shapes are there?", "how many shapes are there?", [EXAMPLES[2]]),
+    ("what color is the circle?", "what color is the circle?", [EXAMPLES[3]]),
+)
+"""What people read, what is said, what is shown."""
 
 
 def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
@@ -32,25 +42,25 @@ def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
 
     with gr.Tab("Chat", id="chat") as tab:
         missing = gr.HTML(visible=False)
-        model = gr.Dropdown([], label="Model", allow_custom_value=True)
-        with gr.Accordion("Finer dials", open=False), gr.Row():
-            tokens = gr.Slider(8, _LONGEST, 128, step=8, label="Longest answer in tokens", min_width=240)
-            temperature = gr.Slider(
-                0, 1.5, 0.7, step=0.05, label="Temperature; at 0 always the same", min_width=240
-            )
+        with gr.Row(elem_classes="vermeil-dials"):
+            model = gr.Dropdown([], label="Model", allow_custom_value=True, min_width=220)
+            with gr.Accordion("Finer dials", open=False):
+                tokens = gr.Slider(8, _LONGEST, 128, step=8, label="Longest answer in tokens")
+                temperature = gr.Slider(0, 1.5, 0.7, step=0.05, label="Temperature; at 0 always the same")
         gr.ChatInterface(
             reply,
             multimodal=True,
             chatbot=gr.Chatbot(
                 label="Conversation",
                 placeholder=_HELLO,
-                height="max(340px, calc(100vh - 480px))",
+                show_label=False,
+                height="max(380px, calc(100dvh - 372px))",
                 layout="bubble",
                 buttons=["copy"],
                 elem_id="conversation",
             ),
             textbox=gr.MultimodalTextbox(
-                placeholder="Say something, or drop a picture here",
+                placeholder="Write, or drop a picture",
                 label="Message",
                 file_types=["image"],
                 file_count="multiple",
@@ -59,7 +69,8 @@ def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
                 elem_id="message",
             ),
             additional_inputs=[model, tokens, temperature],
-            examples=_examples(),
+            examples=[[{"text": text, "files": files}] for _, text, files in _EXAMPLES],
+            example_labels=[label for label, _, _ in _EXAMPLES],
             run_examples_on_click=True,
             cache_examples=False,
             analytics_enabled=False,
@@ -74,15 +85,3 @@ def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-
-
-def _examples() -> list[list[dict[str, object]]]:
-    """Something to say, and something to show."""
-    examples: list[tuple[str, list[str]]] = [
-        ("Return a list of", []),
-        ("draw a red circle", []),
-        ("", [EXAMPLES[0]]),
-        ("", [EXAMPLES[1]]),
-        ("how many shapes are there?", [EXAMPLES[2]]),
-    ]
-    return [[{"text": text, "files": files}] for text, files in examples]

@@ -1,28 +1,36 @@
-"""Models: what each can do, and where it comes from."""
+"""Models: what each can do, where it comes from, how it learned, and where a fused one fuses."""
+
+from typing import Any
 
 import gradio as gr
 from vermeil_client import Vermeil
 from vermeil_client.resources import Model
-from vermeil_errors import VermeilError
+from vermeil_errors import NotFound, VermeilError
 
 from vermeil_demo.clients import Gateway
+from vermeil_demo.gates import gate_map
 from vermeil_demo.lineage import Version, described
-from vermeil_demo.markup import escaped, notice
+from vermeil_demo.markup import card, escaped, notice
 from vermeil_demo.problems import problem
+from vermeil_demo.run_log import RunLog, RunLogs
+from vermeil_demo.runs import curves, newest_picture, task_curves
 
+_LOOKING = notice("Looking for models…", tone="busy")
 _NONE = notice(
     "No model yet",
     "The quickstart makes three in minutes: one that writes, one that draws, and both as one.",
     ["make quickstart", "vermeil train nano --dataset NAME"],
 )
+_GATED = ("alloy", "cross_attention")
+"""Ways of joining whose gates have a map."""
 
 
 def add_models(gateway: Gateway) -> None:
     """Put it on a tab of its own."""
-    vermeil = gateway.plain
+    vermeil, logs = gateway.plain, RunLogs(gateway.plain)
     with gr.Tab("Models", id="models") as tab:
-        listed = gr.HTML(label="Models")
-        chosen = gr.Dropdown([], label="Look at", allow_custom_value=True)
+        listed = gr.HTML(_LOOKING, label="Models")
+        chosen = gr.Dropdown([], label="Look at", allow_custom_value=True, visible=False)
         shown = gr.HTML(label="Model")
     tab.select(
         lambda name: listing(vermeil, name),
@@ -32,7 +40,11 @@ def add_models(gateway: Gateway) -> None:
         api_visibility="private",
     )
     chosen.change(
-        lambda name: about(vermeil, name), chosen, shown, show_progress="hidden", api_visibility="private"
+        lambda name: about(vermeil, logs, name),
+        chosen,
+        shown,
+        show_progress="hidden",
+        api_visibility="private",
     )
 
 
@@ -51,7 +63,7 @@ def listing(vermeil: Vermeil, chosen: str | None) -> tuple[str, gr.Dropdown]:
 def table(models: list[Model]) -> str:
     """Models, what they read and what they answer with."""
     rows = "".join(
-        f"<tr><td><strong>{escaped(model.id)}</strong></td><td>{model.version or '–'}</td>"
+        f'<tr><th scope="row">{escaped(model.id)}</th><td>{model.version or "–"}</td>'
         f"<td>{escaped(', '.join(model.takes))}</td><td>{escaped(', '.join(model.gives))}</td></tr>"
         for model in models
     )
@@ -59,7 +71,7 @@ def table(models: list[Model]) -> str:
     return f'<table class="vermeil-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
-def about(vermeil: Vermeil, name: str | None) -> str:
+def about(vermeil: Vermeil, logs: RunLogs, name: str | None) -> str:
     """The newest version of a model, or the one that is named, such as nano@1."""
     if not name:
         return ""
@@ -67,9 +79,44 @@ def about(vermeil: Vermeil, name: str | None) -> str:
         version = version_of(vermeil, name)
         if version is None:
             return notice(f"{name} has no version yet", "It gets one when its training ends.")
-        return described(version, lambda full: version_of(vermeil, full))
+        learned = how_it_learned(vermeil, logs, version)
+        return described(version, lambda full: version_of(vermeil, full), learned)
     except VermeilError as error:
         return problem(error)
+
+
+def how_it_learned(vermeil: Vermeil, logs: RunLogs, version: Version) -> str:
+    """Its gates, the curves of its run and what was drawn at its end, as far as they were kept."""
+    log, pictures = RunLog(), dict[str, bytes]()
+    if version.job:
+        try:
+            job = vermeil.job(version.job)
+        except NotFound:
+            return ""
+        log = logs.of(job)
+        for _, path in log.pictures[-1:]:
+            pictures = {path: png} if (png := logs.picture(job, path)) else {}
+    parts: list[Any] = [
+        fusing(version, log),
+        card("How it learned", curves(log)) if log.training else "",
+        card("Loss by task", by_task) if (by_task := task_curves(log)) else "",
+        newest_picture(log, pictures),
+    ]
+    return "".join(parts)
+
+
+def fusing(version: Version, log: RunLog) -> str:
+    """The map of a fused model, or why there is none; nothing for others."""
+    if not version.kind:
+        return ""
+    title = "Where it fuses"
+    if log.gates:
+        return card(title, gate_map(log.gates))
+    if version.kind in _GATED:
+        why = "No map of its gates was kept: it was trained before maps were. Train it again to see one."
+    else:
+        why = f"There is no map of {version.kind}: it joins the towers without gates."
+    return card(title, f'<p class="vermeil-caption">{escaped(why)}</p>')
 
 
 def version_of(vermeil: Vermeil, name: str) -> Version | None:

@@ -16,6 +16,7 @@ from vermeil_demo.problems import problem
 
 _EVALUATE = "vermeil.evaluator.v1.evaluate"
 _MOST = 50
+_LOOKING = notice("Looking for evaluations…", tone="busy")
 _NONE = notice("No evaluation yet", "Measure a model:", ["vermeil evaluate MODEL"])
 
 
@@ -27,8 +28,8 @@ def add_reports(gateway: Gateway) -> None:
         return report(vermeil, job) if job else gr.skip()
 
     with gr.Tab("Reports", id="reports") as tab:
-        chosen = gr.Dropdown([], label="Evaluation", allow_custom_value=True)
-        shown = gr.HTML(label="Report")
+        chosen = gr.Dropdown([], label="Evaluation", allow_custom_value=True, visible=False)
+        shown = gr.HTML(_LOOKING, label="Report")
     tab.select(
         lambda job: evaluations(vermeil, job),
         chosen,

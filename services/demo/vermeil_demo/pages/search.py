@@ -34,7 +34,9 @@ def add_search(gateway: Gateway) -> None:
             dataset = gr.Dropdown([], label="Dataset", allow_custom_value=True, min_width=140)
             model = gr.Dropdown([], label="Model", allow_custom_value=True, min_width=140)
             count = gr.Slider(4, 48, 12, step=4, label="Pictures", min_width=140)
-        text = gr.Textbox(label="What they show", placeholder="a red circle", submit_btn="Search")
+        text = gr.Textbox(
+            label="What they show", placeholder="a red circle", submit_btn="Search", elem_id="wanted"
+        )
         gr.Examples([[each] for each in _TEXTS], text, label="Try one of these")
         hits = gr.HTML(_EMPTY, label="Pictures found")
     text.submit(look, [dataset, model, text, count], hits, show_progress="hidden", api_visibility="private")

@@ -14,6 +14,7 @@ from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.files import sendable
 from vermeil_demo.problems import toasted
 from vermeil_demo.skills import SEES, offered
+from vermeil_demo.stopping import run_and_stop, stops
 
 _QUESTIONS = ("how many shapes are there?", "what color is the circle?", "is there a black triangle?")
 _LONGEST = 48
@@ -38,6 +39,7 @@ def add_see(gateway: Gateway) -> None:
                     type="filepath",
                     label="Picture",
                     sources=["upload", "clipboard"],
+                    placeholder="Drop a picture here, or click to choose one",
                     height=300,
                     elem_id="looked-at",
                     buttons=[],
@@ -48,10 +50,15 @@ def add_see(gateway: Gateway) -> None:
                 caption = gr.Button("Describe it", variant="primary")
                 question = gr.Textbox(label="Question", placeholder="how many shapes are there?", max_lines=3)
                 gr.Examples([[each] for each in _QUESTIONS], question, label="Or one of these")
-                with gr.Row():
-                    go = gr.Button("Ask")
-                    stop = gr.Button("Stop", variant="stop")
-                answer = gr.Textbox(label="Answer", lines=3, interactive=False, buttons=["copy"])
+                go, stop = run_and_stop("Ask")
+                answer = gr.Textbox(
+                    label="Answer",
+                    lines=3,
+                    interactive=False,
+                    buttons=["copy"],
+                    placeholder="What the model says stands here.",
+                    elem_id="answer",
+                )
     asked = gr.on(
         [go.click, question.submit],
         ask,
@@ -63,7 +70,7 @@ def add_see(gateway: Gateway) -> None:
     described = caption.click(
         describe, [model, picture], answer, show_progress="minimal", api_visibility="private"
     )
-    stop.click(None, cancels=[asked, described])
+    stops(stop, [go.click, question.submit, caption.click], [asked, described])
     tab.select(
         lambda chosen: offered(gateway.plain, SEES, chosen), model, [model, missing], show_progress="hidden"
     )

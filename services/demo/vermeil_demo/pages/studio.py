@@ -10,9 +10,10 @@ from vermeil_errors import InvalidInput
 
 from vermeil_demo.clients import Gateway
 from vermeil_demo.drawing import looks
-from vermeil_demo.markup import notice
+from vermeil_demo.markup import caption, notice
 from vermeil_demo.problems import toasted
 from vermeil_demo.skills import DRAWS, offered
+from vermeil_demo.stopping import run_and_stop, stops
 
 Number = TypeVar("Number", int, float)
 
@@ -61,8 +62,8 @@ def add_studio(gateway: Gateway) -> None:
     ) -> AsyncGenerator[tuple[str, str], None]:
         wanted = options(count, steps, guidance, seed)
         async with aclosing(gateway.streams.draw(model or "", prompt, **wanted)) as events:
-            async for look in looks(prompt, events):
-                yield look
+            async for html, words in looks(prompt, events, int(count)):
+                yield html, caption(words)
 
     with gr.Tab("Studio", id="studio") as tab:
         missing = gr.HTML(visible=False)
@@ -80,17 +81,15 @@ def add_studio(gateway: Gateway) -> None:
                         placeholder=_SUITS,
                     )
                     seed = gr.Textbox(label="Seed", info="same seed, same pictures", placeholder="any")
-                with gr.Row():
-                    go = gr.Button("Draw", variant="primary")
-                    stop = gr.Button("Stop", variant="stop")
+                go, stop = run_and_stop("Draw", primary=True)
             with gr.Column(scale=3, min_width=280):
-                told = gr.Textbox(label="Drawing", show_label=False, interactive=False, container=False)
                 grid = gr.HTML(_EMPTY, label="Pictures", elem_id="drawn")
+                told = gr.HTML(label="Drawing", elem_id="told")
     given = [model, prompt, count, steps, guidance, seed]
     drawing = gr.on(
         [go.click, prompt.submit], draw, given, [grid, told], show_progress="hidden", api_visibility="private"
     )
-    stop.click(None, cancels=[drawing])
+    stops(stop, [go.click, prompt.submit], [drawing])
     tab.select(
         lambda chosen: offered(gateway.plain, DRAWS, chosen), model, [model, missing], show_progress="hidden"
     )

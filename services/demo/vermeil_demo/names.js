@@ -1,0 +1,22 @@
+// Names for what Gradio leaves unnamed, for those who hear the page: pictures that are examples, the list of
+// examples of a chat that is no list. It looks again whenever the page has changed.
+() => {
+  const words = (source) => decodeURIComponent(source.split("/").pop()).replace(/\.\w+$/, "").replaceAll("-", " ");
+  const name = () => {
+    document.querySelectorAll(".examples[role=list]").forEach((list) => list.setAttribute("role", "group"));
+    document.querySelectorAll("button.gallery-item:not([aria-label])").forEach((button) => {
+      const picture = button.querySelector("img");
+      if (picture) button.setAttribute("aria-label", `Example: ${words(picture.src)}`);
+    });
+    document.querySelectorAll("#message textarea:not([aria-label])").forEach((field) => {
+      field.setAttribute("aria-label", "Message");
+    });
+  };
+  name();
+  let waiting = false;
+  new MutationObserver(() => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(() => { waiting = false; name(); }, 200);
+  }).observe(document.body, { childList: true, subtree: true });
+}
