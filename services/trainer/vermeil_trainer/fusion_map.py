@@ -13,6 +13,7 @@ from torch import Tensor
 from vermeil_model import FusedModel
 from vermeil_model.fusions.alloy import Alloy
 from vermeil_model.fusions.cross_attention import CrossAttention
+from vermeil_model.opening import Opening
 
 FUSION_MAP = "fusion.json"
 _FORMAT_VERSION = 1
@@ -40,6 +41,7 @@ def write_fusion_map(model: FusedModel, step: int, folder: Path) -> None:
     tables = gate_tables(model)
     if not tables:
         return
+    assert isinstance(model.joint, Opening)  # whatever has gates can be shut
     content = {
         "format_version": _FORMAT_VERSION,
         "fusion": model.config.fusion,
