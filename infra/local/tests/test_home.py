@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from vermeil_errors import Conflict, InvalidInput
-from vermeil_local.home import Home
+from vermeil_local.home import Home, Running
 
 
 def _hold(path: Path, ready: "multiprocessing.synchronize.Event") -> None:
     home = Home(path)
     with home.held():
-        home.announce("http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
+        home.announce(Running(os.getpid(), "http://127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "unix:/g"))
         ready.set()
         signal.pause()
 

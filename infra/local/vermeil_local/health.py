@@ -13,13 +13,13 @@ from vermeil_rpc import connect
 from vermeil_local.home import Home, Running
 
 ENCODER = "vermeil.encoder.v1.EncoderService"
+GENERATOR = "vermeil.generation.v1.GenerationService"
 SERVICES = {
     "registry": ("vermeil.registry.v1.RegistryService", "vermeil.job.v1.JobService"),
     "ingest": ("vermeil.ingest.v1.IngestService",),
     "text encoder": (ENCODER,),
     "trainer": ("vermeil.training.v1.TrainingService",),
     "evaluator": ("vermeil.evaluation.v1.EvaluationService",),
-    "generator": ("vermeil.generation.v1.GenerationService",),
 }
 _SECONDS = 3.0
 
@@ -48,8 +48,10 @@ def _services(running: Running) -> Iterator[Part]:
         for part, names in SERVICES.items():
             for name in names:
                 yield _service(part, name, stub, running.address)
-    with connect(running.image_encoder) as channel:
-        yield _service("image encoder", ENCODER, HealthStub(channel), running.image_encoder)
+    apart = (("image encoder", ENCODER, running.image_encoder), ("generator", GENERATOR, running.generator))
+    for part, name, address in apart:
+        with connect(address) as channel:
+            yield _service(part, name, HealthStub(channel), address)
 
 
 def _service(part: str, name: str, stub: HealthStub, address: str) -> Part:

@@ -6,7 +6,6 @@ process that held it, however that process ended.
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,9 +24,11 @@ class Running:
     url: str
     """Where its gateway answers."""
     address: str
-    """Where its services answer (gRPC), host:port."""
+    """Where most of its services answer (gRPC), host:port."""
     image_encoder: str
     """Where its image encoder answers (gRPC), host:port: it is the same service as the text encoder."""
+    generator: str
+    """Where its generator answers (gRPC), a socket: it is a process of its own."""
     demo: str = ""
     """Where its demo answers; empty where it has none."""
 
@@ -87,9 +88,9 @@ class Home:
                 self._endpoint.unlink(missing_ok=True)
                 self.worker_ready.unlink(missing_ok=True)
 
-    def announce(self, url: str, address: str, image_encoder: str, demo: str = "") -> None:
+    def announce(self, running: Running) -> None:
         """Write down where this `vermeil up` answers, for commands on this machine."""
-        body = json.dumps(asdict(Running(os.getpid(), url, address, image_encoder, demo)))
+        body = json.dumps(asdict(running))
         draft = self._endpoint.with_suffix(".new")
         draft.write_text(body)
         draft.replace(self._endpoint)

@@ -1,4 +1,4 @@
-"""All services of a local Vermeil, from their own wirings.
+"""The services of the common process of a local Vermeil, from their own wirings.
 
 The encoders of all modalities are the same gRPC service: a server can hold one of them. So the text
 encoder is on the server of all others, and every further encoder on one of its own.
@@ -7,14 +7,12 @@ encoder is on the server of all others, and every further encoder on one of its 
 import vermeil_encoders_image.wiring
 import vermeil_encoders_text.wiring
 import vermeil_evaluator.wiring
-import vermeil_generator.wiring
 import vermeil_ingest.wiring
 import vermeil_registry.wiring
 import vermeil_trainer.wiring
 from vermeil_encoders_image.settings import EncoderImageSettings
 from vermeil_encoders_text.settings import EncoderTextSettings
 from vermeil_evaluator.settings import EvaluatorSettings
-from vermeil_generator.settings import GeneratorSettings
 from vermeil_ingest.settings import IngestSettings
 from vermeil_registry.settings import RegistrySettings
 from vermeil_rpc import Service
@@ -29,7 +27,6 @@ def build_services() -> list[Service]:
         *vermeil_encoders_text.wiring.build(EncoderTextSettings.load()),
         *vermeil_trainer.wiring.build(TrainerSettings.load()),
         *vermeil_evaluator.wiring.build(EvaluatorSettings.load()),
-        *vermeil_generator.wiring.build(GeneratorSettings.load()),
     ]
 
 

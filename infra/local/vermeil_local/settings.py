@@ -8,7 +8,7 @@ class LocalSettings(ArtifactSettings, BrokerSettings):
     """What `vermeil up` reads."""
 
     bind: Address = "127.0.0.1:7600"
-    """Where all services answer (gRPC), on one port."""
+    """Where the services of the common process answer (gRPC), on one port."""
     http_bind: Address = "127.0.0.1:8080"
     """Where the gateway answers (HTTP)."""
     demo: bool = True
@@ -23,8 +23,8 @@ class LocalSettings(ArtifactSettings, BrokerSettings):
     """How long requests and jobs may take to wind up when Vermeil is told to stop, in seconds."""
 
     def environment(self) -> dict[str, str]:
-        """The variables by which every service of this home finds the others."""
-        services = ("registry", "ingest", "encoder_text", "trainer", "evaluator", "generator")
+        """The variables by which every service of this home finds those of the common server."""
+        services = ("registry", "ingest", "encoder_text", "trainer", "evaluator")
         addresses = {f"VERMEIL_{service.upper()}_ADDRESS": self.bind for service in services}
         return {
             **addresses,

@@ -1,4 +1,4 @@
-"""`vermeil up`: every service in this process, a worker and the demo beside it, until told to stop.
+"""`vermeil up`: the services in this process, generator, worker and demo beside it, until told to stop.
 
 What runs here are the services' own wirings; this file only gives them one server, one address book
 and one end.
@@ -10,13 +10,17 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from tempfile import TemporaryDirectory
 
 import vermeil_gateway.wiring
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from vermeil_errors import VermeilError
 from vermeil_gateway.settings import GatewaySettings
-from vermeil_rpc import serve
+from vermeil_rpc import connect_async, serve
 from vermeil_telemetry import configure, get_logger
 
-from vermeil_local.home import Home
+from vermeil_local.home import Home, Running
 from vermeil_local.ports import check_free
 from vermeil_local.services import build_image_encoder, build_services
 from vermeil_local.settings import LocalSettings
@@ -52,21 +56,26 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
         asyncio.get_running_loop().add_signal_handler(each, told_to_stop.set)
     async with AsyncExitStack() as stack:
         encoder = await stack.enter_async_context(await serve(build_image_encoder(), _ANY_PORT, settings))
-        # Everybody who reads the environment from here on, the worker too, finds it there.
+        # A socket in a folder: a port could be somebody else's by the time the process is replaced.
+        folder = stack.enter_context(TemporaryDirectory(prefix="vermeil-"))
+        generator = f"unix:{folder}/generator"
+        # Everybody who reads the environment from here on, other processes too, finds them there.
         os.environ["VERMEIL_ENCODER_IMAGE_ADDRESS"] = encoder.address
-        worker = Child(
-            ["vermeil_local.worker", str(os.getpid())], settings.environment(), home.logs / "worker.log"
-        )
+        os.environ["VERMEIL_GENERATOR_ADDRESS"] = generator
+        answering = _child("generator", settings, home, VERMEIL_BIND=generator)
+        await stack.enter_async_context(answering.kept_running(settings.drain_seconds))
+        worker = _child("worker", settings, home)
         keeper = asyncio.create_task(worker.keep_running())
         try:
             server = await stack.enter_async_context(await serve(build_services(), settings.bind, settings))
             gateway = await stack.enter_async_context(
                 await vermeil_gateway.wiring.start(GatewaySettings.load())
             )
-            await _until_ready(home, keeper, told_to_stop)
+            await _until_ready(home, keeper, told_to_stop, generator)
             if not told_to_stop.is_set():
                 page = f"http://{settings.demo_bind}" if settings.demo else ""
-                home.announce(gateway.url, server.address, encoder.address, page)
+                addresses = (gateway.url, server.address, encoder.address, generator)
+                home.announce(Running(os.getpid(), *addresses, demo=page))
                 say(f"ready in {time.monotonic() - began:.1f} s at {gateway.url} · API: {gateway.url}/docs")
                 if page:
                     say(f"demo {page} · opens in a few seconds")
@@ -79,17 +88,35 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
             await worker.end(settings.drain_seconds)
 
 
+def _child(name: str, settings: LocalSettings, home: Home, **variables: str) -> Child:
+    """A module of this package as a process that ends with this one."""
+    module = [f"vermeil_local.{name}", str(os.getpid())]
+    return Child(module, {**settings.environment(), **variables}, home.logs / f"{name}.log")
+
+
 def _demo(settings: LocalSettings, home: Home, gateway: str) -> AbstractAsyncContextManager[None]:
     """The demo's process, begun once all else is ready: loading it takes seconds of a processor."""
-    environment = {**settings.environment(), "VERMEIL_URL": gateway}
-    if keys := GatewaySettings.load().api_keys:
-        environment["VERMEIL_API_KEY"] = keys[0]
-    child = Child(["vermeil_local.demo", str(os.getpid())], environment, home.logs / "demo.log")
+    keys = GatewaySettings.load().api_keys
+    variables = {"VERMEIL_API_KEY": keys[0]} if keys else {}
+    child = _child("demo", settings, home, VERMEIL_URL=gateway, **variables)
     return child.kept_running(_DEMO_GRACE_SECONDS)
 
 
-async def _until_ready(home: Home, keeper: "asyncio.Task[None]", told_to_stop: asyncio.Event) -> None:
+async def _until_ready(
+    home: Home, keeper: "asyncio.Task[None]", told_to_stop: asyncio.Event, generator: str
+) -> None:
     while not (home.worker_ready.exists() or told_to_stop.is_set()):
         if keeper.done():
             keeper.result()
         await asyncio.sleep(0.02)
+    while not (await _is_serving(generator) or told_to_stop.is_set()):
+        await asyncio.sleep(0.02)
+
+
+async def _is_serving(address: str) -> bool:
+    async with connect_async(address) as channel:
+        try:
+            answer = await HealthStub(channel).Check(HealthCheckRequest(), timeout=1)
+        except VermeilError:
+            return False
+        return bool(answer.status == HealthCheckResponse.SERVING)

@@ -42,6 +42,7 @@ def summary(run: Run, goodput: Mapping[str, float]) -> Json:
     )
     good = sum(_is_good(each, goodput) for each in whole)
     return {
+        "started": run.started,
         "duration": seconds,
         "num_prompts": len(outcomes),
         "request_rate": run.pace.rate if run.pace.rate is not None else "inf",

@@ -59,6 +59,8 @@ class Run:
     """Of this process, user and system."""
     wall_seconds: float = 0.0
     max_concurrent: int = 0
+    started: float = field(default_factory=time.time)
+    """Seconds since 1970."""
 
 
 async def apply(
