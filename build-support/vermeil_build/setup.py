@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from vermeil_build.pins import PINS, cpu_torch, read_pins, without_cuda
 from vermeil_build.tree import ROOT, units
@@ -55,11 +56,25 @@ def check_disk(root: Path, torch: str) -> None:
         raise SetupError(msg)
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str | Path, cwd: Path | None = None) -> None:
     """Run one installation step; its own output says why it failed."""
-    if subprocess.run([str(part) for part in command], check=False).returncode != 0:
-        msg = f"this step failed: {' '.join(str(part) for part in command[:6])} …"
+    _checked(subprocess.run([str(part) for part in command], cwd=cwd, check=False))
+
+
+def output(*command: str | Path) -> str:
+    """The same of a step whose answer is wanted."""
+    return str(
+        _checked(
+            subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
+        )
+    )
+
+
+def _checked(done: subprocess.CompletedProcess[Any]) -> Any:
+    if done.returncode != 0:
+        msg = f"this step failed: {' '.join(done.args[:6])} …"
         raise SetupError(msg)
+    return done.stdout
 
 
 def make_environment(root: Path) -> Path:

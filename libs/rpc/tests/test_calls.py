@@ -260,6 +260,30 @@ def test_a_call_that_meets_an_unavailable_server_is_tried_again(encoder: Make) -
     assert attempts == 3
 
 
+def test_servers_behind_one_name_take_turns(encoder: Make) -> None:
+    calls = [0, 0]
+
+    def counting(number: int) -> Any:
+        async def answer(_request: EncodeRequest, _context: Any) -> EncodeResponse:
+            calls[number] += 1
+            return EncodeResponse()
+
+        return answer
+
+    with (
+        running([encoder(counting(0))]) as one,
+        running([encoder(counting(1))]) as other,
+        connect(f"ipv4:{one.address},{other.address}") as channel,
+    ):
+        stub = EncoderServiceStub(channel)
+        while min(calls) == 0 and sum(calls) < 1000:  # the second is connected to a moment later
+            stub.Encode(EncodeRequest(), timeout=5)
+        before = list(calls)
+        for _ in range(10):
+            stub.Encode(EncodeRequest(), timeout=5)
+    assert [after - so_far for after, so_far in zip(calls, before, strict=True)] == [5, 5]
+
+
 def test_a_future_fails_with_an_error_of_the_tree(encoder: Make) -> None:
     with running([encoder(_fails_with(NotFound("gone")))]) as server, connect(server.address) as channel:
         future = EncoderServiceStub(channel).Encode.future(EncodeRequest(), timeout=5)

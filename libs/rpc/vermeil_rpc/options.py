@@ -7,7 +7,12 @@ Options = list[tuple[str, str | int]]
 DEFAULT_MAX_MESSAGE_BYTES = 4 * 2**20
 """4 MiB; bytes above 1 MiB should travel as an artifact reference anyway."""
 
-_RETRY = {
+MOST_CONNECTION_AGE = 300
+"""Seconds after which a server asks a client to connect anew, so that callers find pods that came later."""
+
+_SERVICE_CONFIG = {
+    # A name may stand for several servers: they take turns.
+    "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
             "name": [{}],
@@ -19,7 +24,7 @@ _RETRY = {
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
         }
-    ]
+    ],
 }
 
 
@@ -34,6 +39,7 @@ def server_options(max_message_bytes: int) -> Options:
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.max_connection_age_ms", MOST_CONNECTION_AGE * 1000),
         # Clients ping every 30 s; gRPC's own minimum is 5 min and would cut them off.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
@@ -55,5 +61,5 @@ def channel_options(max_message_bytes: int) -> Options:
         ("grpc.use_local_subchannel_pool", 1),
         # An http_proxy of the machine is not for calls between services.
         ("grpc.enable_http_proxy", 0),
-        ("grpc.service_config", json.dumps(_RETRY)),
+        ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ]

@@ -1,0 +1,58 @@
+"""The services of Compose speak to one another by the names and settings that the code knows."""
+
+from typing import Any
+
+import pytest
+import yaml
+from vermeil_build.tree import ROOT
+
+SERVERS = {"postgres", "rabbitmq", "s3", "prometheus", "grafana"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """By name, with what they share merged in."""
+    text = (ROOT / "infra/compose/compose.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)["services"]
+    return found
+
+
+def test_ours_are_no_root_and_write_to_no_root_filesystem(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        if name not in SERVERS:
+            assert service["user"] == "10001:10001", name
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+
+
+def test_every_variable_is_read_by_somebody(services: dict[str, Any], variables: set[str]) -> None:
+    for name, service in services.items():
+        ours = {each for each in service.get("environment", {}) if each.startswith("VERMEIL_")}
+        assert ours <= variables | {"VERMEIL_URL", "VERMEIL_API_KEY"}, name
+
+
+def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        for variable, value in service.get("environment", {}).items():
+            if any(
+                word in variable for word in ("PASSWORD", "_PASS", "SECRET", "TOKEN", "API_KEY", "BROKER")
+            ):
+                assert "${" in value, (name, variable)
+                assert ":?" in value, (name, variable)
+
+
+def test_images_are_built_of_units_that_exist(services: dict[str, Any]) -> None:
+    built = {}
+    for service in services.values():
+        if "build" in service:
+            unit = service["build"]["args"]["UNIT"]
+            assert (ROOT / unit / "pyproject.toml").is_file()
+            built[service["image"]] = unit
+    used = {service["image"] for name, service in services.items() if name not in SERVERS}
+    assert used == built.keys()
+
+
+def test_only_doors_are_open_and_only_on_this_machine(services: dict[str, Any]) -> None:
+    open_ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert open_ports.keys() == {"gateway", "demo", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for ports in open_ports.values() for port in ports)

@@ -1,0 +1,61 @@
+"""Alerts and dashboards ask for metrics that exist, and every alert has its page in the runbook."""
+
+import json
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+from vermeil_build.tree import ROOT
+
+FOLDER = ROOT / "infra" / "observability"
+_MADE = re.compile(r'\b(counter|gauge|histogram)\(\s*"([a-z_]+)"')
+_ASKED = re.compile(r"\bvermeil_[a-z_]+\b")
+_ENDINGS = {
+    "counter": ("_total",),
+    "gauge": ("",),
+    "histogram": ("_bucket", "_count", "_sum"),
+}
+
+
+def _metrics() -> set[str]:
+    names = set()
+    for folder in ("libs", "services"):
+        for file in (ROOT / folder).rglob("vermeil_*/**/*.py"):
+            for kind, name in _MADE.findall(file.read_text(encoding="utf-8")):
+                names |= {f"vermeil_{name}{ending}" for ending in _ENDINGS[kind]}
+    return names
+
+
+def _rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_alerts_and_dashboards_ask_for_metrics_that_exist() -> None:
+    dashboard = json.loads((FOLDER / "dashboards" / "vermeil.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked += [rule["expr"] for rule in _rules()]
+    names = {name for expression in asked for name in _ASKED.findall(expression)}
+    assert names
+    assert names <= _metrics()
+
+
+def test_every_alert_has_its_page_in_the_runbook() -> None:
+    titles = re.findall(r"^## (\w+)$", (FOLDER / "runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(titles) == sorted(rule["alert"] for rule in _rules())
+    for rule in _rules():
+        assert rule["annotations"]["runbook"] == f"runbook.md#{rule['alert'].lower()}"
+
+
+def test_prometheus_takes_the_rules_and_its_settings() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool, which Debian's package prometheus brings")
+    for command in (["rules", "alerts.yaml"], ["config", "prometheus.yaml"]):
+        done = subprocess.run(
+            [promtool, "check", *command], cwd=FOLDER, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
