@@ -2,7 +2,7 @@
 
 # Lowest layer first; a library may know the layers below its own. .importlinter says the same of imports.
 _LAYERS = (
-    ("contracts", "errors", "settings", "telemetry"),
+    ("contracts", "errors", "settings", "telemetry", "testing"),
     ("artifacts",),
     ("media", "rpc"),
     ("jobs",),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from vermeil_errors import Conflict, InvalidInput, StaleFence, Unavailable
 from vermeil_jobs import (
     JobOutcome,
@@ -30,6 +30,8 @@ from vermeil_registry.migrate import migrate
 from vermeil_registry.storage import SqlStorage
 from vermeil_registry.tables import metadata
 
+from .conftest import Databases  # pants: no-infer-dep
+
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
     """Run all calls at the same moment; their answers, or what they raised."""
@@ -46,29 +48,45 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
         return list(pool.map(run, calls))
 
 
-def test_migrations_make_exactly_the_tables_the_code_knows(database: Database) -> None:
+def differences(database: Database) -> list[object]:
+    """Between the database and the tables that the code knows."""
     with database.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-def test_many_registries_may_start_on_an_empty_database_at_once(tmp_path: Path) -> None:
-    databases = [Database(f"sqlite:///{tmp_path}/registry.db") for _ in range(4)]
-    assert at_once(*(partial(migrate, each) for each in databases)) == [None] * 4
-    for each in databases:
+def test_migrations_make_exactly_the_tables_the_code_knows(database: Database) -> None:
+    assert differences(database) == []
+
+
+def test_every_migration_can_be_taken_back(databases: Databases) -> None:
+    database = databases.open(databases.empty_url())
+    for _ in range(2):
+        migrate(database)
+        assert differences(database) == []
+        migrate(database, to="base")
+        assert inspect(database.engine).get_table_names() == ["alembic_version"]
+
+
+def test_many_registries_may_start_on_an_empty_database_at_once(databases: Databases) -> None:
+    url = databases.empty_url()
+    starting = [databases.open(url) for _ in range(6)]
+    assert at_once(*(partial(migrate, each) for each in starting)) == [None] * 6
+    for each in starting:
         assert Ledger(SqlStorage(each), RecordingDoorbell()).list_jobs().jobs == ()
-        each.close()
 
 
-def test_a_migrated_database_is_left_alone(sqlite: Database) -> None:
-    migrate(sqlite)
-    migrate(sqlite)
+def test_a_migrated_database_is_left_alone(database: Database) -> None:
+    migrate(database)
+    migrate(database)
 
 
-def test_a_database_of_a_newer_version_is_refused(sqlite: Database) -> None:
-    with sqlite.engine.begin() as connection:
+def test_a_database_of_a_newer_version_is_refused(databases: Databases) -> None:
+    database = databases.open(databases.empty_url())
+    migrate(database)
+    with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(Conflict, match="9999"):
-        migrate(sqlite)
+        migrate(database)
 
 
 @pytest.mark.parametrize("url", ["", "mysql://localhost/x", "sqlite", "nonsense://x"])
@@ -83,15 +101,27 @@ def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None
         database.is_alive()
 
 
-def test_a_job_survives_the_database_being_closed_and_opened(migrated: Path, tmp_path: Path) -> None:
-    path = tmp_path / "registry.db"
-    path.write_bytes(migrated.read_bytes())
-    first, second = Database(f"sqlite:///{path}"), Database(f"sqlite:///{path}")
+def test_a_job_survives_the_database_being_closed_and_opened(databases: Databases) -> None:
+    url = databases.migrated_url()
+    first, second = databases.open(url), databases.open(url)
     bench = Bench(Ledger(SqlStorage(first), RecordingDoorbell()), None, None, None)  # type: ignore[arg-type]
     job = bench.create(inputs={"dataset": artifact(1, "dataset")})
     first.close()
     assert Ledger(SqlStorage(second), RecordingDoorbell()).get(job.name) == job
-    second.close()
+
+
+def test_of_many_jobs_claimed_by_many_registries_at_once_each_is_given_once(databases: Databases) -> None:
+    url = databases.migrated_url()
+    ledgers = [Ledger(SqlStorage(databases.open(url)), RecordingDoorbell()) for _ in range(4)]
+    bench = Bench(ledgers[0], None, None, None)  # type: ignore[arg-type]
+    names = [bench.create().name for _ in range(20)]
+
+    def claim_all(ledger: Ledger, worker: str) -> list[str]:
+        return [name for name in names if ledger.claim(name, worker=worker).lease is not None]
+
+    given = at_once(*(partial(claim_all, ledger, f"worker-{n}") for n, ledger in enumerate(ledgers * 2)))
+    assert sorted(name for each in given for name in each) == sorted(names)  # type: ignore[attr-defined]
+    assert {ledgers[0].get(name).attempt for name in names} == {1}
 
 
 def test_one_of_many_racing_workers_gets_the_lease(sql_bench: Bench) -> None:

@@ -6,15 +6,11 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import inspect
 from vermeil.registry.v1 import api_key_service_pb2 as wire
 from vermeil.registry.v1.api_key_pb2 import ApiKey, ApiKeyLimits
 from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from vermeil_errors import AlreadyExists, InvalidInput, NotFound, Unauthenticated
 from vermeil_jobs import ManualClock
-from vermeil_registry import migrate as migrations
 from vermeil_registry.database import Database
 from vermeil_registry.keys import Entry, Keys, NewKey
 from vermeil_rpc import connect
@@ -150,16 +146,6 @@ def test_keys_are_listed_newest_first_in_pages(keys: Keys) -> None:
     second, end = keys.list_keys(3, token)
     assert [key.new.name for key in (*first, *second)] == names[::-1]
     assert end == ""
-
-
-def test_the_tables_of_keys_can_be_taken_back_and_made_again(sqlite: Database) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(migrations.Path(migrations.__file__).parent / "migrations"))
-    for change, revision, there in ((command.downgrade, "0001", False), (command.upgrade, "head", True)):
-        with sqlite.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            change(config, revision)
-            assert inspect(connection).has_table("api_keys") is there
 
 
 def test_keys_travel_over_the_wire(address: str) -> None:

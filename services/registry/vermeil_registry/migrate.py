@@ -14,18 +14,21 @@ _LOCK = 0x7665726D65696C
 _logger = get_logger(__name__)
 
 
-def migrate(database: Database) -> None:
-    """Run what has not run yet, in one transaction that keeps other registries waiting."""
+def migrate(database: Database, *, to: str = "head") -> None:
+    """Run what has not run yet, or take back what is newer than the revision `to`.
+
+    One transaction, which keeps other registries waiting.
+    """
 
     def work(connection: Connection) -> None:
         if not database.is_sqlite:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        _upgrade(connection)
+        _move(connection, to)
 
     database.write(work)
 
 
-def _upgrade(connection: Connection) -> None:
+def _move(connection: Connection, to: str) -> None:
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
@@ -34,12 +37,15 @@ def _upgrade(connection: Connection) -> None:
     config.attributes["connection"] = connection
     current = MigrationContext.configure(connection).get_current_revision()
     scripts = ScriptDirectory.from_config(config)
-    if current == scripts.get_current_head():
-        return
     if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
         raise Conflict(
             f"the database is at revision {current}, which this version does not know",
             fix="start the newer version of Vermeil that made it, or use another VERMEIL_HOME",
         )
-    command.upgrade(config, "head")
-    _logger.info("migrated the database", before=current, after=scripts.get_current_head())
+    if to == "head":
+        if current == scripts.get_current_head():
+            return
+        command.upgrade(config, to)
+    else:
+        command.downgrade(config, to)
+    _logger.info("migrated the database", before=current, after=to)

@@ -17,6 +17,12 @@ def upgrade() -> None:
     _make_names()
 
 
+def downgrade() -> None:
+    """Drop them with all that is in them."""
+    for table in ("versions", "entries", "artifacts", "job_lines", "job_successors", "jobs"):
+        op.drop_table(table)
+
+
 def _make_jobs() -> None:
     op.create_table(
         "jobs",
