@@ -26,7 +26,7 @@ class Running:
     address: str
     """Where most of its services answer (gRPC), host:port."""
     image_encoder: str
-    """Where its image encoder answers (gRPC), host:port: it is the same service as the text encoder."""
+    """Where its image encoder answers (gRPC), a socket: it is the same service as the text encoder."""
     generator: str
     """Where its generator answers (gRPC), a socket: it is a process of its own."""
     demo: str = ""

@@ -17,16 +17,14 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from vermeil_errors import VermeilError
 from vermeil_gateway.settings import GatewaySettings
-from vermeil_rpc import connect_async, serve
+from vermeil_rpc import Service, connect_async, serve
 from vermeil_telemetry import configure, get_logger
 
 from vermeil_local.home import Home, Running
 from vermeil_local.ports import check_free
-from vermeil_local.services import build_image_encoder, build_services
 from vermeil_local.settings import LocalSettings
 from vermeil_local.supervise import Child
 
-_ANY_PORT = "127.0.0.1:0"
 _DEMO_GRACE_SECONDS = 5.0
 
 log = get_logger(__name__)
@@ -55,26 +53,28 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, told_to_stop.set)
     async with AsyncExitStack() as stack:
-        encoder = await stack.enter_async_context(await serve(build_image_encoder(), _ANY_PORT, settings))
-        # A socket in a folder: a port could be somebody else's by the time the process is replaced.
+        # Sockets in a folder: a port could be somebody else's by the time a process is replaced, and
+        # what is known before anything runs lets all processes load at the same time.
         folder = stack.enter_context(TemporaryDirectory(prefix="vermeil-"))
-        generator = f"unix:{folder}/generator"
+        generator, encoder = f"unix:{folder}/generator", f"unix:{folder}/image-encoder"
         # Everybody who reads the environment from here on, other processes too, finds them there.
-        os.environ["VERMEIL_ENCODER_IMAGE_ADDRESS"] = encoder.address
         os.environ["VERMEIL_GENERATOR_ADDRESS"] = generator
+        os.environ["VERMEIL_ENCODER_IMAGE_ADDRESS"] = encoder
         answering = _child("generator", settings, home, VERMEIL_BIND=generator)
         await stack.enter_async_context(answering.kept_running(settings.drain_seconds))
         worker = _child("worker", settings, home)
         keeper = asyncio.create_task(worker.keep_running())
         try:
-            server = await stack.enter_async_context(await serve(build_services(), settings.bind, settings))
+            services, own = await asyncio.to_thread(_load)
+            server = await stack.enter_async_context(await serve(services, settings.bind, settings))
+            await stack.enter_async_context(await serve(own, encoder, settings))
             gateway = await stack.enter_async_context(
                 await vermeil_gateway.wiring.start(GatewaySettings.load())
             )
             await _until_ready(home, keeper, told_to_stop, generator)
             if not told_to_stop.is_set():
                 page = f"http://{settings.demo_bind}" if settings.demo else ""
-                addresses = (gateway.url, server.address, encoder.address, generator)
+                addresses = (gateway.url, server.address, encoder, generator)
                 home.announce(Running(os.getpid(), *addresses, demo=page))
                 say(f"ready in {time.monotonic() - began:.1f} s at {gateway.url} · API: {gateway.url}/docs")
                 if page:
@@ -86,6 +86,13 @@ async def _run(settings: LocalSettings, home: Home, say: Callable[[str], None], 
         finally:
             keeper.cancel()
             await worker.end(settings.drain_seconds)
+
+
+def _load() -> tuple[list[Service], list[Service]]:
+    """The services of the common server and of the image encoder's; in a thread, for it takes seconds."""
+    from vermeil_local.services import build_image_encoder, build_services  # noqa: PLC0415
+
+    return build_services(), build_image_encoder()
 
 
 def _child(name: str, settings: LocalSettings, home: Home, **variables: str) -> Child:
