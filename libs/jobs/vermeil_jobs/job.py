@@ -15,7 +15,15 @@ from google.protobuf.message import Message
 from vermeil_artifacts import ArtifactRef
 from vermeil_errors import InvalidInput, Violation
 
-from vermeil_jobs.names import DEFAULT_OWNER, check_kind, check_line, check_queue, check_request_id, job_id
+from vermeil_jobs.names import (
+    DEFAULT_OWNER,
+    check_kind,
+    check_line,
+    check_queue,
+    check_request_id,
+    job_id,
+    split_version,
+)
 
 JsonValue: TypeAlias = Union[bool, int, float, str, Sequence["JsonValue"], Mapping[str, "JsonValue"], None]  # noqa: UP007
 JsonObject: TypeAlias = Mapping[str, JsonValue]
@@ -241,9 +249,15 @@ class NewModelVersion:
     """The seed of the run."""
     metrics: JsonObject = field(default_factory=dict)
     """Figures of the run."""
+    base: str = ""
+    """Of an adapter: the version it is loaded over, "models/{model}/versions/{version}"."""
 
     def __post_init__(self) -> None:
         check_line("models", self.model, "model")
+        if self.base and split_version("models", self.base, "version.base")[1] is None:
+            raise InvalidInput.for_field(
+                "version.base", self.base, "is the name of no version", 'add "/versions/" and its number'
+            )
 
     @property
     def line(self) -> str:
@@ -259,6 +273,7 @@ class NewModelVersion:
             "datasets": list(self.datasets),
             "seed": self.seed,
             "metrics": self.metrics,
+            "base": self.base,
         }
 
 

@@ -199,6 +199,7 @@ def model_version_from_message(model: str, message: model_pb2.ModelVersion) -> N
         datasets=tuple(message.datasets),
         seed=message.seed,
         metrics=struct_from_message(message.metrics),
+        base=message.base,
     )
 
 
@@ -218,6 +219,7 @@ def model_version_to_message(version: NewModelVersion) -> model_pb2.ModelVersion
         datasets=version.datasets,
         seed=version.seed,
         metrics=struct_to_message(version.metrics),
+        base=version.base,
     )
 
 

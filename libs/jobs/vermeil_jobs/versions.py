@@ -32,6 +32,8 @@ class Version:
     """Of a dataset: the splits its card names."""
     recipe: str = ""
     """Of a model: the recipe as it was run, as JSON; empty if imported."""
+    base: str = ""
+    """Of an adapter: the version it is loaded over."""
 
 
 class Names(Protocol):
@@ -67,7 +69,8 @@ class RegistryNames:
         request = wire.GetModelVersionRequest(name=name)
         found = self._stub.GetModelVersion(request, timeout=self._timeout).version
         artifact = artifact_from_message(found.artifact)
-        return Version(found.name, artifact, datasets=tuple(found.datasets), recipe=found.recipe)
+        datasets = tuple(found.datasets)
+        return Version(found.name, artifact, datasets=datasets, recipe=found.recipe, base=found.base)
 
 
 class MemoryNames:
@@ -94,7 +97,8 @@ class MemoryNames:
             raise NotFound(f"{name} does not exist")
         found, _ = versions[full_name]
         if isinstance(found, NewModelVersion):
-            return Version(full_name, found.artifact, datasets=found.datasets, recipe=found.recipe)
+            details = {"datasets": found.datasets, "recipe": found.recipe, "base": found.base}
+            return Version(full_name, found.artifact, **details)
         splits = found.card.get("splits", {})
         return Version(
             full_name, found.artifact, splits=tuple(sorted(splits)) if isinstance(splits, dict) else ()

@@ -1,6 +1,8 @@
 """The network of Vermeil and every form of it."""
 
 from vermeil_model.accounting import ParameterCount, count_parameters, flops_per_token
+from vermeil_model.adapter import AdaptedModel, Adapter, AdapterConfig, adapted, merged
+from vermeil_model.adapter_files import is_adapter, load_adapter, save_adapter
 from vermeil_model.cache import KeyValueCache
 from vermeil_model.checkpoint import (
     load_any_checkpoint,
@@ -37,6 +39,7 @@ from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import SamplingStep, sample_images, sample_in_context
 from vermeil_model.llama import export_llama, import_llama
 from vermeil_model.logprobs import TokenLogprob
+from vermeil_model.packed_adapter import PackedAdapter
 from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.patches import from_pixels, to_pixels
@@ -50,6 +53,9 @@ __all__ = [
     "IGNORED_TARGET",
     "NO_CLASS",
     "SIZES",
+    "AdaptedModel",
+    "Adapter",
+    "AdapterConfig",
     "ClassifierConfig",
     "Conditions",
     "Conversation",
@@ -69,6 +75,7 @@ __all__ = [
     "Markers",
     "ModelConfig",
     "ModelOutput",
+    "PackedAdapter",
     "PackedImageModel",
     "PackedModel",
     "ParameterCount",
@@ -83,6 +90,7 @@ __all__ = [
     "TokenGuide",
     "TokenLogprob",
     "TokenScore",
+    "adapted",
     "answer",
     "check_fusion",
     "classification_loss",
@@ -99,9 +107,12 @@ __all__ = [
     "fused_losses",
     "generate",
     "import_llama",
+    "is_adapter",
+    "load_adapter",
     "load_any_checkpoint",
     "load_checkpoint",
     "make_fused",
+    "merged",
     "picture_losses",
     "prompted_losses",
     "read_any_config",
@@ -109,6 +120,7 @@ __all__ = [
     "read_prompts",
     "sample_images",
     "sample_in_context",
+    "save_adapter",
     "save_checkpoint",
     "score",
     "text_logprobs",

@@ -16,21 +16,11 @@ from vermeil_errors import InvalidInput
 
 from vermeil_model.checkpoint import CONFIG_FILE, fill_model
 from vermeil_model.config import ModelConfig, RopeScaling
+from vermeil_model.llama_names import LAYER_NAMES, row_counts
 from vermeil_model.tensor_files import WEIGHTS_FILE, TensorFiles, read_json, write_json, write_tensors
 from vermeil_model.text_model import TextModel
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
-_LAYER_NAMES = {
-    "attention_norm": ("input_layernorm",),
-    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "attention.query_norm": ("self_attn.q_norm",),
-    "attention.key_norm": ("self_attn.k_norm",),
-    "attention.output": ("self_attn.o_proj",),
-    "feed_forward_norm": ("post_attention_layernorm",),
-    "feed_forward.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-    "feed_forward.down": ("mlp.down_proj",),
-}
-"""Our name of each weight of a layer → theirs; several of theirs are rows of one of ours."""
 _REQUIRED_VALUES = {
     "hidden_act": "silu",
     "attention_bias": False,
@@ -69,7 +59,7 @@ def export_llama(folder: Path, model: TextModel, *, extra: Mapping[str, Any] | N
     names = _names(model.config)
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        parts = torch.split(tensor, _row_counts(name, model.config) or [len(tensor)])
+        parts = torch.split(tensor, row_counts(name, model.config) or [len(tensor)])
         tensors |= dict(zip(names[name], parts, strict=True))
     write_tensors(folder / WEIGHTS_FILE, tensors)
     write_json(folder / CONFIG_FILE, _config_to(model) | dict(extra or {}))
@@ -84,7 +74,7 @@ def _names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
     if not config.tie_embeddings:
         names["head.weight"] = (_HEAD,)
     for layer in range(config.depth):
-        for ours, theirs in _LAYER_NAMES.items():
+        for ours, theirs in LAYER_NAMES.items():
             if config.qk_norm or ours not in ("attention.query_norm", "attention.key_norm"):
                 names[f"layers.{layer}.{ours}.weight"] = tuple(
                     f"model.layers.{layer}.{name}.weight" for name in theirs
@@ -92,21 +82,11 @@ def _names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
     return names
 
 
-def _row_counts(name: str, config: ModelConfig) -> list[int] | None:
-    """How many rows of our matrix belong to each of theirs; None where it is one."""
-    if name.endswith("attention.qkv.weight"):
-        heads = (config.num_heads, config.num_key_value_heads, config.num_key_value_heads)
-        return [count * config.head_width for count in heads]
-    if name.endswith("feed_forward.gate_up.weight"):
-        return [config.feed_forward_width] * 2
-    return None
-
-
 def _joined(theirs: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Tensors under our names; what has no place keeps its name, to be refused by it."""
     ours: dict[str, Tensor] = {}
     for name, parts in _names(config).items():
-        rows = _row_counts(name, config)
+        rows = row_counts(name, config)
         fitting = all(
             part in theirs and (rows is None or len(theirs[part]) == rows[index])
             for index, part in enumerate(parts)

@@ -10,6 +10,7 @@ Letters: N tokens of all sequences, D width, H query heads, K key/value heads, E
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from vermeil_model.attention import Attend
 from vermeil_model.layers import Block
+from vermeil_model.llama_names import row_counts
 from vermeil_model.packed_matrix import PackedMatrix, pack
 from vermeil_model.rotary import rotate
 from vermeil_model.text_model import TextModel
@@ -58,6 +60,13 @@ class PackedBlock:
         )
 
 
+class Added(Protocol):
+    """What is added to the products of a step: `RowAdapters`."""
+
+    def add(self, matrix: str, layer: int, x_NI: Tensor, *parts_NO: Tensor) -> None:
+        """Add to the products of one matrix with x, in place, to each of its parts."""
+
+
 class PackedModel:
     """Tokens in, hidden states and logits out, for any number of sequences laid end to end."""
 
@@ -69,6 +78,7 @@ class PackedModel:
         self._embedding_VD = model.embedding.weight.detach()
         self._table = model.rotary.table.detach()
         self._num_turning = config.num_heads + config.num_key_value_heads
+        self._qkv_rows = row_counts("attention.qkv", config)
         self._layers = [
             PackedBlock.of(layer, config.num_heads, config.num_key_value_heads)
             for layer in model.layers
@@ -77,25 +87,44 @@ class PackedModel:
         self._norm = model.norm.weight.detach()
         self._head = pack(model.embedding.weight if model.head is None else model.head.weight)
 
-    def hidden(self, tokens_BT: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    def hidden(
+        self, tokens_BT: Tensor, positions: Tensor, attend: Attend, added: Added | None = None
+    ) -> Tensor:
         """The normalised residual stream after the last layer, (B·T, D)."""
         config = self.config
         heads_shape = (*tokens_BT.shape, -1, config.head_width)
         cosine, sine = self._table[:, positions].unbind(0)
         x_ND = functional.embedding(tokens_BT.flatten(), self._embedding_VD)
         for index, layer in enumerate(self._layers):
-            heads = layer.qkv.apply(self._normalise(x_ND, layer.attention_norm)).view(heads_shape).float()
+            normalised_ND = self._normalise(x_ND, layer.attention_norm)
+            heads_NO = layer.qkv.apply(normalised_ND)
+            if added is not None:
+                added.add("attention.qkv", index, normalised_ND, *heads_NO.split(self._qkv_rows, 1))
+            heads = heads_NO.view(heads_shape).float()
             turning, values = heads[..., : self._num_turning, :], heads[..., self._num_turning :, :]
             if layer.head_norm is not None:
                 turning = self._normalise(turning, None) * layer.head_norm
             turned = rotate(turning, cosine, sine)
             queries, keys = turned[..., : config.num_heads, :], turned[..., config.num_heads :, :]
-            mixed = attend(queries, keys, values, index).to(self.dtype)
-            x_ND = layer.output.add(mixed.reshape(len(x_ND), -1), x_ND)
-            normalised_ND = self._normalise(x_ND, layer.feed_forward_norm)
-            gated_NF = layer.up.multiply(normalised_ND, layer.gate.gate(normalised_ND))
-            x_ND = layer.down.add(gated_NF, x_ND)
+            mixed_NO = attend(queries, keys, values, index).to(self.dtype).reshape(len(x_ND), -1)
+            x_ND = layer.output.add(mixed_NO, x_ND)
+            if added is not None:
+                added.add("attention.output", index, mixed_NO, x_ND)
+            x_ND = self._feed_forward(index, x_ND, added)
         return self._normalise(x_ND, self._norm)
+
+    def _feed_forward(self, index: int, x_ND: Tensor, added: Added | None) -> Tensor:
+        layer = self._layers[index]
+        normalised_ND = self._normalise(x_ND, layer.feed_forward_norm)
+        if added is None:
+            gated_NF = layer.up.multiply(normalised_ND, layer.gate.gate(normalised_ND))
+            return layer.down.add(gated_NF, x_ND)
+        gate_NF, up_NF = layer.gate.apply(normalised_ND), layer.up.apply(normalised_ND)
+        added.add("feed_forward.gate_up", index, normalised_ND, gate_NF, up_NF)
+        gated_NF = functional.silu(gate_NF) * up_NF
+        x_ND = layer.down.add(gated_NF, x_ND)
+        added.add("feed_forward.down", index, gated_NF, x_ND)
+        return x_ND
 
     def readout(self, hidden_ND: Tensor) -> Tensor:
         """Logits (N, V) in float32."""

@@ -28,14 +28,17 @@ _MOST_VIOLATIONS = 8
 
 
 class TensorFiles:
-    """The tensors of a folder, by name; opened once, read when asked for."""
+    """The tensors of a folder, by name; opened once, read when asked for.
 
-    def __init__(self, folder: Path) -> None:
+    They are in the file of that name or, where there is none, in shards with an index beside them.
+    """
+
+    def __init__(self, folder: Path, file: str = WEIGHTS_FILE) -> None:
         self.folder = folder
         self._files: dict[str, Any] = {}
         index = folder / INDEX_FILE
-        if (folder / WEIGHTS_FILE).is_file() or not index.is_file():
-            self._file_of = dict.fromkeys(self._open(WEIGHTS_FILE).keys(), WEIGHTS_FILE)
+        if (folder / file).is_file() or not index.is_file():
+            self._file_of = dict.fromkeys(self._open(file).keys(), file)
         else:
             self._file_of = _read_index(index)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from vermeil_model.adapter import Adapter, AdapterConfig, Difference, difference_name, target_shapes
 from vermeil_model.conditions import Conditions
 from vermeil_model.config import ModelConfig
 from vermeil_model.cross_entropy import IGNORED_TARGET
@@ -71,6 +72,25 @@ def small_tokens(num_rows: int, num_tokens: int, start: int = 0) -> torch.Tensor
     """Token ids by formula, (rows, tokens)."""
     index = torch.arange(start, start + num_rows * num_tokens)
     return ((index * 37 + index // 7) % SMALL.vocab_size).reshape(num_rows, num_tokens)
+
+
+def small_adapter(seed: int = 1, base: ModelConfig = SMALL, **changes: object) -> Adapter:
+    """An adapter over the small model that changes its answers; every seed another one."""
+    config = AdapterConfig(**({"rank": 3, "alpha": 6.0} | changes))  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(seed)
+    shapes = target_shapes(base)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.empty(shape).normal_(0.0, 0.5 * shape[-1] ** -0.5, generator=generator)
+
+    differences = {
+        difference_name(layer, target): Difference(
+            drawn(config.rank, shapes[target][1]), drawn(shapes[target][0], config.rank)
+        )
+        for layer in range(base.depth)
+        for target in config.targets
+    }
+    return Adapter(config, differences, f"models/small/versions/{seed}")
 
 
 def small_image_model(**changes: object) -> ImageModel:

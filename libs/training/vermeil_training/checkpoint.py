@@ -2,6 +2,7 @@
 
 A folder is filled under a temporary name, synced, then renamed; state.json carries the sha256 of the
 tensors, so a torn or damaged checkpoint is recognised and the one before it taken. Nothing is pickled.
+Frozen weights are left out: whoever made the model makes them again, and they may be most of it.
 """
 
 import errno
@@ -97,7 +98,7 @@ def _values(state: TrainState, loader: Batches[Any]) -> dict[str, Any]:
 
 
 def _tensors(state: TrainState) -> dict[str, Tensor]:
-    tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
+    tensors = {f"model/{name}": value for name, value in _learned(state).items()}
     names = _names(state)
     for optimizer in state.optimizers:
         for slot, values in optimizer.slots.items():
@@ -114,12 +115,15 @@ def _load(state: TrainState, tensors: dict[str, Tensor]) -> None:
         part, _, name = key.partition("/")
         if part in parts:
             parts[part][name] = value
-    try:
-        state.model.load_state_dict(parts["model"])
-    except RuntimeError as error:
+    theirs, ours = parts["model"], state.model.state_dict()
+    missing = _learned(state).keys() - theirs.keys()
+    other = {name for name, value in theirs.items() if name not in ours or ours[name].shape != value.shape}
+    if missing or other:
         raise Conflict(
-            f"the checkpoint is of another architecture: {error}", fix="train in another folder"
-        ) from error
+            f"the checkpoint is of another architecture: see {min(missing | other)}",
+            fix="train in another folder",
+        )
+    state.model.load_state_dict(theirs, strict=False)
     names = _names(state)
     for optimizer in state.optimizers:
         for slot, values in optimizer.slots.items():
@@ -128,6 +132,13 @@ def _load(state: TrainState, tensors: dict[str, Tensor]) -> None:
     for weight, average in zip(state.parameters, state.average or [], strict=bool(state.average)):
         average.copy_(parts["average"][names[id(weight)]])
     state.generator.set_state(tensors["generators"][state.world.rank].clone())
+
+
+def _learned(state: TrainState) -> dict[str, Tensor]:
+    """All that the model holds but for frozen weights."""
+    weights = state.model.named_parameters(remove_duplicate=False)
+    frozen = {name for name, weight in weights if not weight.requires_grad}
+    return {name: value for name, value in state.model.state_dict().items() if name not in frozen}
 
 
 def _names(state: TrainState) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 config.json also has what asking the model takes: ids of special tokens, names of classes, how to sample,
 how samples of each task were spelled.
+An adapter is a folder in PEFT's layout, without what its base has: weights, sizes, tokenizer.
 Nothing here depends on when, where or how fast it was trained: equal runs give equal bytes.
 """
 
@@ -14,7 +15,16 @@ from typing import Any
 from google.protobuf import json_format
 from vermeil_data import EncodedDataset, EncodedImages, OpenMixture, TextTokenizer
 from vermeil_data.card import DatasetCard
-from vermeil_model import DualEncoder, FusedModel, ImageClassifier, ImageModel, TextModel, save_checkpoint
+from vermeil_model import (
+    AdaptedModel,
+    DualEncoder,
+    FusedModel,
+    ImageClassifier,
+    ImageModel,
+    TextModel,
+    save_adapter,
+    save_checkpoint,
+)
 
 from vermeil_trainer.code_version import VERSION
 from vermeil_trainer.fusing import styles_of
@@ -27,7 +37,7 @@ CLASS_NAMES = "class_names"
 """Key of config.json: names by class id."""
 
 Data = EncodedDataset | EncodedImages | OpenMixture
-AnyModel = TextModel | ImageModel | DualEncoder | ImageClassifier | FusedModel
+AnyModel = TextModel | AdaptedModel | ImageModel | DualEncoder | ImageClassifier | FusedModel
 
 
 def write_model(
@@ -37,9 +47,12 @@ def write_model(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tokenizer = data.tokenizer
-    save_checkpoint(folder, model.cpu(), extra=_token_roles(tokenizer) | _picture_values(recipe, data))
-    if tokenizer is not None:
-        tokenizer.save(folder)
+    if isinstance(model, AdaptedModel):
+        save_adapter(folder, model.cpu().adapter(recipe.base))
+    else:
+        save_checkpoint(folder, model.cpu(), extra=_token_roles(tokenizer) | _picture_values(recipe, data))
+        if tokenizer is not None:
+            tokenizer.save(folder)
     card = {
         "format_version": FORMAT_VERSION,
         "name": recipe.name,
@@ -64,7 +77,9 @@ def class_names_in(folder: Path) -> tuple[str, ...]:
 
 
 def num_parameters(model: AnyModel) -> int:
-    """Weights, a shared one counted once."""
+    """Weights, a shared one counted once; of an adapter its own."""
+    if isinstance(model, AdaptedModel):
+        return model.adapter().num_parameters
     return sum(weight.numel() for weight in model.parameters())
 
 

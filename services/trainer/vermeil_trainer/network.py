@@ -9,6 +9,8 @@ import torch
 from vermeil_data import EncodedDataset, EncodedImages
 from vermeil_errors import InvalidInput, Violation
 from vermeil_model import (
+    AdaptedModel,
+    AdapterConfig,
     ClassifierConfig,
     DualConfig,
     DualEncoder,
@@ -19,6 +21,7 @@ from vermeil_model import (
     TextModel,
     load_checkpoint,
 )
+from vermeil_model.adapter import ALL_TARGETS, TARGETS
 from vermeil_model.image_config import TOKENS_PER_CAPTION
 
 from vermeil_trainer.model_folder import AnyModel, Data, class_names_in
@@ -40,7 +43,10 @@ def make_model(recipe: Recipe, data: Data) -> AnyModel:
 
 
 def continue_model(recipe: Recipe, folder: Path, data: Data) -> AnyModel:
-    """A network with the weights in `folder`, whose sizes win; a recipe that wants others is refused."""
+    """A network with the weights in `folder`, whose sizes win; a recipe that wants others is refused.
+
+    For a recipe of an adapter, they stay as they are.
+    """
     model: AnyModel = load_checkpoint(folder, NETWORKS[recipe.task].model, dtype=torch.float32)
     violations = _disagreements("model", recipe.model, model.config)
     if recipe.task != "text":
@@ -50,6 +56,24 @@ def continue_model(recipe: Recipe, folder: Path, data: Data) -> AnyModel:
             "; ".join(f"{each.field} = {each.description}" for each in violations), violations=violations
         )
     _check_data(folder, model.config, data)
+    return model if recipe.adapter.rank is None else _adapted(model, recipe)
+
+
+def _adapted(base: AnyModel, recipe: Recipe) -> AdaptedModel:
+    spec = recipe.adapter
+    assert isinstance(base, TextModel)
+    assert spec.rank is not None
+    config = AdapterConfig(
+        spec.rank,
+        2.0 * spec.rank if spec.alpha is None else spec.alpha,
+        TARGETS.get(spec.targets, ALL_TARGETS),
+    )
+    full = config.full_rank(base.config)
+    if spec.rank >= full:
+        problem = f"is not below {full}, the smallest size of a matrix in model.initial"
+        raise InvalidInput.for_field("adapter.rank", spec.rank, problem, "use a smaller rank; 8 is usual")
+    model = AdaptedModel(base, config)
+    model.init_weights(torch.Generator().manual_seed(recipe.run.seed))
     return model
 
 

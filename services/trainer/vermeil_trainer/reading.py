@@ -70,7 +70,7 @@ def recipe_to_message(recipe: Recipe) -> recipe_pb2.Recipe:
     """The message with every default written out."""
     message = recipe_pb2.Recipe()
     _write(recipe, message)
-    for section in meaningless_sections(recipe.task):
+    for section in meaningless_sections(recipe):
         message.ClearField(section)  # type: ignore[arg-type]
     return message
 

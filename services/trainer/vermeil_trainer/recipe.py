@@ -40,6 +40,18 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class AdapterSpec:
+    """A difference of low rank that is learned in place of a whole model."""
+
+    rank: int | None = whole(None, 1, 65_536)
+    """Rank of each matrix's difference; none means that the whole model is learned."""
+    alpha: float | None = number(None, 0, above=True)
+    """Differences count alpha / rank times; none means twice the rank."""
+    targets: str = choice("all", "attention", "feed_forward")
+    """The matrices that get one."""
+
+
+@dataclass(frozen=True)
 class Tokenizer:
     """How text becomes tokens."""
 
@@ -253,6 +265,13 @@ class Recipe:
     """What becomes one, for task fusion."""
     mixture: MixtureSpec = field(default_factory=MixtureSpec)
     """What it learns from, for task fusion."""
+    adapter: AdapterSpec = field(default_factory=AdapterSpec)
+    """The adapter to learn over model.initial, for task text."""
+
+    @property
+    def base(self) -> str:
+        """What an adapter is loaded over; empty for a recipe of a whole model."""
+        return self.model.initial if self.adapter.rank is not None else ""
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -84,6 +84,10 @@ def _settled(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, ArtifactRe
     settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
     if recipe.model.initial:
         initial = names.model_version(recipe.model.initial)
+        if initial.base:
+            problem = "is an adapter, which nothing is continued from"
+            fix = f"name its base, {initial.base}"
+            raise InvalidInput.for_field("model.initial", initial.name, problem, fix)
         inputs["initial"] = initial.artifact
         settled = replace(settled, model=replace(recipe.model, initial=initial.name))
     return settled, inputs, recipe.image

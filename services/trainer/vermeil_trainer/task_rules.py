@@ -46,11 +46,12 @@ _WITHOUT_MEANING = {
 """By task and section: the fields that are not for it."""
 
 
-def meaningless_sections(task: str) -> tuple[str, ...]:
-    """Groups of fields that say nothing for a task."""
-    if task == "fusion":
-        return "model", "data"
-    return ("image", "fusion", "mixture") if task == "text" else ("fusion", "mixture")
+def meaningless_sections(recipe: Recipe) -> tuple[str, ...]:
+    """Groups of fields that say nothing for a recipe."""
+    if recipe.task == "fusion":
+        return "model", "data", "adapter"
+    alone = ("fusion", "mixture") if recipe.adapter.rank else ("fusion", "mixture", "adapter")
+    return ("image", *alone) if recipe.task == "text" else alone
 
 
 def task_violations(recipe: Recipe) -> list[Violation]:
@@ -60,6 +61,7 @@ def task_violations(recipe: Recipe) -> list[Violation]:
         for section, names in _WITHOUT_MEANING[recipe.task].items()
         for each in _without_meaning(recipe, section, _given(getattr(recipe, section)) & names)
     ]
+    violations += _adapter_violations(recipe)
     if recipe.task == "fusion":
         return violations + fusion_violations(recipe)
     for section, names in (("fusion", _OF_FUSION), ("mixture", _OF_MIXTURES)):
@@ -76,6 +78,18 @@ def task_violations(recipe: Recipe) -> list[Violation]:
 def uses_captions(recipe: Recipe) -> bool:
     """Whether a run on pictures reads their captions."""
     return recipe.task == "dual" or (recipe.task == "image" and recipe.image.condition == "text")
+
+
+def _adapter_violations(recipe: Recipe) -> list[Violation]:
+    spec = recipe.adapter
+    if recipe.task != "text":
+        return _without_meaning(recipe, "adapter", _given(spec), "but for task text: only it takes adapters")
+    if spec.rank is None:
+        return _without_meaning(recipe, "adapter", _given(spec), "without adapter.rank")
+    if not recipe.model.initial:
+        fix = "name the model that it is learned over in model.initial"
+        return [violation("adapter.rank", spec.rank, "has no base", fix)]
+    return []
 
 
 def _patch_violations(image: ImageSpec) -> list[Violation]:

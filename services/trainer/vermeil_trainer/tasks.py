@@ -166,6 +166,7 @@ def _outcome(spec: TrainingSpec, trained: "Trained", outputs: dict[str, Artifact
                 datasets=recipe.datasets,
                 seed=recipe.run.seed,
                 metrics=figures,
+                base=recipe.base,
             ),
         ),
     )

@@ -364,6 +364,7 @@ class LoadedModel(_message.Message):
     NUM_BYTES_FIELD_NUMBER: _builtins.int
     NUM_ACTIVE_FIELD_NUMBER: _builtins.int
     OUTPUT_MODALITIES_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}/versions/{version}"."""
     context_length: _builtins.int
@@ -372,6 +373,8 @@ class LoadedModel(_message.Message):
     """Size of its weights in memory, in bytes."""
     num_active: _builtins.int
     """Requests it is working on."""
+    base: _builtins.str
+    """Of an adapter: the model version whose weights it shares, "models/{model}/versions/{version}"."""
     @_builtins.property
     def output_modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it answers with: "text" (Generate) and "image" (GenerateImages; where both, Generate draws too). A
@@ -386,10 +389,11 @@ class LoadedModel(_message.Message):
         num_bytes: _builtins.int = ...,
         num_active: _builtins.int = ...,
         output_modalities: _abc.Iterable[_builtins.str] | None = ...,
+        base: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "name", b"name", "num_active", b"num_active", "num_bytes", b"num_bytes", "output_modalities", b"output_modalities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "context_length", b"context_length", "name", b"name", "num_active", b"num_active", "num_bytes", b"num_bytes", "output_modalities", b"output_modalities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,6 +76,7 @@ class ModelVersion(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}/versions/{version}"; versions count from 1."""
     job: _builtins.str
@@ -86,9 +87,15 @@ class ModelVersion(_message.Message):
     """Version of the code that trained it, such as "0.1.0+1a2b3c4"."""
     seed: _builtins.int
     """The seed of the run."""
+    base: _builtins.str
+    """Of an adapter: the version it is loaded over, "models/{model}/versions/{version}"; empty for a model
+    that stands alone.
+    """
     @_builtins.property
     def artifact(self) -> _artifact_pb2.ArtifactRef:
-        """The files: config.json, model.safetensors, tokenizer.json."""
+        """The files: config.json, model.safetensors, tokenizer.json; of an adapter, adapter_config.json and
+        adapter_model.safetensors.
+        """
 
     @_builtins.property
     def datasets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -114,10 +121,11 @@ class ModelVersion(_message.Message):
         seed: _builtins.int = ...,
         metrics: _struct_pb2.Struct | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        base: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "metrics", b"metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "code_version", b"code_version", "create_time", b"create_time", "datasets", b"datasets", "job", b"job", "metrics", b"metrics", "name", b"name", "recipe", b"recipe", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "base", b"base", "code_version", b"code_version", "create_time", b"create_time", "datasets", b"datasets", "job", b"job", "metrics", b"metrics", "name", b"name", "recipe", b"recipe", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

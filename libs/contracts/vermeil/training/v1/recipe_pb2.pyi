@@ -124,6 +124,47 @@ class ModelSpec(_message.Message):
 Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
 
 @_typing.final
+class AdapterSpec(_message.Message):
+    """AdapterSpec asks for an adapter (LoRA): model.initial stays as it is, and a difference of low rank is
+    learned for each of its matrices. It means nothing but to task "text".
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Rank of the differences, 1 to 65,536; below the sizes of every matrix. None means that the whole model
+    is learned.
+    """
+    alpha: _builtins.float
+    """Differences count alpha / rank times, above 0; default twice the rank."""
+    targets: _builtins.str
+    """The matrices that get one: "all", "attention" or "feed_forward"; default "all"."""
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int | None = ...,
+        alpha: _builtins.float | None = ...,
+        targets: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_rank", b"_rank", "alpha", b"alpha", "rank", b"rank"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_rank", b"_rank", "alpha", b"alpha", "rank", b"rank", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+
+Global___AdapterSpec: _TypeAlias = AdapterSpec  # noqa: Y015
+
+@_typing.final
 class Tokenizer(_message.Message):
     """Tokenizer says how text becomes tokens."""
 
@@ -737,6 +778,7 @@ class Recipe(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     FUSION_FIELD_NUMBER: _builtins.int
     MIXTURE_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's id, 1 to 63 characters of a-z, 0-9 and "-", starting with a letter."""
     description: _builtins.str
@@ -778,6 +820,10 @@ class Recipe(_message.Message):
     def mixture(self) -> Global___MixtureSpec:
         """What it learns from, for task "fusion"."""
 
+    @_builtins.property
+    def adapter(self) -> Global___AdapterSpec:
+        """The adapter to learn in place of a whole model, for task "text"."""
+
     def __init__(
         self,
         *,
@@ -792,10 +838,11 @@ class Recipe(_message.Message):
         image: Global___ImageSpec | None = ...,
         fusion: Global___FusionSpec | None = ...,
         mixture: Global___MixtureSpec | None = ...,
+        adapter: Global___AdapterSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "fusion", b"fusion", "image", b"image", "mixture", b"mixture", "model", b"model", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "data", b"data", "fusion", b"fusion", "image", b"image", "mixture", b"mixture", "model", b"model", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "description", b"description", "fusion", b"fusion", "image", b"image", "mixture", b"mixture", "model", b"model", "name", b"name", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "data", b"data", "description", b"description", "fusion", b"fusion", "image", b"image", "mixture", b"mixture", "model", b"model", "name", b"name", "optimizer", b"optimizer", "run", b"run", "schedule", b"schedule", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
