@@ -59,7 +59,11 @@ def test_it_completes(client: openai.OpenAI) -> None:
 
 
 def test_it_lists_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["vermeil-nano", "vermeil-pictures"]
+    assert [model.id for model in client.models.list()] == [
+        "vermeil-nano",
+        "vermeil-manner",
+        "vermeil-pictures",
+    ]
     assert client.models.retrieve("vermeil-nano@2").id == "vermeil-nano@2"
     assert client.models.retrieve("models/vermeil-nano/versions/2").id == "vermeil-nano@2"
 

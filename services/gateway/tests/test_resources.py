@@ -8,7 +8,7 @@ import pytest
 from vermeil.registry.v1.model_pb2 import ModelVersion
 from vermeil.training.v1.recipe_pb2 import Recipe
 from vermeil_gateway.fakes import DIGEST
-from vermeil_gateway.modalities import modalities_of
+from vermeil_gateway.modalities import traits_of
 from vermeil_gateway.testing import Running
 
 STARTS = [
@@ -112,7 +112,7 @@ def test_datasets_come_page_by_page_with_their_versions(gateway: Running) -> Non
 def test_models_are_listed_in_openai_s_shape_over_all_pages(gateway: Running) -> None:
     body = gateway.http.get("/v1/models").json()
     assert body["object"] == "list"
-    model, _ = body["data"]
+    model, *_ = body["data"]
     assert (model["id"], model["object"], model["owned_by"]) == ("vermeil-nano", "model", "default")
     assert model["version"] == 3
 
@@ -122,14 +122,24 @@ def test_models_say_what_they_take_and_what_they_give(gateway: Running) -> None:
         (model["id"], model["input_modalities"], model["output_modalities"])
         for model in gateway.http.get("/v1/models").json()["data"]
     ]
-    assert said == [("vermeil-nano", ["text"], ["text"]), ("vermeil-pictures", ["text"], ["image"])]
+    assert said == [
+        ("vermeil-nano", ["text"], ["text"]),
+        ("vermeil-manner", ["text"], ["text"]),
+        ("vermeil-pictures", ["text"], ["image"]),
+    ]
     model = gateway.http.get("/v1/models/vermeil-pictures").json()
     assert model["output_modalities"] == ["image"]
 
 
+def test_an_adapter_names_its_base_as_parent(gateway: Running) -> None:
+    parents = [model["parent"] for model in gateway.http.get("/v1/models").json()["data"]]
+    assert parents == [None, "vermeil-nano@3", None]
+    assert gateway.http.get("/v1/models/vermeil-manner").json()["parent"] == "vermeil-nano@3"
+
+
 def test_a_fused_model_takes_and_gives_both() -> None:
     version = ModelVersion(recipe='{"task": "fusion"}')
-    assert modalities_of(version) == (("text", "image"), ("text", "image"))
+    assert traits_of(version)[:2] == (("text", "image"), ("text", "image"))
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def models(
                 output.show(version)
             return
         rows = [model.raw if output.as_json else _model_row(model) for model in client.models()]
-    output.table(["model", "answers with"], rows)
+    output.table(["model", "answers with", "over"], rows)
 
 
 def recipes(context: typer.Context) -> None:
@@ -112,7 +112,11 @@ def tasks(context: typer.Context) -> None:
 
 
 def _model_row(model: Model) -> dict[str, object]:
-    return {"model": model.id, "answers with": ", ".join(model.raw.get("output_modalities", ()))}
+    return {
+        "model": model.id,
+        "answers with": ", ".join(model.raw.get("output_modalities", ())),
+        "over": model.raw.get("parent") or "",
+    }
 
 
 def _row(job: Job, output: Output) -> dict[str, object]:

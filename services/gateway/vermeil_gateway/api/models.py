@@ -17,7 +17,7 @@ from vermeil.registry.v1.registry_service_pb2 import (
 
 from vermeil_gateway.api.shared import PageSize, PageToken, WithClients, documented, shown
 from vermeil_gateway.clients import Clients
-from vermeil_gateway.modalities import Modalities, Modality, modalities_of
+from vermeil_gateway.modalities import Modalities, Traits, traits_of
 from vermeil_gateway.names import resource_name, short_name, version_number
 
 router = APIRouter(tags=["Models"])
@@ -27,7 +27,10 @@ Json = dict[str, Any]
 
 @router.get("/v1/models")
 async def list_models(request: Request, clients: WithClients) -> JSONResponse:
-    """All models, with the number of their newest version, what they take and what they answer with."""
+    """All models, with the number of their newest version, what they take and what they answer with.
+
+    `parent` is the model that an adapter changes.
+    """
     found = [model async for model in _all_models(clients)]
     modalities: Modalities = request.app.state.modalities
     kinds = await modalities.of_versions([model.latest_version for model in found])
@@ -63,7 +66,7 @@ async def get_model(model: str, clients: WithClients) -> JSONResponse:
         clients.call(clients.registry.GetModelVersion, GetModelVersionRequest(name=name)),
     )
     body = _openai(found.model, short_name(name))
-    return JSONResponse(body | _of_version(version.version) | _told(modalities_of(version.version)))
+    return JSONResponse(body | _of_version(version.version) | _told(traits_of(version.version)))
 
 
 async def _all_models(clients: Clients) -> AsyncGenerator[Model, None]:
@@ -90,8 +93,12 @@ def _openai(model: Model, id_: str) -> Json:
     }
 
 
-def _told(modalities: Modality) -> Json:
-    return {"input_modalities": list(modalities.takes), "output_modalities": list(modalities.gives)}
+def _told(traits: Traits) -> Json:
+    return {
+        "input_modalities": list(traits.takes),
+        "output_modalities": list(traits.gives),
+        "parent": short_name(traits.base) if traits.base else None,
+    }
 
 
 def _of_version(version: ModelVersion) -> Json:

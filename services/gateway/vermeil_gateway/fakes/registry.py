@@ -1,4 +1,4 @@
-"""A registry with a text model of three versions, a model of images, and two datasets."""
+"""A registry with a text model of three versions, an adapter over it, a model of images, and two datasets."""
 
 # ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
 
@@ -16,6 +16,8 @@ MODEL = "models/vermeil-nano"
 VERSION = f"{MODEL}/versions/3"
 IMAGE_MODEL = "models/vermeil-pictures"
 IMAGE_VERSION = f"{IMAGE_MODEL}/versions/1"
+ADAPTER = "models/vermeil-manner"
+ADAPTER_VERSION = f"{ADAPTER}/versions/1"
 DIGEST = "sha256:" + "5" * 64
 
 _THEN = Timestamp(seconds=1_800_000_000)
@@ -25,13 +27,16 @@ class FakeRegistry(RegistryServiceServicer):
     """Answers what the gateway asks of the registry."""
 
     async def ListModels(self, request: registry.ListModelsRequest, context: Any) -> Any:
-        """A model on each of two pages."""
+        """One model on the first of two pages, two on the other."""
         if not request.page_token:
             return registry.ListModelsResponse(models=[_model()], next_page_token="2")  # noqa: S106 a page
-        return registry.ListModelsResponse(models=[_model(IMAGE_MODEL, IMAGE_VERSION)])
+        others = [_model(ADAPTER, ADAPTER_VERSION), _model(IMAGE_MODEL, IMAGE_VERSION)]
+        return registry.ListModelsResponse(models=others)
 
     async def GetModel(self, request: registry.GetModelRequest, context: Any) -> Any:
-        """One of the two."""
+        """One of them."""
+        if request.name == ADAPTER:
+            return registry.GetModelResponse(model=_model(ADAPTER, ADAPTER_VERSION))
         if request.name == IMAGE_MODEL:
             return registry.GetModelResponse(model=_model(IMAGE_MODEL, IMAGE_VERSION))
         if request.name != MODEL:
@@ -39,7 +44,9 @@ class FakeRegistry(RegistryServiceServicer):
         return registry.GetModelResponse(model=_model())
 
     async def GetModelVersion(self, request: registry.GetModelVersionRequest, context: Any) -> Any:
-        """One of the three versions of the text model, or the one of the other."""
+        """One of the three versions of the text model, or the one of another."""
+        if request.name in (ADAPTER, ADAPTER_VERSION):
+            return registry.GetModelVersionResponse(version=_adapter_version())
         if request.name in (IMAGE_MODEL, IMAGE_VERSION):
             return registry.GetModelVersionResponse(version=_image_version())
         line, _, version = request.name.partition("/versions/")
@@ -94,6 +101,13 @@ def _version(number: int) -> ModelVersion:
         job="jobs/1",
         create_time=_THEN,
     )
+
+
+def _adapter_version() -> ModelVersion:
+    version = _version(1)
+    version.name = ADAPTER_VERSION
+    version.base = VERSION
+    return version
 
 
 def _image_version() -> ModelVersion:
