@@ -25,6 +25,7 @@ from vermeil_model.bfloat16 import multiplies_bfloat16
 from vermeil_model.cache import DecodingCache, KeyValueCache, PromptAttention, Span, checked_length
 from vermeil_model.grouped_cache import GroupedCache
 from vermeil_model.logprobs import TokenLogprob, logprobs_of
+from vermeil_model.packed_adapter import PackedAdapter, RowAdapters, row_adapters
 from vermeil_model.packed_model import PackedModel
 from vermeil_model.prefix_pool import BLOCK, PrefixPool, name_blocks
 from vermeil_model.row_memory import RowMemory
@@ -65,6 +66,8 @@ class Request(NamedTuple):
     """Given pictures, uint8 (C, H, W), one for each <boi> of the prompt; of fused models only."""
     guide: TokenGuide | None = None
     """Which tokens may come; of this request alone, for it remembers what came."""
+    adapter: PackedAdapter | None = None
+    """What the model is changed by; None is the model as it is."""
 
 
 @dataclass(eq=False)
@@ -76,6 +79,7 @@ class _Sequence:
     num_given: int
     num_left: int
     guide: TokenGuide | None
+    adapter: PackedAdapter | None
     uniforms: Uniforms = field(repr=False)
     names: list[bytes] = field(default_factory=list, repr=False)
     """Of its whole blocks, as far as they have been asked for."""
@@ -83,8 +87,9 @@ class _Sequence:
     """How much of the prompt was taken from the pool; None before it has begun."""
 
     def blocks(self, num_tokens: int) -> list[bytes]:
-        """Names of the whole blocks of its first tokens."""
-        return name_blocks(self.names, self.tokens, num_tokens)
+        """Names of the whole blocks of its first tokens, which no two adapters have in common."""
+        root = b"" if self.adapter is None else self.adapter.key
+        return name_blocks(self.names, self.tokens, num_tokens, root)
 
 
 class _Part(NamedTuple):
@@ -137,6 +142,8 @@ class Decoder:
         self._arriving: deque[_Sequence] = deque()
         self._num_added = 0
         self._plan: SamplingPlan | None = None
+        self._adapters: RowAdapters | None = None
+        """Of the rows that run, as of the plan."""
         self._last_N1 = torch.zeros(0, 1, dtype=torch.long, device=self._model.device)
 
     @property
@@ -165,9 +172,10 @@ class Decoder:
                 num_given=len(prompt),
                 num_left=min(parameters.max_tokens, self._capacity - len(prompt)),
                 guide=guide,
+                adapter=adapter,
                 uniforms=Uniforms(parameters.seed),
             )
-            for index, (prompt, parameters, _, guide) in enumerate(requests)
+            for index, (prompt, parameters, _, guide, adapter) in enumerate(requests)
         ]
         self._num_added += len(added)
         self._arriving += added
@@ -200,7 +208,7 @@ class Decoder:
         if len(requests) > self.num_free:
             raise Overloaded(f"{len(requests)} sequences do not fit into {self.num_free} free slots")
         vocab_size, capacity = self._model.config.vocab_size, self._capacity
-        for prompt, parameters, pictures, _ in requests:
+        for prompt, parameters, pictures, *_ in requests:
             if pictures:
                 raise InvalidInput.for_field(
                     "pictures", len(pictures), "cannot be read", "Use a fused model and Conversations."
@@ -221,11 +229,12 @@ class Decoder:
         self._make_room()
         if self._plan is None:
             self._plan = self._make_plan(self._running)
+            self._adapters = row_adapters([sequence.adapter for sequence in self._running], self._adapters)
             last = [[sequence.tokens[-1]] for sequence in self._running]
             self._last_N1 = torch.tensor(last, device=self._model.device)
         num_rows, cache = len(self._running), self._rows.cache
         attend = cache.attend_step(num_rows)
-        hidden_ND = self._model.hidden(self._last_N1, attend.positions, attend)
+        hidden_ND = self._model.hidden(self._last_N1, attend.positions, attend, self._adapters)
         for row in range(num_rows):
             cache.lengths[row] += 1
         return self._emit(list(self._running), self._model.readout(hidden_ND), self._plan)
@@ -298,7 +307,8 @@ class Decoder:
         tokens = [token for part in parts for token in part.sequence.tokens[part.start : part.end]]
         positions_T = torch.cat([torch.arange(part.start, part.end, device=device) for part in parts])
         attend = PromptAttention(cache, spans, device)
-        return self._model.hidden(torch.tensor([tokens], device=device), positions_T, attend)
+        adapters = row_adapters([p.sequence.adapter for p in parts for _ in range(p.start, p.end)])
+        return self._model.hidden(torch.tensor([tokens], device=device), positions_T, attend, adapters)
 
     def _names(self, sequence: _Sequence, num_tokens: int) -> list[bytes]:
         return sequence.blocks(num_tokens) if self._pool.keeps else []
@@ -356,6 +366,7 @@ class Decoder:
                 cache.lengths[last + 1] = 0
         if not self._in_rows:
             self._rows.clear()
+            self._adapters = None
 
 
 def _part(sequence: _Sequence, start: int, most_tokens: int, shared: Sequence[Tensor]) -> _Part:

@@ -58,10 +58,13 @@ class PrefixPool:
             self.num_bytes -= block.nbytes
 
 
-def name_blocks(names: list[bytes], tokens: Sequence[int], num_tokens: int) -> list[bytes]:
-    """The names of all whole blocks of the first `num_tokens`; `names` are known ones and grow."""
+def name_blocks(names: list[bytes], tokens: Sequence[int], num_tokens: int, root: bytes = b"") -> list[bytes]:
+    """The names of all whole blocks of the first `num_tokens`; `names` are known ones and grow.
+
+    Only sequences of the same `root` have names in common.
+    """
     for place in range(len(names), num_tokens // BLOCK):
         own = array("q", tokens[place * BLOCK : (place + 1) * BLOCK]).tobytes()
-        before = names[-1] if names else b""
+        before = names[-1] if names else root
         names.append(hashlib.sha256(before + own).digest())
     return names[: num_tokens // BLOCK]

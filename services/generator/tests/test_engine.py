@@ -244,7 +244,7 @@ def test_a_broken_step_ends_its_answers_and_the_engine_goes_on() -> None:
 
 
 def test_a_prompt_that_cannot_be_scored_fails_alone() -> None:
-    def fails(ids: Any, top: int) -> list[TokenScore]:
+    def fails(ids: Any, top: int, adapter: Any) -> list[TokenScore]:
         raise RuntimeError("no memory for that")
 
     async def ask() -> Any:

@@ -43,7 +43,7 @@ class House:
         self.closed: list[str] = []
         self.models = Models(self.names, self._load, max_bytes)
 
-    def _load(self, source: ModelSource) -> LoadedModel:
+    def _load(self, source: ModelSource, base: LoadedModel | None) -> LoadedModel:
         self.loads.append(source.name[7])
         if source.name.startswith("models/broken"):
             raise InvalidInput("no such architecture")
@@ -94,6 +94,59 @@ def test_a_model_in_use_is_never_let_go() -> None:
                 await house.use("c")
             assert house.closed == []
         await house.use("c")
+
+    run(ask())
+    assert house.closed == ["models/a/versions/1"]
+
+
+def test_a_base_is_loaded_once_and_stays_while_an_adapter_is_loaded() -> None:
+    house = House(3 * SIZE)
+    for letter in "xy":
+        house.names.add(f"models/{letter}/versions/1", _ref(), base="models/a/versions/1")
+
+    async def ask() -> None:
+        await asyncio.gather(house.use("x"), house.use("y"))
+        assert house.loads[0] == "a"
+        assert sorted(house.loads) == ["a", "x", "y"]
+        async with house.models.using("models/x"):
+            await house.use("b")
+            assert house.closed == ["models/y/versions/1"]
+            with pytest.raises(Overloaded, match="in use"):
+                async with house.models.using("models/b"):
+                    await house.use("c")
+        await house.use("b")
+        await house.use("c")
+        await house.use("y")
+
+    run(ask())
+    assert house.closed == [f"models/{each}/versions/1" for each in "yxb"]
+    assert [model.name[7] for model, _ in house.models.loaded()] == ["a", "c", "y"]
+
+
+def test_unloading_a_base_unloads_its_adapters_first() -> None:
+    house = House(3 * SIZE)
+    house.names.add("models/x/versions/1", _ref(), base="models/a/versions/1")
+
+    async def ask() -> None:
+        async with house.models.using("models/x"):
+            unloading = asyncio.create_task(house.models.unload("models/a/versions/1"))
+            await asyncio.sleep(0.01)
+            assert house.closed == []
+        await unloading
+
+    run(ask())
+    assert house.closed == ["models/x/versions/1", "models/a/versions/1"]
+    assert house.models.loaded() == []
+
+
+def test_an_adapter_that_cannot_be_loaded_lets_its_base_go() -> None:
+    house = House()
+    house.names.add("models/broken/versions/1", _ref(), base="models/a/versions/1")
+
+    async def ask() -> None:
+        with pytest.raises(InvalidInput, match="no such architecture"):
+            await house.use("broken")
+        await house.models.unload("models/a/versions/1")
 
     run(ask())
     assert house.closed == ["models/a/versions/1"]

@@ -49,8 +49,9 @@ class Choice:
     @property
     def request(self) -> Request:
         """What the decoder is asked for."""
-        prompt = self.question.prompt
-        return Request(prompt.ids, self.question.parameters_of(self.index), prompt.pictures, self._guide)
+        question, prompt = self.question, self.question.prompt
+        parameters = question.parameters_of(self.index)
+        return Request(prompt.ids, parameters, prompt.pictures, self._guide, question.adapter)
 
     def echo(self, scores: Sequence[TokenScore]) -> None:
         """Send the prompt, with its log-probabilities if there are any."""

@@ -23,6 +23,8 @@ class ModelSource:
     name: str
     """"models/{model}/versions/{version}"."""
     artifact: ArtifactRef
+    base: str = ""
+    """Of an adapter: the version it is loaded over."""
 
 
 class Names(Protocol):
@@ -49,7 +51,8 @@ class RegistryNames:
             self._channel = connect_async(self._address, token=self._token)
         registry: RegistryServiceAsyncStub = RegistryServiceStub(self._channel)
         answer = await registry.GetModelVersion(GetModelVersionRequest(name=name), timeout=SECONDS)
-        return ModelSource(answer.version.name, artifact_from_message(answer.version.artifact))
+        version = answer.version
+        return ModelSource(version.name, artifact_from_message(version.artifact), version.base)
 
     async def close(self) -> None:
         """Close the channel."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from vermeil_errors import Internal, Overloaded, Unavailable, VermeilError
-from vermeil_model import PictureEvent, Request, TokenEvent, TokenScore
+from vermeil_model import PackedAdapter, PictureEvent, Request, TokenEvent, TokenScore
 from vermeil_telemetry import gauge, get_logger
 
 from vermeil_generator.choice import Choice, Words
@@ -48,8 +48,8 @@ class Decoding(Protocol):
         """Stop a running sequence."""
 
 
-Score = Callable[[Sequence[int], int], Sequence[TokenScore]]
-"""Every token of a prompt with its log-probability and the n likeliest."""
+Score = Callable[[Sequence[int], int, PackedAdapter | None], Sequence[TokenScore]]
+"""Every token of a prompt with its log-probability and the n likeliest, by the model and its adapter."""
 
 
 class Engine:
@@ -217,7 +217,8 @@ class Engine:
         if question.num_logprobs is None or self._score is None:
             return ()
         if self._scored is None or self._scored[0] is not question:
-            self._scored = (question, self._score(question.prompt.ids, question.num_logprobs))
+            scores = self._score(question.prompt.ids, question.num_logprobs, question.adapter)
+            self._scored = question, scores
         return self._scored[1]
 
     def _fail_all(self, error: VermeilError) -> None:

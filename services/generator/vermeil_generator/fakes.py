@@ -25,9 +25,12 @@ from vermeil_model import (
     TokenLogprob,
     fuse,
     fused_config,
+    read_config,
+    save_adapter,
     save_checkpoint,
 )
 from vermeil_model.image_config import Condition
+from vermeil_model.testing import small_adapter
 
 from vermeil_generator.clients import ModelSource
 from vermeil_generator.grammar import Grammar, Guide
@@ -48,13 +51,13 @@ class FakeNames:
     """Names that are told instead of asked for."""
 
     def __init__(self) -> None:
-        self.versions: dict[str, ArtifactRef] = {}
+        self.versions: dict[str, ModelSource] = {}
         self.error: VermeilError | None = None
         """Raised instead of an answer, while set."""
 
-    def add(self, name: str, artifact: ArtifactRef) -> None:
+    def add(self, name: str, artifact: ArtifactRef, base: str = "") -> None:
         """A version, "models/{model}/versions/{version}"; the last one added is the newest."""
-        self.versions[name] = artifact
+        self.versions[name] = ModelSource(name, artifact, base)
 
     async def find(self, name: str) -> ModelSource:
         """The version behind a name."""
@@ -62,7 +65,7 @@ class FakeNames:
             raise self.error
         for version in reversed(self.versions):
             if name in (version, version.partition("/versions/")[0]):
-                return ModelSource(version, self.versions[version])
+                return self.versions[version]
         raise NotFound("no such model", field="model", value=name)
 
     async def close(self) -> None:
@@ -314,6 +317,13 @@ def publish_tiny_model(store: ArtifactStore, folder: Path, **options: int) -> Ar
     """A tiny text model as an artifact; `folder` is for its files meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tiny_model(folder, **options)
+    return store.publish(folder, kind="model")
+
+
+def publish_tiny_adapter(store: ArtifactStore, folder: Path, base: Path, *, seed: int = 1) -> ArtifactRef:
+    """An adapter over the tiny text model in `base` that changes its answers; every seed another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_adapter(folder, small_adapter(seed, read_config(base)))
     return store.publish(folder, kind="model")
 
 

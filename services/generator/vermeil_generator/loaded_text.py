@@ -1,12 +1,21 @@
 """A version of a text model in memory, with the engine that writes its answers."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from vermeil_data import TextTokenizer
-from vermeil_model import Decoder, ModelConfig, PackedModel, load_checkpoint, score
+from vermeil_model import (
+    Decoder,
+    ModelConfig,
+    PackedAdapter,
+    PackedModel,
+    TokenScore,
+    adapted,
+    load_checkpoint,
+    score,
+)
 from vermeil_telemetry import get_logger
 
 from vermeil_generator.ask import Ask
@@ -34,6 +43,8 @@ class LoadedTextModel:
     tokenizer: TextTokenizer
     grammars: Grammars
     engine: Engine
+    packed: PackedModel
+    """What adapters are laid over."""
     num_bytes: int
     """Size of its weights in memory."""
     memory_bytes: int
@@ -69,6 +80,11 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
     tokenizer = TextTokenizer.load(folder)
     packed = PackedModel(model)
     slots = settings.generator_slots
+
+    def judge(ids: Sequence[int], num_top: int, adapter: PackedAdapter | None) -> Sequence[TokenScore]:
+        changed = model if adapter is None else adapted(model, adapter.unpacked())
+        return score(changed, ids, num_logprobs=num_top)
+
     engine = Engine(
         name,
         make_decoder=lambda: Decoder(
@@ -77,7 +93,7 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
             memory_bytes=settings.generator_cache_bytes,
             kept_bytes=settings.generator_kept_bytes,
         ),
-        score=lambda ids, top: score(model, ids, num_logprobs=top),
+        score=judge,
         words=Vocabulary(tokenizer),
         max_waiting=settings.generator_queue,
     )
@@ -88,7 +104,7 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
     memory = 2 * weights + running + settings.generator_kept_bytes
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
     grammars = GuidanceGrammars(tokenizer, model.config.vocab_size)
-    return LoadedTextModel(name, model.config, tokenizer, grammars, engine, weights, memory)
+    return LoadedTextModel(name, model.config, tokenizer, grammars, engine, packed, weights, memory)
 
 
 def cache_bytes(config: ModelConfig, slots: int) -> int:

@@ -11,6 +11,7 @@ from vermeil_media import Pixels
 
 from vermeil_generator.ask import Ask, Conversation, GivenImage, Input, PlainText, Sampling, TokenIds, Turn
 from vermeil_generator.loaded import LoadedModel
+from vermeil_generator.loaded_adapter import LoadedAdapter
 from vermeil_generator.output_format import ANY_OBJECT, JsonSchema, OutputFormat, Regex
 from vermeil_generator.piece import Finish, Piece, ToldToken
 
@@ -69,6 +70,7 @@ def loaded_to_message(model: LoadedModel, num_active: int) -> wire.LoadedModel:
         num_bytes=model.num_bytes,
         num_active=num_active,
         output_modalities=model.output_modalities,
+        base=model.base.name if isinstance(model, LoadedAdapter) else "",
     )
 
 

@@ -1,6 +1,7 @@
 """Models in memory: loaded when first asked for, and let go of least recently used first.
 
-A model that somebody uses stays. Loading and closing run in threads, so that others are answered on.
+A model that somebody uses stays, and so does the base of adapters, which is loaded once for all of them.
+Loading and closing run in threads, so that others are answered on.
 """
 
 import asyncio
@@ -30,7 +31,16 @@ _logger = get_logger(__name__)
 @dataclass(eq=False)
 class _Place:
     model: LoadedModel
+    base: "_Place | None" = None
+    """Of an adapter: what it is loaded over."""
     num_users: int = 0
+    """Requests that it works on."""
+    num_over: int = 0
+    """Adapters that are loaded over it."""
+
+    @property
+    def is_idle(self) -> bool:
+        return self.num_users == 0 and self.num_over == 0
 
 
 class Models:
@@ -38,11 +48,16 @@ class Models:
 
     Args:
         names: Knows which version a name stands for.
-        load: Fetches and loads a version; runs in a thread.
+        load: Fetches and loads a version, an adapter over the model it is given; runs in a thread.
         max_bytes: Memory for all of them.
     """
 
-    def __init__(self, names: Names, load: Callable[[ModelSource], LoadedModel], max_bytes: int) -> None:
+    def __init__(
+        self,
+        names: Names,
+        load: Callable[[ModelSource, LoadedModel | None], LoadedModel],
+        max_bytes: int,
+    ) -> None:
         self._names = names
         self._load = load
         self._max_bytes = max_bytes
@@ -58,25 +73,24 @@ class Models:
         """The model behind a name, loaded if need be; it stays in memory while the block lasts."""
         if self._is_draining:
             raise Unavailable("the generator is shutting down", fix="ask again")
-        source = await self._find(name)
-        place = await self._place(source)
-        while self._places.get(source.name) is not place:  # let go of while we waited for our turn
-            place = await self._place(source)
+        place = await self._sure_place(await self._find(name))
         place.num_users += 1
         try:
             yield place.model
         finally:
             place.num_users -= 1
-            async with self._left:
-                self._left.notify_all()
+            await self._tell_waiting()
 
     async def unload(self, name: str) -> None:
-        """Free a version once its requests are answered; later ones load it anew."""
+        """Free a version and its adapters once their requests are answered; later ones load it anew."""
         place = self._places.pop(name, None)
         if place is None:
             raise NotFound("is not loaded", field="model", value=name, fix="ListLoadedModels says which are")
-        async with self._left:
-            await self._left.wait_for(lambda: place.num_users == 0)
+        while not place.is_idle:
+            for adapter in self._over(place):
+                await self.unload(adapter)
+            async with self._left:
+                await self._left.wait_for(lambda: place.is_idle or self._over(place))
         await self._close(place)
 
     def loaded(self) -> list[tuple[LoadedModel, int]]:
@@ -94,7 +108,7 @@ class Models:
 
     async def close(self) -> None:
         """Free all models."""
-        places = list(self._places.values())
+        places = sorted(self._places.values(), key=lambda place: place.base is None)
         self._places.clear()
         for place in places:
             await self._close(place)
@@ -121,6 +135,13 @@ class Models:
         self._last_known[name] = self._last_known[source.name] = source
         return source
 
+    async def _sure_place(self, source: ModelSource) -> _Place:
+        """The model's place, which is there until somebody else gets a turn."""
+        place = await self._place(source)
+        while self._places.get(source.name) is not place:  # let go of while we waited for our turn
+            place = await self._place(source)
+        return place
+
     async def _place(self, source: ModelSource) -> _Place:
         place = self._places.get(source.name)
         if place is None:
@@ -130,15 +151,29 @@ class Models:
                 self._loading[source.name] = task
                 task.add_done_callback(lambda _: self._loading.pop(source.name))
             place = await asyncio.shield(task)
-        if source.name in self._places:
-            self._places.move_to_end(source.name)
+        for used in (place.base, place):  # a base counts as used with its adapters, and before them
+            if used is not None and used.model.name in self._places:
+                self._places.move_to_end(used.model.name)
         return place
 
     async def _load_into_place(self, source: ModelSource) -> _Place:
+        if not source.base:
+            return await self._load_over(source, None)
+        base = await self._sure_place(await self._find(source.base))
+        base.num_over += 1
+        try:
+            return await self._load_over(source, base)
+        except BaseException:
+            base.num_over -= 1
+            raise
+        finally:
+            await self._tell_waiting()
+
+    async def _load_over(self, source: ModelSource, base: _Place | None) -> _Place:
         async with self._making_room:
             await self._make_room(source.artifact.num_bytes)
-            model = await asyncio.to_thread(self._load, source)
-            place = self._places[source.name] = _Place(model)
+            model = await asyncio.to_thread(self._load, source, base.model if base else None)
+            place = self._places[source.name] = _Place(model, base)
             await self._make_room(0, keep=place)
             return place
 
@@ -160,11 +195,21 @@ class Models:
                 return
 
     def _first_idle(self, places: Iterable[_Place]) -> _Place | None:
-        return next((place for place in places if place.num_users == 0), None)
+        return next((place for place in places if place.is_idle), None)
+
+    def _over(self, base: _Place) -> list[str]:
+        return [name for name, place in self._places.items() if place.base is base]
+
+    async def _tell_waiting(self) -> None:
+        async with self._left:
+            self._left.notify_all()
 
     def _memory(self) -> int:
         return sum(place.model.memory_bytes for place in self._places.values())
 
     async def _close(self, place: _Place) -> None:
         await asyncio.to_thread(place.model.close)
+        if place.base is not None:
+            place.base.num_over -= 1
+            await self._tell_waiting()
         _logger.info("model unloaded", model=place.model.name)

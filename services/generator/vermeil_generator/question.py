@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
-from vermeil_model import SamplingParameters
+from vermeil_model import PackedAdapter, SamplingParameters
 
 from vermeil_generator.ask import DEFAULT_MAX_TOKENS, Ask, Conversation, PlainText, TokenIds
 from vermeil_generator.grammar import Grammar, Grammars
@@ -48,6 +48,8 @@ class Question:
     echo: bool
     grammar: Grammar | None = None
     """What each answer is held to."""
+    adapter: PackedAdapter | None = None
+    """What the model is changed by."""
 
     def parameters_of(self, choice: int) -> SamplingParameters:
         """Each choice draws from a seed of its own."""

@@ -1,7 +1,7 @@
 """For tests: a generator on a free port that answers with tiny models of random weights."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +85,21 @@ class Running:
 
 
 @asynccontextmanager
-async def running(house: House, **changes: Any) -> AsyncIterator[Running]:
-    """A server while the block lasts; `changes` are to its settings."""
+async def running(
+    house: House, *, adapters: Mapping[str, tuple[ArtifactRef, str]] | None = None, **changes: Any
+) -> AsyncIterator[Running]:
+    """A server while the block lasts; `changes` are to its settings.
+
+    `adapters` are more versions, each with its base.
+    """
     names = FakeNames()
     names.add(VERSION, house.ref)
     if house.image_ref is not None:
         names.add(IMAGE_VERSION, house.image_ref)
     if house.fused_ref is not None:
         names.add(FUSED_VERSION, house.fused_ref)
+    for name, (ref, base) in (adapters or {}).items():
+        names.add(name, ref, base)
     settings = GeneratorSettings.model_construct(**changes)
     services = build(settings, names=names, store=house.store)
     server = await serve(services, "127.0.0.1:0", local_settings(), probe_every=0.02)

@@ -20,8 +20,8 @@ def build(
     """GenerationService; `names` and `store` stand in for registry and store in tests."""
     artifacts = store or store_from_settings(settings)
 
-    def fetch_and_load(source: ModelSource) -> LoadedModel:
-        return load(source.name, artifacts.fetch(source.artifact), settings)
+    def fetch_and_load(source: ModelSource, base: LoadedModel | None) -> LoadedModel:
+        return load(source.name, artifacts.fetch(source.artifact), settings, base)
 
     models = Models(
         names or RegistryNames(settings.registry_address, settings.token),
