@@ -97,8 +97,9 @@ class MemoryNames:
             raise NotFound(f"{name} does not exist")
         found, _ = versions[full_name]
         if isinstance(found, NewModelVersion):
-            details = {"datasets": found.datasets, "recipe": found.recipe, "base": found.base}
-            return Version(full_name, found.artifact, **details)
+            return Version(
+                full_name, found.artifact, datasets=found.datasets, recipe=found.recipe, base=found.base
+            )
         splits = found.card.get("splits", {})
         return Version(
             full_name, found.artifact, splits=tuple(sorted(splits)) if isinstance(splits, dict) else ()

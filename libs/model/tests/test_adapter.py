@@ -14,11 +14,15 @@ from vermeil_model import (
     TextModel,
     adapted,
     load_adapter,
+    load_checkpoint,
     merged,
     save_adapter,
+    save_checkpoint,
+    save_merged,
 )
 from vermeil_model.adapter import ALL_TARGETS, TARGETS
-from vermeil_model.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from vermeil_model.adapter_files import ADAPTER_WEIGHTS
+from vermeil_model.checkpoint import ADAPTER_CONFIG
 from vermeil_model.testing import small_adapter, small_model, small_tokens
 
 CHOICES = {
@@ -174,6 +178,25 @@ def test_half_a_difference_is_refused(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / ADAPTER_WEIGHTS)
     with pytest.raises(InvalidInput, match=r"layers\.1\.up_proj.*counterpart"):
         load_adapter(tmp_path)
+
+
+@torch.no_grad()
+def test_a_merged_folder_is_that_of_the_base_with_other_weights(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "base", small_model(), extra={"bos_token_id": 3})
+    (tmp_path / "base" / "tokenizer.json").write_text("{}")
+    save_adapter(tmp_path / "adapter", small_adapter())
+    save_merged(tmp_path / "both", tmp_path / "base", tmp_path / "adapter")
+    assert json.loads((tmp_path / "both" / "config.json").read_text())["bos_token_id"] == 3
+    assert (tmp_path / "both" / "tokenizer.json").exists()
+    tokens = small_tokens(1, 9)
+    expected = merged(small_model(), small_adapter())(tokens).logits
+    assert torch.equal(load_checkpoint(tmp_path / "both")(tokens).logits, expected)
+
+
+def test_an_adapter_is_no_checkpoint(tmp_path: Path) -> None:
+    save_adapter(tmp_path, small_adapter())
+    with pytest.raises(InvalidInput, match="is an adapter, which is nothing without its base"):
+        load_checkpoint(tmp_path)
 
 
 def test_a_pickled_adapter_is_refused(tmp_path: Path) -> None:

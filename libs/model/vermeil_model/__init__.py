@@ -2,7 +2,7 @@
 
 from vermeil_model.accounting import ParameterCount, count_parameters, flops_per_token
 from vermeil_model.adapter import AdaptedModel, Adapter, AdapterConfig, adapted, merged
-from vermeil_model.adapter_files import is_adapter, load_adapter, save_adapter
+from vermeil_model.adapter_files import is_adapter, load_adapter, save_adapter, save_merged
 from vermeil_model.cache import KeyValueCache
 from vermeil_model.checkpoint import (
     load_any_checkpoint,
@@ -122,6 +122,7 @@ __all__ = [
     "sample_in_context",
     "save_adapter",
     "save_checkpoint",
+    "save_merged",
     "score",
     "text_logprobs",
     "to_pixels",

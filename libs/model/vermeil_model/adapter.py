@@ -177,13 +177,13 @@ class AdaptedLinear(nn.Module):
 
     def _joined(self) -> Difference:
         """All parts as one difference: A below one another, B in blocks, the scale in B."""
-        none_OR = self.base.weight.new_zeros
+        parts = {target: part for target, part in self.parts.items() if isinstance(part, LearnedDifference)}
         blocks = [
-            self._scale * self.parts[target].wide_OR if target in self.parts else none_OR(num_out, 0)
+            self._scale * parts[target].wide_OR if target in parts else self.base.weight.new_zeros(num_out, 0)
             for target, num_out in self._rows.items()
         ]
-        narrow = [part.narrow_RI for part in self.parts.values()]
-        return Difference(torch.cat(narrow), torch.block_diag(*blocks))  # type: ignore[arg-type]
+        wide_OS: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+        return Difference(torch.cat([part.narrow_RI for part in parts.values()]), wide_OS)
 
 
 class AdaptedModel(nn.Module):
@@ -275,7 +275,7 @@ def merged(base: TextModel, adapter: Adapter) -> TextModel:
     for layer, matrix, targets in _matrices(base.config, adapter.config.targets):
         weight = model.layers[layer].get_submodule(matrix).get_parameter("weight")
         rows = row_counts(matrix, base.config) or [base.config.width]
-        for target, part_OI in zip(targets, weight.split(rows), strict=True):
+        for target, part_OI in zip(targets, torch.split(weight, rows), strict=True):
             difference = adapter.differences.get(difference_name(layer, target))
             if difference is not None:
                 narrow_RI, wide_OR = (each.to(part_OI) for each in difference)

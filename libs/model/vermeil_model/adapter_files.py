@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,20 @@ from typing import Any
 from torch import Tensor
 from vermeil_errors import InvalidInput
 
-from vermeil_model.adapter import ALL_TARGETS, MATRICES, Adapter, AdapterConfig, Difference, difference_name
+from vermeil_model.adapter import (
+    ALL_TARGETS,
+    MATRICES,
+    Adapter,
+    AdapterConfig,
+    Difference,
+    difference_name,
+    merged,
+)
+from vermeil_model.checkpoint import ADAPTER_CONFIG, load_checkpoint, save_checkpoint
 from vermeil_model.llama_names import LAYER_NAMES
 from vermeil_model.tensor_files import TensorFiles, read_json, write_json, write_tensors
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 _NAME = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\.lora_([AB])\.weight")
 _REQUIRED_VALUES: Mapping[str, object] = {
@@ -91,6 +101,14 @@ def load_adapter(folder: Path) -> Adapter:
     config = AdapterConfig(rank, _alpha(values, rank), tuple(t for t in ALL_TARGETS if t in targets))
     differences = {name: Difference(parts["A"], parts["B"]) for name, parts in found.items()}
     return Adapter(config, differences, values.get("base_model_name_or_path") or "")
+
+
+def save_merged(folder: Path, base: Path, adapter: Path) -> None:
+    """Write what `base` holds, its weights changed by an adapter: for who knows whole models alone."""
+    save_checkpoint(folder, merged(load_checkpoint(base), load_adapter(adapter)))
+    for path in base.iterdir():
+        if ".safetensors" not in path.name:
+            shutil.copyfile(path, folder / path.name)
 
 
 def _alpha(values: Mapping[str, Any], rank: int) -> float:

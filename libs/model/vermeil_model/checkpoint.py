@@ -37,6 +37,8 @@ from vermeil_model.tensor_files import (
 from vermeil_model.text_model import TextModel
 
 CONFIG_FILE = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+"""Of folders that hold no model, but what changes one."""
 MODEL_TYPE = "vermeil"
 FORMAT_VERSION = 1
 
@@ -214,6 +216,10 @@ def fill_model(
 
 
 def _read(folder: Path) -> tuple[Kind, AnyConfig]:
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise InvalidInput.for_field(
+            "model", str(folder), "is an adapter, which is nothing without its base", "Load it over its base."
+        )
     values = read_json(folder / CONFIG_FILE)
     model_type = values.get("model_type")
     kind = next((kind for kind in KINDS if kind.model_type == model_type), None)

@@ -99,7 +99,7 @@ class PackedModel:
             normalised_ND = self._normalise(x_ND, layer.attention_norm)
             heads_NO = layer.qkv.apply(normalised_ND)
             if added is not None:
-                added.add("attention.qkv", index, normalised_ND, *heads_NO.split(self._qkv_rows, 1))
+                added.add("attention.qkv", index, normalised_ND, *torch.split(heads_NO, self._qkv_rows, 1))
             heads = heads_NO.view(heads_shape).float()
             turning, values = heads[..., : self._num_turning, :], heads[..., self._num_turning :, :]
             if layer.head_norm is not None:

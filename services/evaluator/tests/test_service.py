@@ -33,6 +33,8 @@ from vermeil_jobs import (
     Runner,
     Spec,
 )
+from vermeil_model import read_config, save_adapter
+from vermeil_model.testing import small_adapter
 from vermeil_rpc import connect
 from vermeil_rpc.testing import running
 
@@ -122,6 +124,34 @@ def test_a_request_becomes_a_job_and_the_job_a_report(
     assert written["metrics"][0]["value"] == pytest.approx(report.metrics[0].value)
     assert store.provenance(ref.digest)["job"] == done.name
     assert (done.progress.done, done.progress.total, done.progress.unit) == (40, 40, "items")
+
+
+def test_an_adapter_is_asked_as_what_it_makes_of_its_base(
+    start: Start,
+    work: Callable[[Job], Job],
+    known: Registry,
+    jobs: MemoryJobs,
+    store: LocalStore,
+    tmp_path: Path,
+) -> None:
+    config = read_config(store.fetch(known.names.model_version("models/small").artifact))
+    save_adapter(tmp_path / "adapter", small_adapter(base=config))
+    ref = store.publish(tmp_path / "adapter", kind="model")
+    version = NewModelVersion(
+        "models/manner", ref, datasets=("datasets/texts/versions/1",), base="models/small/versions/1"
+    )
+    made = jobs.create(NewJob("made.by.hand", "tests", Spec("x/y", b""), request_id="adapter"))
+    lease = jobs.claim(made.name, worker="tests").lease
+    assert lease
+    jobs.finish(made.name, fence=lease.fence, outcome=JobOutcome(model_versions=(version,)))
+    mine, bases = (
+        json_format.ParseDict(
+            dict(work(submit(start(model, model=model), known)).result), evaluation_pb2.Report()
+        )
+        for model in ("models/manner", "models/small")
+    )
+    assert mine.model_digest == ref.digest
+    assert mine.metrics[0].value != pytest.approx(bases.metrics[0].value, rel=1e-3)
 
 
 def test_what_is_measured_is_settled_when_it_is_asked_for(start: Start, known: Registry) -> None:

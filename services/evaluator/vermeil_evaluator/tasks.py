@@ -2,6 +2,7 @@
 
 import shutil
 from functools import partial
+from pathlib import Path
 
 from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
 from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
@@ -49,7 +50,7 @@ def _work(context: JobContext, spec: EvaluationSpec, names: Names, around: Surro
     shutil.rmtree(folder, ignore_errors=True)
     report = evaluate(
         evaluation,
-        _named(found.model, around.store),
+        _model(found.model, names, around.store, context.workdir / "merged"),
         _data(context, spec, found, around.store),
         folder,
         progress,
@@ -58,6 +59,17 @@ def _work(context: JobContext, spec: EvaluationSpec, names: Names, around: Surro
     )
     ref = around.store.publish(folder, kind="report", provenance={"job": context.job.name})
     return JobOutcome(outputs={"report": ref}, result=report_to_json(report))
+
+
+def _model(version: Version, names: Names, store: ArtifactStore, folder: Path) -> Named:
+    """An adapter is asked as the model that it makes of its base."""
+    if not version.base:
+        return _named(version, store)
+    from vermeil_model import save_merged  # noqa: PLC0415  seconds of imports, for those who evaluate
+
+    base = names.model_version(version.base)
+    save_merged(folder, store.fetch(base.artifact), store.fetch(version.artifact))
+    return Named(version.name, folder, version.artifact.digest)
 
 
 def _data(context: JobContext, spec: EvaluationSpec, found: Resolved, store: ArtifactStore) -> Named:
