@@ -129,7 +129,9 @@ class Conversations:
         self._end(sequence)
 
     def _check(self, request: Request) -> None:
-        prompt, parameters, pictures, _ = request
+        prompt, parameters, pictures, _, adapter = request
+        if adapter is not None:
+            raise InvalidInput.for_field("adapter", None, "is of a language model alone", "Leave it out.")
         if not prompt:
             raise InvalidInput.for_field("prompt", None, "is empty", "Begin with a <bos> token.")
         if parameters.num_logprobs is not None:

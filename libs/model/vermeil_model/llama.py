@@ -88,7 +88,7 @@ def _joined(theirs: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]
     for name, parts in _names(config).items():
         rows = row_counts(name, config)
         fitting = all(
-            part in theirs and (rows is None or len(theirs[part]) == rows[index])
+            part in theirs and (not rows or len(theirs[part]) == rows[index])
             for index, part in enumerate(parts)
         )
         if fitting:

@@ -17,12 +17,12 @@ LAYER_NAMES = {
 """Our name of each weight of a layer → theirs; several of theirs are rows of one of ours."""
 
 
-def row_counts(name: str, config: ModelConfig) -> list[int] | None:
-    """How many rows of our matrix belong to each of theirs; None where it is one."""
+def row_counts(name: str, config: ModelConfig) -> list[int]:
+    """How many rows of our matrix belong to each of theirs; none where it is one."""
     matrix = name.removesuffix(".weight")
     if matrix.endswith("attention.qkv"):
         heads = (config.num_heads, config.num_key_value_heads, config.num_key_value_heads)
         return [count * config.head_width for count in heads]
     if matrix.endswith("feed_forward.gate_up"):
         return [config.feed_forward_width] * 2
-    return None
+    return []
