@@ -44,7 +44,7 @@ def readout_losses(
 ) -> ReadoutLosses:
     """The same, and what each row contributes; `importance_N`, above 0, weighs rows in the mean."""
     counted_N = targets_N != IGNORED_TARGET
-    if hidden_ND.device.type == "cpu" and not bool(counted_N.all()):
+    if _may_count(hidden_ND.device) and not bool(counted_N.all()):
         return _of_counted(hidden_ND, weight_VD, targets_N, importance_N, counted_N.nonzero()[:, 0])
     importance_N = counted_N.float() if importance_N is None else importance_N * counted_N
     shares_N = importance_N / importance_N.sum().clamp_min(torch.finfo(torch.float32).tiny)
@@ -58,7 +58,7 @@ def readout_losses(
 def _of_counted(
     hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, importance_N: Tensor | None, rows_M: Tensor
 ) -> ReadoutLosses:
-    """Where nothing is learned nothing is read out; accelerators would wait for the number of rows."""
+    """Where nothing is learned nothing is read out."""
     importance_M = None if importance_N is None else importance_N[rows_M]
     found = readout_losses(hidden_ND[rows_M], weight_VD, targets_N[rows_M], importance_M)
     each_N = found.each_N.new_zeros(len(targets_N)).index_copy_(0, rows_M, found.each_N)
@@ -94,6 +94,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         by_hidden_ND, by_weight_VD = ctx.saved_tensors
         by_hidden = (by_hidden_ND * gradient).to(by_hidden_ND.dtype)
         return by_hidden, (by_weight_VD * gradient).to(ctx.weight_dtype), None, None
+
+
+def _may_count(device: torch.device) -> bool:
+    """Whether rows may be counted: an accelerator would be waited for, and a compiler cannot trace it."""
+    return device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _most_logits(hidden_ND: Tensor) -> int:
