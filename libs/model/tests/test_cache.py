@@ -63,3 +63,38 @@ def test_a_full_row_takes_no_more_tokens() -> None:
 def test_a_cache_is_no_longer_than_the_context(length: int) -> None:
     with pytest.raises(InvalidInput, match="Use 1 to 48"):
         KeyValueCache(SMALL, 1, length)
+
+
+@pytest.mark.parametrize(("num_heads", "num_key_value_heads"), SHAPES)
+@pytest.mark.parametrize("kind", [KeyValueCache, GroupedCache])
+def test_what_rows_hold_can_be_read_cut_pasted_and_taken_over(
+    kind: type[KeyValueCache] | type[GroupedCache], num_heads: int, num_key_value_heads: int
+) -> None:
+    config = dataclasses.replace(SMALL, num_heads=num_heads, num_key_value_heads=num_key_value_heads)
+    cache, grown = kind(config, 3, 16), kind(config, 5, 40)
+    fill(cache, config, [5, 9, 3])
+    grown.copy_rows(cache, 3)
+    assert grown.lengths == [5, 9, 3, 0, 0]
+    grown.paste(4, torch.cat([cache.cut(1, 0, 4), cache.cut(1, 4, 6)], dim=-2))
+    for layer in range(config.depth):
+        for row, source, end in ((0, 0, 5), (1, 1, 9), (2, 2, 3), (4, 1, 6)):
+            keys, values = grown.read(layer, row, end)
+            length = (5, 9, 3)[source]
+            expected = heads(length, num_key_value_heads, source + layer)[:end, 0]
+            assert torch.equal(keys.float(), expected)
+            assert torch.equal(
+                values.float(), heads(length, num_key_value_heads, source + layer + 50)[:end, 0]
+            )
+
+
+@pytest.mark.parametrize("kind", [KeyValueCache, GroupedCache])
+def test_a_row_that_is_written_in_parts_holds_what_it_would_at_once(
+    kind: type[KeyValueCache] | type[GroupedCache],
+) -> None:
+    cache = kind(SMALL, 2, 16)
+    keys, values = (heads(9, SMALL.num_key_value_heads, start)[:, 0] for start in (1, 2))
+    for layer in range(SMALL.depth):
+        for start, end in ((0, 4), (4, 5), (5, 9)):
+            cache.write(layer, 1, start, keys[start:end], values[start:end])
+        for found, expected in zip(cache.read(layer, 1, 9), (keys, values), strict=True):
+            assert torch.equal(found.float(), expected)

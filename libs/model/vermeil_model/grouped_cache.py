@@ -59,8 +59,8 @@ class GroupedCache:
     def read(self, layer: int, row: int, end: int) -> tuple[Tensor, Tensor]:
         """Keys and values (S, K, E) of a row's first `end` positions."""
         held_2JSX = self.memory_L2RJSX[layer, :, row, :, :end]
-        keys, values = rearrange(held_2JSX, "b j s (g e) -> b s (j g) e", g=self.queries.shape[2])
-        return keys, values
+        held_2SKE = rearrange(held_2JSX, "b j s (g e) -> b s (j g) e", g=self.queries.shape[2])
+        return held_2SKE[0], held_2SKE[1]
 
     def cut(self, row: int, start: int, end: int) -> Tensor:
         """A copy of positions in all layers, (L, 2, J, T, X)."""
