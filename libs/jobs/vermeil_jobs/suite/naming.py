@@ -22,6 +22,9 @@ class NamesSuite:
                     NewModelVersion(
                         "models/nano", artifact(10 + number), datasets=(f"datasets/pages/versions/{number}",)
                     ),
+                    NewModelVersion(
+                        "models/manner", artifact(20 + number), base=f"models/nano/versions/{number}"
+                    ),
                 ),
             )
             bench.jobs.finish(job.name, fence=bench.claim(job).fence, outcome=outcome)
@@ -39,6 +42,11 @@ class NamesSuite:
         assert model == Version(
             "models/nano/versions/1", artifact(11), datasets=("datasets/pages/versions/1",)
         )
+
+    def test_an_adapter_knows_its_base(self, names: Names) -> None:
+        assert names.model_version("models/manner/versions/1").base == "models/nano/versions/1"
+        with pytest.raises(InvalidInput, match=r"version\.base = 'models/nano': is the name of no version"):
+            NewModelVersion("models/manner", artifact(20), base="models/nano")
 
     def test_what_is_not_there_is_not_found(self, names: Names) -> None:
         for name in ("datasets/pages/versions/3", "datasets/none"):
