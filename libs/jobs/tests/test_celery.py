@@ -1,4 +1,4 @@
-"""Jobs through a real Celery worker on the broker without a server."""
+"""Jobs through a real Celery worker on every broker: folder, Redis, RabbitMQ."""
 
 import threading
 import time
@@ -25,13 +25,24 @@ from vermeil_jobs import (
     register,
 )
 from vermeil_jobs.suite.bench import KIND, QUEUE
+from vermeil_testing import RabbitMQ, Redis, rabbitmq, redis
 
 StartIngestRequest = ingest_service_pb2.StartIngestRequest
 
 
+@pytest.fixture(params=[None, redis, rabbitmq], ids=["filesystem", "redis", "rabbitmq"])
+def server(request: pytest.FixtureRequest) -> Redis | RabbitMQ | None:
+    """The broker's server; the folder has none."""
+    start: Callable[[], Redis | RabbitMQ] | None = request.param
+    return start() if start else None
+
+
 @pytest.fixture
-def app(home: Path) -> JobsApp:
-    return make_app("filesystem://", home)
+def app(server: Redis | RabbitMQ | None, home: Path) -> JobsApp:
+    app = make_app(server.url if server else "filesystem://", home)
+    with app.connection() as connection:
+        connection.default_channel.queue_delete(QUEUE)  # of the test before
+    return app
 
 
 @pytest.fixture
@@ -164,6 +175,41 @@ def test_a_submission_waits_for_a_registry_that_is_away(app: JobsApp, jobs: Memo
         wait_for(lambda: len(attempts) == 2)
 
 
+# Celery warns whenever it loses a connection that it used to cancel tasks then.
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
+@pytest.mark.slow
+def test_a_broker_killed_in_the_middle_costs_time_and_no_job(
+    server: Redis | RabbitMQ | None, app: JobsApp, jobs: MemoryJobs
+) -> None:
+    if server is None:
+        pytest.skip("a folder has no server to kill")
+    started, may_end = threading.Event(), threading.Event()
+    times: list[str] = []
+
+    def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        times.append(context.job.name)
+        started.set()
+        assert may_end.wait(250)
+        return JobOutcome()
+
+    def all_are_done() -> bool:
+        jobs.sweep()
+        return all(jobs.get(name).state is JobState.SUCCEEDED for name in names)
+
+    register(app, kind(work), jobs)
+    with working(app):
+        names = [jobs.create(new("running")).name]
+        assert started.wait(20)
+        server.kill()
+        names.append(jobs.create(new("while-it-is-away")).name)
+        server.start()
+        may_end.set()
+        names.append(jobs.create(new("when-it-is-back")).name)
+        wait_for(all_are_done, seconds=60)
+    assert sorted(times) == sorted(names)
+    assert {jobs.get(name).attempt for name in names} == {1}
+
+
 def test_an_unknown_broker_is_refused_by_name(home: Path) -> None:
     with pytest.raises(InvalidInput, match="VERMEIL_BROKER_URL"):
         make_app("kafka://somewhere", home)
@@ -180,8 +226,8 @@ def test_redis_is_told_to_restore_what_is_not_acknowledged(home: Path) -> None:
     assert options["unacked_restore_throttle"] == 1
 
 
-def wait_for(look: Callable[[], object]):  # type: ignore[no-untyped-def]
-    end = time.monotonic() + 20
+def wait_for(look: Callable[[], object], *, seconds: float = 20):  # type: ignore[no-untyped-def]
+    end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)

@@ -15,6 +15,7 @@ from vermeil_artifacts import ArtifactRef
 from vermeil_errors import (
     DeadlineExceeded,
     InvalidInput,
+    Unavailable,
     VermeilError,
 )
 from vermeil_telemetry import get_logger
@@ -65,6 +66,7 @@ class Ledger:
         self._doorbell = doorbell
         self._clock = clock
         self._policy = policy or Policy()
+        self._storage_was_away = False
 
     def create(self, new: NewJob) -> Job:
         """Record a job and ring its queue; the same request id gives the same job."""
@@ -162,7 +164,7 @@ class Ledger:
         return self._write(lambda work: work.release(name, fence)).job
 
     def forgive(self) -> None:
-        """Call at start-up: leases may have ended only because nobody was there to hear heartbeats."""
+        """Call after an absence: leases may have ended only because nobody was there to hear heartbeats."""
         page = self.list_jobs(state=JobState.RUNNING)
         while page.jobs:
             for job in page.jobs:
@@ -172,8 +174,18 @@ class Ledger:
             page = self.list_jobs(state=JobState.RUNNING, page_token=page.next_page_token)
 
     def sweep(self) -> int:
-        """Look at the jobs that are due: ring again, or end what nobody will; returns how many."""
-        due = self._storage.read(lambda rows: rows.due(self._clock(), _SWEEP_LIMIT))
+        """Look at the jobs that are due: ring again, or end what nobody will; returns how many.
+
+        Once the storage is back after an absence, workers get the time to be heard first.
+        """
+        try:
+            if self._storage_was_away:
+                self.forgive()
+                self._storage_was_away = False
+            due = self._storage.read(lambda rows: rows.due(self._clock(), _SWEEP_LIMIT))
+        except Unavailable:
+            self._storage_was_away = True
+            raise
         for name in due:
             self._write(partial(Bookkeeper.look_after, name=name))
         return len(due)

@@ -19,6 +19,7 @@ from vermeil_errors import Unavailable, VermeilError
 from vermeil_jobs import CeleryDoorbell, GrpcJobs, Job, JobState, NewJob, Spec, make_app
 from vermeil_registry import __main__ as registry_main
 from vermeil_rpc import connect
+from vermeil_testing import rabbitmq, redis
 
 from . import rude_worker
 from .rude_worker import KIND, MODEL, QUEUE
@@ -29,12 +30,12 @@ WORKER = Path(rude_worker.__file__)
 class Town:
     """A registry, some workers, and the means to be unkind to them."""
 
-    def __init__(self, home: Path, compiled: Path) -> None:
+    def __init__(self, home: Path, compiled: Path, broker: str = "") -> None:
         self.home = home
         paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONPYCACHEPREFIX": str(compiled)}
         self.environment = {**os.environ, **paths}
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.broker = f"filesystem://{home}/broker"
+        self.broker = broker or f"filesystem://{home}/broker"
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -48,6 +49,7 @@ class Town:
             **self.environment,
             "VERMEIL_HOME": str(self.home),
             "VERMEIL_BIND": self.address,
+            "VERMEIL_BROKER_URL": self.broker,
             "VERMEIL_LOG_LEVEL": "WARNING",
         }
         self.registry = subprocess.Popen([sys.executable, "-m", registry_main.__name__], env=environment)
@@ -124,8 +126,10 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def town(tmp_path: Path, compiled: Path) -> Iterator[Town]:
-    town = Town(tmp_path, compiled)
+def town(tmp_path: Path, compiled: Path, request: pytest.FixtureRequest) -> Iterator[Town]:
+    """On the broker in a folder, or on the server that a test asks for."""
+    start = getattr(request, "param", None)
+    town = Town(tmp_path, compiled, start().url if start else "")
     try:
         town.wait_for_registry()
         yield town
@@ -134,6 +138,9 @@ def town(tmp_path: Path, compiled: Path) -> Iterator[Town]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "town", [None, redis, rabbitmq], ids=["filesystem", "redis", "rabbitmq"], indirect=True
+)
 def test_a_worker_killed_at_three_random_moments_costs_attempts_and_no_effect(town: Town) -> None:
     for _ in range(4):
         town.start_worker_here()

@@ -15,6 +15,7 @@ from vermeil_registry.sweeper import Sweeper
 from vermeil_registry.wiring import build
 from vermeil_rpc import connect
 from vermeil_rpc.testing import running
+from vermeil_testing import postgres
 
 
 @pytest.fixture
@@ -77,6 +78,26 @@ def test_a_registry_that_comes_back_gives_workers_time_to_be_heard(settings: Reg
         assert jobs.claim(job.name, worker="eager").lease is None
         assert lease is not None
         assert jobs.finish(job.name, fence=lease.fence, outcome=JobOutcome()).state is JobState.SUCCEEDED
+
+
+def test_a_database_that_goes_away_and_comes_back_costs_no_attempt(settings: RegistrySettings) -> None:
+    server = postgres()
+    settings = settings.model_copy(update={"database_url": server.new_database()})
+    bell = RecordingDoorbell()
+    with running(lambda: build(settings, doorbell=bell)) as registry, connect(registry.address) as channel:
+        jobs = GrpcJobs(channel)
+        job = jobs.create(new())
+        lease = jobs.claim(job.name, worker="w", lease=timedelta(seconds=1)).lease
+        assert lease is not None
+        server.kill()
+        with pytest.raises(Unavailable):
+            jobs.heartbeat(job.name, fence=lease.fence)
+        time.sleep(1.5)  # the lease ends, and the sweeper sees that nobody can be heard
+        server.start()
+        time.sleep(0.5)
+        assert jobs.claim(job.name, worker="eager").lease is None
+        done = jobs.finish(job.name, fence=lease.fence, outcome=JobOutcome())
+    assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
 
 
 def test_both_services_report_health_of_their_own(settings: RegistrySettings) -> None:

@@ -71,6 +71,19 @@ class WorkingSuite:
         bench.jobs.finish(job.name, fence=fence, outcome=JobOutcome(outputs={"log": artifact(4, "log")}))
         assert bench.jobs.get(job.name).outputs == {"log": artifact(4, "log")}
 
+    @pytest.mark.parametrize("jump", [3600, -3600])
+    def test_a_clock_that_jumps_costs_nothing_while_the_worker_is_heard(
+        self, bench: Bench, jump: float
+    ) -> None:
+        job = bench.create()
+        fence = bench.claim(job).fence
+        bench.clock.advance(jump)
+        bench.jobs.heartbeat(job.name, fence=fence)
+        bench.sweep()
+        assert not bench.is_claimable(job)
+        done = bench.jobs.finish(job.name, fence=fence, outcome=JobOutcome())
+        assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
+
     def test_an_ended_lease_is_taken_over_and_counts_an_attempt(self, bench: Bench) -> None:
         job = bench.create()
         old = bench.claim(job)
