@@ -116,7 +116,7 @@ def test_a_stream_ends_with_usage_if_asked(gateway: Running) -> None:
     assert {chunk["choices"][0]["index"] for chunk in chunks} == {0, 1}
 
 
-@pytest.mark.parametrize("field", ["tools", "functions", "audio"])
+@pytest.mark.parametrize("field", ["functions", "audio"])
 def test_what_openai_has_and_we_do_not_is_refused_by_name(gateway: Running, field: str) -> None:
     answer = gateway.chat(**{field: [{"type": "x"}]})
     assert answer.status_code == 400
@@ -159,7 +159,8 @@ def test_values_that_change_nothing_are_accepted(gateway: Running) -> None:
         ("logit_bias", {"3": 101}, "logit_bias.3"),
         ("messages", [], "messages"),
         ("messages", [{"role": "robot", "content": "x"}], "messages[0].role"),
-        ("messages", [{"role": "tool", "content": "x", "tool_call_id": "1"}], "messages[0].role"),
+        ("messages", [{"role": "tool", "content": "x", "tool_call_id": "1"}], "messages[0].tool_call_id"),
+        ("messages", [{"role": "function", "content": "x", "name": "f"}], "messages[0].role"),
         ("messages", [{"role": "user", "content": "x", "name": "me"}], "messages[0].name"),
         ("messages", [{"role": "user", "content": 3}], "messages[0].content"),
         ("messages", [{"role": "user", "content": "x", "mood": "good"}], "messages[0].mood"),

@@ -29,7 +29,7 @@ _TRIED_AGAIN_BY_CLIENTS = (409, 429)
 """Statuses that OpenAI's clients try again by themselves, unless told that it is of no use."""
 _SHOWN = 60
 """Characters of a wrong value that errors repeat."""
-_UNION_BRANCH = re.compile(r"(str|int|float|bool|none|(list|dict|tuple|function|literal|constrained)\b.*)")
+_UNION_BRANCH = re.compile(r"(str|int|float|bool|none|function-.*|(list|dict|tuple|literal|constrained)\b.*)")
 _logger = get_logger(__name__)
 
 

@@ -14,6 +14,7 @@ from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceS
 from vermeil_errors import InvalidInput
 from vermeil_media import Pixels
 
+from vermeil_generator.ask import Ask
 from vermeil_generator.image_messages import Telling, image_ask_from_message
 from vermeil_generator.keep import Keep, as_part
 from vermeil_generator.loaded import drawing, writing
@@ -21,6 +22,7 @@ from vermeil_generator.messages import Fetch, ask_from_message, loaded_to_messag
 from vermeil_generator.models import Models
 from vermeil_generator.painter import Progress
 from vermeil_generator.piece import Piece
+from vermeil_generator.tool_calls import with_calls
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -45,7 +47,7 @@ class GenerationServicer(GenerationServiceServicer):
             num_open, is_first = question.num_choices, True
             usage = Usage(prompt_tokens=question.prompt.num_tokens)
             cached: list[int] = []
-            async with aclosing(model.answer(question)) as pieces:
+            async with aclosing(self._pieces(model.answer(question), ask)) as pieces:
                 async for piece in pieces:
                     num_open -= piece.finish is not None
                     usage.completion_tokens += piece.num_tokens
@@ -59,6 +61,10 @@ class GenerationServicer(GenerationServiceServicer):
                             usage.cached_prompt_tokens = min(cached)
                             message.usage.CopyFrom(usage)
                         yield message
+
+    @staticmethod
+    def _pieces(pieces: AsyncGenerator[Piece, None], ask: Ask) -> AsyncGenerator[Piece, None]:
+        return with_calls(pieces) if ask.may_call else pieces
 
     async def _on_the_wire(self, piece: Piece) -> Iterable[wire.GenerateResponse]:
         def as_image(pixels_HWC: Pixels) -> Part:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from vermeil_errors import InvalidInput
 
-from vermeil_generator.output_format import OutputFormat
+from vermeil_generator.output_format import OutputFormat, ToolCalls
 
 DEFAULT_MAX_TOKENS = 256
 MAX_CHOICES = 16
@@ -131,6 +131,11 @@ class Ask:
     """Whether the prompt comes back too."""
     output_format: OutputFormat | None = None
     """What each answer must look like; None leaves that open."""
+
+    @property
+    def may_call(self) -> bool:
+        """Whether answers may be calls of tools."""
+        return isinstance(self.output_format, ToolCalls)
 
     def __post_init__(self) -> None:
         _check("num_choices", self.num_choices, 1 <= self.num_choices <= MAX_CHOICES, f"1 to {MAX_CHOICES}")

@@ -20,7 +20,8 @@ from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput, Overloaded, VermeilError
 from vermeil_model import TokenGuide
 
-from vermeil_generator.output_format import JsonSchema, OutputFormat, Regex
+from vermeil_generator.output_format import JsonSchema, OutputFormat, Regex, ToolCalls
+from vermeil_generator.tool_spelling import AFTER_ARGUMENTS, CALL_BEGINS, before_arguments
 
 KEPT = 64
 """Compiled grammars that stay in memory; agents send the same schema again and again."""
@@ -123,9 +124,10 @@ class GuidanceGrammars:
 
     def _check_alphabet(self, format_: OutputFormat) -> None:
         alphabet = self._tokenizer.alphabet
-        if not alphabet or not isinstance(format_, JsonSchema):
+        if not alphabet or isinstance(format_, Regex):
             return
-        lacking = sorted((_OF_JSON | set(format_.literals)) - alphabet)
+        marks = before_arguments("") + AFTER_ARGUMENTS if isinstance(format_, ToolCalls) else ""
+        lacking = sorted((_OF_JSON | set(format_.literals + marks)) - alphabet)
         if lacking:
             raise InvalidInput.for_field(
                 format_.field,
@@ -205,10 +207,34 @@ def _in_lark(format_: OutputFormat, alphabet: Iterable[str]) -> str:
     """The grammar as text; an expression keeps to the alphabet, so that no answer is led to a dead end."""
     head = '%llguidance {"no_forcing": true}\n'
     if isinstance(format_, JsonSchema):
-        return f"{head}start: %json {json.dumps({**format_.schema, 'x-guidance': _WRITTEN_AS})}\n"
+        return f"{head}start: {_of_schema(format_)}\n"
     letters = "".join(f"\\x{{{ord(letter):X}}}" for letter in sorted(alphabet))
     bounds = f" & /[{letters}]*/" if letters else ""
+    if isinstance(format_, ToolCalls):
+        return head + _of_calls(format_, bounds)
     return f"{head}start: ANSWER\nANSWER: /{regex_to_lark(format_.pattern, 'dw')}/{bounds}\n"
+
+
+def _of_schema(format_: JsonSchema) -> str:
+    return f"%json {json.dumps({**format_.schema, 'x-guidance': _WRITTEN_AS})}"
+
+
+def _of_calls(format_: ToolCalls, bounds: str) -> str:
+    """A call, or a text that cannot be taken for one from its first character on."""
+    calls = " | ".join(f"call_{place}" for place in range(len(format_.tools)))
+    text = "" if format_.required else " | text" if format_.otherwise else " | TEXT?"
+    lines = [f"start: {calls}{text}"]
+    for place, tool in enumerate(format_.tools):
+        begin, end = json.dumps(before_arguments(tool.name)), json.dumps(AFTER_ARGUMENTS)
+        lines += [
+            f"call_{place}: {begin} arguments_{place} {end}",
+            f"arguments_{place}: {_of_schema(tool.parameters)}",
+        ]
+    if format_.otherwise:
+        lines.append(f"text: {_of_schema(format_.otherwise)}")
+    elif not format_.required:
+        lines.append(f"TEXT: /[^{CALL_BEGINS}](?s:.)*/{bounds}")
+    return "\n".join([*lines, ""])
 
 
 def _refusal(format_: OutputFormat, problem: str) -> InvalidInput:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from vermeil.content.v1.content_pb2 import Media, Message, Part, Role
+from vermeil.content.v1.content_pb2 import Media, Message, Part, Role, ToolCall
 from vermeil.generation.v1 import generation_pb2 as wire
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
 from vermeil_errors import InvalidInput
@@ -14,15 +14,28 @@ from vermeil_generator.loaded import LoadedModel
 from vermeil_generator.loaded_adapter import LoadedAdapter
 from vermeil_generator.output_format import ANY_OBJECT, JsonSchema, OutputFormat, Regex
 from vermeil_generator.piece import Finish, Piece, ToldToken
+from vermeil_generator.tool_messages import (
+    call_from_message,
+    result_from_message,
+    tool_calls_from_message,
+    with_tools,
+)
 
 TOKENS_IN_A_MESSAGE = 256
 """More told tokens than this are spread over several messages, which have a limit of bytes."""
 
-_ROLES = {Role.ROLE_SYSTEM: "system", Role.ROLE_USER: "user", Role.ROLE_ASSISTANT: "assistant"}
+_ROLES = {
+    Role.ROLE_SYSTEM: "system",
+    Role.ROLE_USER: "user",
+    Role.ROLE_ASSISTANT: "assistant",
+    Role.ROLE_TOOL: "user",
+}
+"""As whose turns they are spelled."""
 _FINISH = {
     None: wire.FINISH_REASON_UNSPECIFIED,
     Finish.STOP: wire.FINISH_REASON_STOP,
     Finish.LENGTH: wire.FINISH_REASON_LENGTH,
+    Finish.TOOL_CALL: wire.FINISH_REASON_TOOL_CALL,
 }
 
 
@@ -34,14 +47,15 @@ AsPart = Callable[[Pixels], Part]
 
 def ask_from_message(request: GenerateRequest, fetch: Fetch) -> Ask:
     """What is asked for; a field that is out of range is refused by name. Pictures are not fetched yet."""
+    calls = tool_calls_from_message(request, _output_format(request.output_format))
     return Ask(
         model=request.model,
-        input=_input(request, fetch),
+        input=with_tools(_input(request, fetch), calls.tools) if calls else _input(request, fetch),
         sampling=_sampling(request.sampling),
         num_choices=request.num_choices or 1,
         num_logprobs=request.num_logprobs if request.HasField("num_logprobs") else None,
         echo=request.echo,
-        output_format=_output_format(request.output_format),
+        output_format=calls or _output_format(request.output_format),
     )
 
 
@@ -50,7 +64,11 @@ def piece_to_messages(piece: Piece, as_part: AsPart) -> Iterator[GenerateRespons
     if piece.picture is not None:
         yield GenerateResponse(choice=piece.choice, delta=as_part(piece.picture))
         return
-    first = GenerateResponse(choice=piece.choice, delta=Part(text=piece.text))
+    delta = Part(text=piece.text)
+    if piece.call is not None:
+        call = piece.call
+        delta = Part(tool_call=ToolCall(id=call.id, tool=call.tool, arguments_json=call.arguments))
+    first = GenerateResponse(choice=piece.choice, delta=delta)
     message = first
     for start in range(0, len(piece.tokens), TOKENS_IN_A_MESSAGE):
         if start:
@@ -96,7 +114,7 @@ def _turn(message: Message, field: str, fetch: Fetch) -> Turn:
             f"{field}.role",
             Role.Name(message.role),
             "is not supported",
-            "send a system, user or assistant role",
+            "send a system, user, assistant or tool role",
         )
     parts = (_part(part, f"{field}.parts[{place}]", fetch) for place, part in enumerate(message.parts))
     return Turn(role, tuple(parts))
@@ -109,6 +127,10 @@ def _part(part: Part, field: str, fetch: Fetch) -> str | GivenImage:
     if kind == "image":
         name = f"{field}.image"
         return GivenImage(name, partial(fetch, part.image, name))
+    if kind == "tool_call":
+        return call_from_message(part.tool_call, f"{field}.tool_call")
+    if kind == "tool_result":
+        return result_from_message(part.tool_result, f"{field}.tool_result")
     if kind is None:
         raise InvalidInput("is empty", field=field, fix="send text or a picture")
     raise InvalidInput("no model reads this", field=f"{field}.{kind}", fix="send text and pictures")

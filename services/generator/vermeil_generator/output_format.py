@@ -108,7 +108,42 @@ class Regex:
             raise InvalidInput("is empty", field=self.field, fix="send a regular expression")
 
 
-OutputFormat = JsonSchema | Regex
+@dataclass(frozen=True)
+class Tool:
+    """Something that the model may ask the caller to run."""
+
+    name: str
+    description: str
+    parameters: JsonSchema
+    """Of its arguments."""
+
+
+@dataclass(frozen=True)
+class ToolCalls:
+    """A call of a tool or, where none is required, a text that does not begin as a call does."""
+
+    tools: tuple[Tool, ...]
+    """Those that may be called; at least one."""
+    required: bool
+    """Whether one must be called."""
+    otherwise: JsonSchema | None = None
+    """What a text must look like; None leaves that open."""
+    field: ClassVar[str] = "tools"
+    """How errors call it."""
+
+    @property
+    def text(self) -> str:
+        """What errors repeat of it."""
+        return ", ".join(tool.name for tool in self.tools)
+
+    @property
+    def literals(self) -> str:
+        """Every name and value that it spells out, as JSON."""
+        schemas = [tool.parameters for tool in self.tools] + ([self.otherwise] if self.otherwise else [])
+        return json.dumps([tool.name for tool in self.tools]) + "".join(each.literals for each in schemas)
+
+
+OutputFormat = JsonSchema | Regex | ToolCalls
 
 
 def _walk(schema: object, path: str, depth: int) -> Iterator[Schema]:

@@ -5,6 +5,8 @@ from enum import Enum
 
 from vermeil_media import Pixels
 
+from vermeil_generator.tool_spelling import Call
+
 
 class Finish(Enum):
     """Why a choice ended."""
@@ -13,6 +15,8 @@ class Finish(Enum):
     """The model ended it, or a stop string came."""
     LENGTH = "length"
     """max_tokens or the model's context was reached."""
+    TOOL_CALL = "tool_call"
+    """The model called a tool."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Piece:
     """Tokens that the model produced for it; set with finish."""
     num_cached: int = 0
     """Tokens of the prompt that were not read for it; set with finish."""
+    call: Call | None = None
+    """A call of a tool; then there is no text."""
     picture: Pixels | None = field(default=None, compare=False)
     """(H, W, C); then there is no text."""
 

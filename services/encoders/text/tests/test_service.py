@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from vermeil.content.v1.content_pb2 import Media
 from vermeil.encoder.v1 import encoder_pb2
 from vermeil.encoder.v1 import encoder_service_pb2 as wire
@@ -34,7 +35,7 @@ from vermeil_jobs import (
     Runner,
     Spec,
 )
-from vermeil_model import DualConfig, DualEncoder, save_checkpoint
+from vermeil_model import DualConfig, DualEncoder, ModelConfig, TextModel, save_checkpoint
 from vermeil_rpc import connect
 from vermeil_rpc.testing import running
 
@@ -250,6 +251,33 @@ def test_texts_become_unit_vectors_by_a_dual_model(world: World, stub: Any, tmp_
     assert np.linalg.norm(first) == pytest.approx(1, abs=1e-5)
     assert first == pytest.approx(second, abs=1e-6)
     assert abs(float(first @ third)) < 0.999
+    assert list(answer.num_tokens) == [7, 7, 16]
+
+
+def test_texts_become_the_mean_of_their_hidden_states_by_a_text_model(
+    world: World, stub: Any, tmp_path: Path
+) -> None:
+    tokenizer = train_tokenizer([], TokenizerSpec("byte"))
+    config = ModelConfig.from_depth(
+        1, width=32, num_heads=2, vocab_size=tokenizer.vocab_size, context_length=16
+    )
+    model = TextModel(config)
+    save_checkpoint(tmp_path / "text", model)
+    tokenizer.save(tmp_path / "text")
+    world.register(NewModelVersion("models/text", world.publish(tmp_path / "text", "model")))
+    texts = ["a stone", "", "moss grows here"]
+    request = wire.EncodeRequest(model="models/text", texts=texts, output=VECTORS)
+    answer = stub.Encode(request, timeout=60)
+    assert list(answer.num_tokens) == [8, 1, 16]
+    for text, embedding in zip(texts, answer.embeddings, strict=True):
+        ids = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(text)]])
+        states_TD = model.hidden(ids)[0, 1:] if text else model.hidden(ids)[0]
+        expected = torch.nn.functional.normalize(states_TD.mean(0), dim=0).detach().numpy()
+        assert np.frombuffer(embedding.values, "<f4") == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(InvalidInput, match=r"texts\[1\].*17 tokens.*context of 16"):
+        stub.Encode(
+            wire.EncodeRequest(model="models/text", texts=["a", "x" * 16], output=VECTORS), timeout=10
+        )
 
 
 def test_what_is_for_pictures_is_sent_to_the_image_encoder(stub: Any) -> None:

@@ -51,12 +51,13 @@ class EncoderServicer(EncoderServiceServicer):
         check_texts(request.texts)
         if request.output == encoder_pb2.ENCODING_OUTPUT_EMBEDDINGS:
             digest = await asyncio.to_thread(self._digest_of, request.model)
-            vectors = await self._embedder.embed(digest, request.texts)
+            embedded = await self._embedder.embed(digest, request.texts)
             return wire.EncodeResponse(
                 embeddings=[
-                    encoder_pb2.Embedding(values=vector.astype(np.dtype("<f4")).tobytes())
-                    for vector in vectors
-                ]
+                    encoder_pb2.Embedding(values=each.vector.astype(np.dtype("<f4")).tobytes())
+                    for each in embedded
+                ],
+                num_tokens=[each.num_tokens for each in embedded],
             )
         tokenizer = await asyncio.to_thread(self._tokenizer_of, request.model)
         ids = await asyncio.to_thread(encode_texts, request.texts, tokenizer)

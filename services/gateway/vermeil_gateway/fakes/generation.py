@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from vermeil.content.v1.content_pb2 import Part
+from vermeil.content.v1.content_pb2 import Part, ToolCall
 from vermeil.generation.v1 import generation_service_pb2 as generation
 from vermeil.generation.v1.generation_pb2 import FinishReason, TokenLogprob, TopLogprob, Usage
 from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
@@ -27,8 +27,7 @@ GREY = 7
 class FakeGeneration(GenerationServiceServicer):
     """Says the same words to every prompt, one a piece; to `wait` it hangs, to `fail` it fails midway.
 
-    To `hold` it goes on when `release` was called, to `die` it goes away midway.
-
+    To `hold` it goes on when `release` was called, to `die` it goes away midway, to `call` it calls a tool.
     To `draw` it shows a picture after the first word, to `keep` one that lies in the store.
     """
 
@@ -65,9 +64,9 @@ class FakeGeneration(GenerationServiceServicer):
             for choice in range(num_choices):
                 async for piece in self._choice(choice, request):
                     yield piece
-                last = generation.GenerateResponse(
-                    choice=choice, finish_reason=FinishReason.FINISH_REASON_STOP
-                )
+                calls = bool(request.tools) and _prompt(request) == "call"
+                reason = FinishReason.FINISH_REASON_TOOL_CALL if calls else FinishReason.FINISH_REASON_STOP
+                last = generation.GenerateResponse(choice=choice, finish_reason=reason)
                 if choice == num_choices - 1:
                     spoken = len(self.words) * num_choices
                     last.usage.CopyFrom(
@@ -85,6 +84,10 @@ class FakeGeneration(GenerationServiceServicer):
         self, choice: int, request: generation.GenerateRequest
     ) -> AsyncIterator[generation.GenerateResponse]:
         prompt = _prompt(request)
+        if request.tools and prompt == "call":
+            async for piece in _called(choice, request):
+                yield piece
+            return
         words = [prompt, *self.words] if request.echo else list(self.words)
         offset = 0 if request.echo else len(prompt)
         for place, word in enumerate(words):
@@ -137,6 +140,16 @@ class FakeGeneration(GenerationServiceServicer):
     async def ListLoadedModels(self, request: generation.ListLoadedModelsRequest, context: Any) -> Any:
         """Nothing is loaded."""
         return generation.ListLoadedModelsResponse()
+
+
+async def _called(
+    choice: int, request: generation.GenerateRequest
+) -> AsyncIterator[generation.GenerateResponse]:
+    """A call of the first tool, or of the one that is named."""
+    tool = request.tool_choice.tool or request.tools[0].name
+    arguments = '{"city": "Rome"}'
+    call = ToolCall(id=f"call_{choice}", tool=tool, arguments_json=arguments)
+    yield generation.GenerateResponse(choice=choice, delta=Part(tool_call=call), model=VERSION)
 
 
 def _prompt(request: generation.GenerateRequest) -> str:

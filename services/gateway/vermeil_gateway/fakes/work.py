@@ -2,10 +2,11 @@
 
 # ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
 
+import struct
 from typing import Any
 
 from vermeil.encoder.v1 import encoder_service_pb2 as encoder
-from vermeil.encoder.v1.encoder_pb2 import SearchHit
+from vermeil.encoder.v1.encoder_pb2 import Embedding, SearchHit
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceServicer
 from vermeil.evaluation.v1 import evaluation_service_pb2 as evaluation
 from vermeil.evaluation.v1.evaluation_pb2 import Comparison, Difference, Report, Task
@@ -16,6 +17,7 @@ from vermeil.job.v1.job_service_pb2 import GetJobRequest
 from vermeil.training.v1 import training_service_pb2 as training
 from vermeil.training.v1.recipe_pb2 import Recipe
 from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceServicer
+from vermeil_errors import InvalidInput
 
 from vermeil_gateway.fakes.jobs import FakeJobs
 
@@ -39,8 +41,13 @@ class FakeWork(
         return encoder.StartEncodingResponse(job=job)
 
     async def Encode(self, request: encoder.EncodeRequest, context: Any) -> Any:
-        """Nothing: the gateway asks for no single texts."""
-        return encoder.EncodeResponse()
+        """For each text a vector that says how long it is; a token a character."""
+        if "too long" in request.texts:
+            place = list(request.texts).index("too long")
+            raise InvalidInput("is too long", field=f"texts[{place}]")
+        lengths = [len(text) for text in request.texts]
+        vectors = [Embedding(values=struct.pack("<3f", length, 0.5, 0)) for length in lengths]
+        return encoder.EncodeResponse(embeddings=vectors, num_tokens=lengths)
 
     async def Search(self, request: encoder.SearchRequest, context: Any) -> Any:
         """As many samples as are asked for, each named by what was looked for."""

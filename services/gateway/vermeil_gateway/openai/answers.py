@@ -11,6 +11,7 @@ from vermeil.generation.v1.generation_pb2 import FinishReason, TokenLogprob, Usa
 from vermeil.generation.v1.generation_service_pb2 import GenerateResponse
 
 from vermeil_gateway.openai.chat_images import File, image_entry
+from vermeil_gateway.openai.tools import call_entry
 
 Json = dict[str, Any]
 
@@ -21,6 +22,7 @@ _REASONS: Mapping[FinishReason.ValueType, str | None] = {
     FinishReason.FINISH_REASON_UNSPECIFIED: None,
     FinishReason.FINISH_REASON_STOP: "stop",
     FinishReason.FINISH_REASON_LENGTH: "length",
+    FinishReason.FINISH_REASON_TOOL_CALL: "tool_calls",
 }
 
 
@@ -77,6 +79,7 @@ class Gathered:
 
     texts: dict[int, list[str]] = field(default_factory=dict)
     images: dict[int, list[Json]] = field(default_factory=dict)
+    calls: dict[int, list[Json]] = field(default_factory=dict)
     tokens: dict[int, list[TokenLogprob]] = field(default_factory=dict)
     reasons: dict[int, str | None] = field(default_factory=dict)
     counts: list[Usage] = field(default_factory=list)
@@ -84,6 +87,13 @@ class Gathered:
     def text(self, index: int) -> str:
         """All that a choice said."""
         return "".join(self.texts[index])
+
+    def message(self, index: int) -> Json:
+        """What a choice said, in a chat."""
+        calls = self.calls.get(index)
+        content = self.text(index) or (None if calls else "")
+        message: Json = {"role": "assistant", "content": content, "refusal": None, **self.pictures(index)}
+        return message | ({"tool_calls": calls} if calls else {})
 
     def pictures(self, index: int) -> Json:
         """The field with the pictures of a choice; nothing where there are none."""
@@ -98,6 +108,8 @@ async def gathered(pieces: AsyncIterator[Indexed], file: File) -> Gathered:
         all_.texts.setdefault(index, []).append(piece.delta.text)
         if (entry := await shown.entry(index, piece.delta)) is not None:
             all_.images.setdefault(index, []).append(entry)
+        if piece.delta.HasField("tool_call"):
+            all_.calls.setdefault(index, []).append(call_entry(piece.delta.tool_call))
         all_.tokens.setdefault(index, []).extend(piece.tokens)
         if piece.finish_reason:
             all_.reasons[index] = finish_reason(piece.finish_reason)

@@ -6,6 +6,7 @@ from vermeil.generation.v1.generation_pb2 import TokenLogprob, TopLogprob, Usage
 
 from vermeil_gateway.openai.answers import Envelope, Indexed, Json, Shown, finish_reason, gathered, usage
 from vermeil_gateway.openai.chat_images import File
+from vermeil_gateway.openai.tools import call_entry
 
 WHOLE = "chat.completion"
 CHUNK = "chat.completion.chunk"
@@ -17,12 +18,7 @@ async def whole(envelope: Envelope, pieces: AsyncIterator[Indexed], file: File, 
     choices: list[Json] = [
         {
             "index": index,
-            "message": {
-                "role": "assistant",
-                "content": answer.text(index),
-                "refusal": None,
-                **answer.pictures(index),
-            },
+            "message": answer.message(index),
             "logprobs": _logprobs(answer.tokens[index]) if logprobs else None,
             "finish_reason": answer.reasons.get(index),
         }
@@ -48,6 +44,9 @@ async def chunks(
             yield envelope.around([_choice(index, opening)], **silent)
         if (entry := await shown.entry(index, piece.delta)) is not None:
             yield envelope.around([_choice(index, {"images": [entry]})], **silent)
+        elif piece.delta.HasField("tool_call"):
+            call = call_entry(piece.delta.tool_call, index=0)
+            yield envelope.around([_choice(index, {"tool_calls": [call]})], **silent)
         elif piece.delta.text or piece.tokens:
             spoken = _choice(index, {"content": piece.delta.text})
             spoken["logprobs"] = _logprobs(piece.tokens) if logprobs else None

@@ -20,12 +20,23 @@ from vermeil_gateway.openai.chat_images import (
     with_images,
 )
 from vermeil_gateway.openai.fields import GenerationFields, Neutral, supported
+from vermeil_gateway.openai.tools import (
+    MAX_CALLS,
+    MAX_TOOLS,
+    CalledTool,
+    Tool,
+    ToolChoice,
+    check_answers,
+    choice_message,
+    result_part,
+)
 
 _ROLES: Mapping[str, Role.ValueType] = {
     "system": Role.ROLE_SYSTEM,
     "developer": Role.ROLE_SYSTEM,
     "user": Role.ROLE_USER,
     "assistant": Role.ROLE_ASSISTANT,
+    "tool": Role.ROLE_TOOL,
 }
 _UNSUPPORTED_IN_CHAT: Mapping[str, Neutral] = {
     "audio": (None,),
@@ -33,12 +44,9 @@ _UNSUPPORTED_IN_CHAT: Mapping[str, Neutral] = {
     "functions": (None, []),
     "modalities": (None, ["text"], ["text", "image"], ["image", "text"]),
     "moderation": (None,),
-    "parallel_tool_calls": (None, True, False),
     "prediction": (None,),
     "reasoning_effort": (None, "none"),
     "store": (None, False),
-    "tool_choice": (None, "none", "auto"),
-    "tools": (None, []),
     "verbosity": (None,),
     "web_search_options": (None,),
 }
@@ -48,8 +56,6 @@ _UNSUPPORTED_IN_MESSAGE: Mapping[str, Neutral] = {
     "function_call": (None,),
     "name": (None,),
     "refusal": (None, ""),
-    "tool_call_id": (None,),
-    "tool_calls": (None, []),
 }
 _EXAMPLE: dict[str, Any] = {
     "model": "vermeil-nano",
@@ -84,18 +90,32 @@ class ContentPart(Closed):
 class ChatMessage(Closed):
     """One turn."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[ContentPart] | None = None
     images: list[AnswerImage] | None = None
     """Pictures of an answer, as they came."""
+    tool_calls: list[CalledTool] | None = Field(default=None, max_length=MAX_CALLS)
+    """Calls of an answer, as they came."""
+    tool_call_id: str | None = Field(default=None, min_length=1, max_length=128)
+    """Which call a tool answers."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.content is None and not self.images:
+        if self.content is None and not self.images and not self.tool_calls:
             raise ValueError("content: is missing; send a text or a list of parts")
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError(f"tool_calls: are of answers, not of a turn of {self.role}")
+        if (self.tool_call_id is not None) != (self.role == "tool"):
+            raise ValueError("tool_call_id: goes with role tool, and only there")
+        if self.role == "tool" and not self._is_text:
+            raise ValueError("content: of a tool is text")
         if self.images and self.role != "assistant":
             raise ValueError(f"images: are of answers; in a turn of {self.role} send parts of content")
         return self
+
+    @property
+    def _is_text(self) -> bool:
+        return isinstance(self.content, str) or all(part.type == "text" for part in self.content or ())
 
 
 class ChatRequest(GenerationFields):
@@ -111,6 +131,13 @@ class ChatRequest(GenerationFields):
     """Return how likely each token was."""
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     """Return the likeliest tokens at each place, with logprobs."""
+
+    tools: list[Tool] | None = Field(default=None, max_length=MAX_TOOLS)
+    """Functions that the model may ask the caller to run."""
+    tool_choice: ToolChoice | None = None
+    """Whether it calls one: auto (default: it chooses), required, none, or the one that is named."""
+    parallel_tool_calls: bool | None = None
+    """Accepted either way: an answer makes one call at most."""
 
     @classmethod
     def unsupported(cls) -> Mapping[str, Neutral]:
@@ -131,6 +158,8 @@ class ChatRequest(GenerationFields):
             self.max_tokens != self.max_completion_tokens
         ):
             raise ValueError("max_tokens: differs from max_completion_tokens; set one of them")
+        if self.tool_choice not in (None, "none", "auto") and not self.tools:
+            raise ValueError("tool_choice: goes with tools; send some, or leave it out")
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs: only with logprobs = true")
         return self
@@ -139,6 +168,8 @@ class ChatRequest(GenerationFields):
         """The one call that answers it."""
         turns = [_message(turn, f"messages[{place}]") for place, turn in enumerate(self.messages)]
         check_together(part.image for turn in turns for part in turn.parts)
+        self._check_results()
+        tools = self.tools if self.tools and self.tool_choice != "none" else ()
         return GenerateRequest(
             model=resource_name(self.model),
             conversation=Conversation(messages=turns),
@@ -147,27 +178,42 @@ class ChatRequest(GenerationFields):
             num_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             request_id=request_id,
             output_format=self.output_format,
+            tools=[tool.to_message() for tool in tools],
+            tool_choice=choice_message(self.tool_choice) if tools else None,
         )
+
+    def _check_results(self) -> None:
+        called: list[str] = []
+        for place, turn in enumerate(self.messages):
+            if turn.tool_call_id is not None:
+                check_answers(turn.tool_call_id, called, f"messages[{place}].tool_call_id")
+            called += [call.id for call in turn.tool_calls or ()]
 
 
 def _supported_turn(turn: object, path: str) -> object:
     if not isinstance(turn, dict):
         return turn
-    if turn.get("role") in ("tool", "function"):
+    if turn.get("role") == "function":
         raise InvalidInput.for_field(
-            f"{path}.role", turn["role"], "is not supported", "there are no tools here"
+            f"{path}.role", turn["role"], "is not supported", "use tools, and the role tool"
         )
     return supported(turn, _UNSUPPORTED_IN_MESSAGE, f"{path}.")
 
 
 def _message(turn: ChatMessage, path: str) -> Message:
     content = turn.content or ""
+    if turn.tool_call_id is not None:
+        text = content if isinstance(content, str) else "".join(part.text or "" for part in content)
+        return Message(role=Role.ROLE_TOOL, parts=[result_part(turn.tool_call_id, text)])
     if isinstance(content, str):
         parts = with_images(content, turn.images or (), path)
     else:
         parts = [_part(part, f"{path}.content[{place}]") for place, part in enumerate(content)]
         parts += with_images("", turn.images, path) if turn.images else []
-    return Message(role=_ROLES[turn.role], parts=parts)
+    calls = [call.to_part() for call in turn.tool_calls or ()]
+    if calls and parts == [Part(text="")]:
+        parts = []
+    return Message(role=_ROLES[turn.role], parts=[*parts, *calls])
 
 
 def _part(part: ContentPart, path: str) -> Part:

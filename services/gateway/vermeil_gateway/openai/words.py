@@ -10,6 +10,9 @@ _WORDS = (
     (re.compile(r"\boutput_format\.json_schema\b"), "response_format.json_schema.schema"),
     (re.compile(r"\boutput_format\.regex\b"), "structured_outputs.regex"),
     (re.compile(r"\bconversation\."), ""),
+    (re.compile(r"(tools\[\d+\])\."), r"\1.function."),
+    (re.compile(r"\btool_choice\.tool\b"), "tool_choice.function.name"),
+    (re.compile(r"\.parts\[\d+\]\.tool_call\.arguments_json"), ".tool_calls.function.arguments"),
     (re.compile(r"^conversation(?= =|$)"), "messages"),
     (re.compile(r"\btokens\.ids\b"), "prompt"),
     (re.compile(r"\bnum_choices\b"), "n"),
@@ -24,6 +27,7 @@ _OF_PICTURES = (
     (re.compile(r"\bnum_previews\b"), "partial_images"),
     (re.compile(r"^(width|height)\b"), "size"),
 )
+_TEXTS = re.compile(r"\btexts(\[(?P<index>\d+)\])?")
 Words = Sequence[tuple[re.Pattern[str], str]]
 
 
@@ -40,6 +44,18 @@ def in_openai_words(error: VermeilError, words: Words = _WORDS) -> VermeilError:
 def in_words_of_pictures(error: VermeilError) -> VermeilError:
     """The same for a request of pictures."""
     return in_openai_words(error, _OF_PICTURES)
+
+
+def in_words_of_embeddings(error: VermeilError, first: int) -> VermeilError:
+    """The same for a request of embeddings, of whose texts `first` were asked for before."""
+    if not error.violations:
+        return error
+
+    def renamed(text: str) -> str:
+        return _TEXTS.sub(lambda it: f"input[{int(it['index']) + first}]" if it["index"] else "input", text)
+
+    violations = [Violation(renamed(each.field), renamed(each.description)) for each in error.violations]
+    return from_reason(error.reason, renamed(error.message), violations, error.metadata)
 
 
 def _renamed(text: str, words: Words) -> str:

@@ -26,23 +26,23 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from vermeil.artifact.v1 import artifact_pb2 as vermeil_dot_artifact_dot_v1_dot_artifact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vermeil/content/v1/content.proto\x12\x12vermeil.content.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\"vermeil/artifact/v1/artifact.proto\"{\n\x05Media\x12\x10\n\x06inline\x18\x01 \x01(\x0cH\x00\x12\x34\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32 .vermeil.artifact.v1.ArtifactRefH\x00\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\tB\x08\n\x06source\"P\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"Q\n\nToolResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05parts\x18\x02 \x03(\x0b\x32\x18.vermeil.content.v1.Part\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x08\"\x8c\x02\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12*\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12*\n\x05video\x18\x04 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12\x31\n\ttool_call\x18\x05 \x01(\x0b\x32\x1c.vermeil.content.v1.ToolCallH\x00\x12\x35\n\x0btool_result\x18\x06 \x01(\x0b\x32\x1e.vermeil.content.v1.ToolResultH\x00\x42\x06\n\x04kind\"Z\n\x07Message\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.vermeil.content.v1.Role\x12\'\n\x05parts\x18\x02 \x03(\x0b\x32\x18.vermeil.content.v1.Part*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vermeil/content/v1/content.proto\x12\x12vermeil.content.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\"vermeil/artifact/v1/artifact.proto\"{\n\x05Media\x12\x10\n\x06inline\x18\x01 \x01(\x0cH\x00\x12\x34\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32 .vermeil.artifact.v1.ArtifactRefH\x00\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\tB\x08\n\x06source\"h\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\"Q\n\nToolResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05parts\x18\x02 \x03(\x0b\x32\x18.vermeil.content.v1.Part\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x08\"\x8c\x02\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12*\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12*\n\x05video\x18\x04 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12\x31\n\ttool_call\x18\x05 \x01(\x0b\x32\x1c.vermeil.content.v1.ToolCallH\x00\x12\x35\n\x0btool_result\x18\x06 \x01(\x0b\x32\x1e.vermeil.content.v1.ToolResultH\x00\x42\x06\n\x04kind\"Z\n\x07Message\x12&\n\x04role\x18\x01 \x01(\x0e\x32\x18.vermeil.content.v1.Role\x12\'\n\x05parts\x18\x02 \x03(\x0b\x32\x18.vermeil.content.v1.Part*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.content.v1.content_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=775
-  _globals['_ROLE']._serialized_end=870
+  _globals['_ROLE']._serialized_start=799
+  _globals['_ROLE']._serialized_end=894
   _globals['_MEDIA']._serialized_start=122
   _globals['_MEDIA']._serialized_end=245
   _globals['_TOOLCALL']._serialized_start=247
-  _globals['_TOOLCALL']._serialized_end=327
-  _globals['_TOOLRESULT']._serialized_start=329
-  _globals['_TOOLRESULT']._serialized_end=410
-  _globals['_PART']._serialized_start=413
-  _globals['_PART']._serialized_end=681
-  _globals['_MESSAGE']._serialized_start=683
-  _globals['_MESSAGE']._serialized_end=773
+  _globals['_TOOLCALL']._serialized_end=351
+  _globals['_TOOLRESULT']._serialized_start=353
+  _globals['_TOOLRESULT']._serialized_end=434
+  _globals['_PART']._serialized_start=437
+  _globals['_PART']._serialized_end=705
+  _globals['_MESSAGE']._serialized_start=707
+  _globals['_MESSAGE']._serialized_end=797
 # @@protoc_insertion_point(module_scope)

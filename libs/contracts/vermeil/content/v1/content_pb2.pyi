@@ -100,10 +100,15 @@ class ToolCall(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names this call within the conversation."""
     tool: _builtins.str
     """The tool's name."""
+    arguments_json: _builtins.str
+    """The arguments as JSON text, in the order and with the numbers they were written with; where it is set,
+    arguments is not. A call that max_tokens cut off has the beginning of it.
+    """
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
         """The arguments, by the tool's JSON schema."""
@@ -114,10 +119,11 @@ class ToolCall(_message.Message):
         id: _builtins.str = ...,
         tool: _builtins.str = ...,
         arguments: _struct_pb2.Struct | None = ...,
+        arguments_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "arguments_json", b"arguments_json", "id", b"id", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,7 +86,9 @@ class _EncodingOutputEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Encodi
     ENCODING_OUTPUT_TOKENS: _EncodingOutput.ValueType  # 1
     """Token ids, of texts alone."""
     ENCODING_OUTPUT_EMBEDDINGS: _EncodingOutput.ValueType  # 2
-    """Embeddings, by a dual model."""
+    """Embeddings: of texts and pictures in one space by a dual model; of texts by a text model, as the mean of its
+    last hidden states, which nothing taught to lie near one another.
+    """
 
 class EncodingOutput(_EncodingOutput, metaclass=_EncodingOutputEnumTypeWrapper):
     """EncodingOutput is what a few texts or pictures become."""
@@ -96,7 +98,9 @@ ENCODING_OUTPUT_UNSPECIFIED: EncodingOutput.ValueType  # 0
 ENCODING_OUTPUT_TOKENS: EncodingOutput.ValueType  # 1
 """Token ids, of texts alone."""
 ENCODING_OUTPUT_EMBEDDINGS: EncodingOutput.ValueType  # 2
-"""Embeddings, by a dual model."""
+"""Embeddings: of texts and pictures in one space by a dual model; of texts by a text model, as the mean of its
+last hidden states, which nothing taught to lie near one another.
+"""
 Global___EncodingOutput: _TypeAlias = EncodingOutput  # noqa: Y015
 
 @_typing.final

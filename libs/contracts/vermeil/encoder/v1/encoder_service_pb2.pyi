@@ -121,6 +121,7 @@ class EncodeResponse(_message.Message):
 
     TOKENS_FIELD_NUMBER: _builtins.int
     EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    NUM_TOKENS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[_encoder_pb2.Tokens]:
         """One for each text, in order."""
@@ -129,15 +130,20 @@ class EncodeResponse(_message.Message):
     def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[_encoder_pb2.Embedding]:
         """One for each text, then one for each picture, in order."""
 
+    @_builtins.property
+    def num_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Tokens read of each text, in order; with embeddings from the text encoder."""
+
     def __init__(
         self,
         *,
         tokens: _abc.Iterable[_encoder_pb2.Tokens] | None = ...,
         embeddings: _abc.Iterable[_encoder_pb2.Embedding] | None = ...,
+        num_tokens: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "num_tokens", b"num_tokens", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from vermeil.content.v1 import content_pb2 as vermeil_dot_content_dot_v1_dot_content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&vermeil/generation/v1/generation.proto\x12\x15vermeil.generation.v1\x1a vermeil/content/v1/content.proto\"\xf8\x03\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x42\n\nlogit_bias\x18\x06 \x03(\x0b\x32..vermeil.generation.v1.Sampling.LogitBiasEntry\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x05\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x08 \x01(\x05H\x06\x88\x01\x01\x12\x0c\n\x04stop\x18\t \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\n \x01(\x01H\x07\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x0b \x01(\x01H\x08\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\r\n\x0b_max_tokensB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penalty\"U\n\x0cOutputFormat\x12\x15\n\x0bjson_schema\x18\x01 \x01(\tH\x00\x12\x15\n\x0bjson_object\x18\x02 \x01(\x08H\x00\x12\x0f\n\x05regex\x18\x03 \x01(\tH\x00\x42\x06\n\x04kind\"=\n\x0c\x43onversation\x12-\n\x08messages\x18\x01 \x03(\x0b\x32\x1b.vermeil.content.v1.Message\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"\x8a\x01\n\x0cTokenLogprob\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x14\n\x07logprob\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12.\n\x03top\x18\x04 \x03(\x0b\x32!.vermeil.generation.v1.TopLogprob\x12\x0e\n\x06offset\x18\x05 \x01(\x05\x42\n\n\x08_logprob\"7\n\nTopLogprob\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07logprob\x18\x03 \x01(\x01\"W\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x03 \x01(\x05\"\x83\x01\n\x0bLoadedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_length\x18\x02 \x01(\x05\x12\x11\n\tnum_bytes\x18\x03 \x01(\x03\x12\x12\n\nnum_active\x18\x04 \x01(\x05\x12\x19\n\x11output_modalities\x18\x05 \x03(\t\x12\x0c\n\x04\x62\x61se\x18\x06 \x01(\t\"}\n\rImageSampling\x12\x12\n\x05steps\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06solver\x18\x03 \x01(\t\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x02\x88\x01\x01\x42\x08\n\x06_stepsB\x0b\n\t_guidanceB\x07\n\x05_seed\"8\n\rImageProgress\x12\x12\n\nsteps_done\x18\x01 \x01(\x05\x12\x13\n\x0bsteps_total\x18\x02 \x01(\x05\"t\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12&\n\x04part\x18\x02 \x01(\x0b\x32\x18.vermeil.content.v1.Part\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\"T\n\x0cImagePreview\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x34\n\x05image\x18\x02 \x01(\x0b\x32%.vermeil.generation.v1.GeneratedImage\":\n\nImageUsage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x15\n\rimage_patches\x18\x02 \x01(\x05*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&vermeil/generation/v1/generation.proto\x12\x15vermeil.generation.v1\x1a vermeil/content/v1/content.proto\"\xf8\x03\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x42\n\nlogit_bias\x18\x06 \x03(\x0b\x32..vermeil.generation.v1.Sampling.LogitBiasEntry\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x05\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x08 \x01(\x05H\x06\x88\x01\x01\x12\x0c\n\x04stop\x18\t \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\n \x01(\x01H\x07\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x0b \x01(\x01H\x08\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\r\n\x0b_max_tokensB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penalty\"U\n\x0cOutputFormat\x12\x15\n\x0bjson_schema\x18\x01 \x01(\tH\x00\x12\x15\n\x0bjson_object\x18\x02 \x01(\x08H\x00\x12\x0f\n\x05regex\x18\x03 \x01(\tH\x00\x42\x06\n\x04kind\"=\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x01(\t\"8\n\nToolChoice\x12\x12\n\x08required\x18\x01 \x01(\x08H\x00\x12\x0e\n\x04tool\x18\x02 \x01(\tH\x00\x42\x06\n\x04kind\"=\n\x0c\x43onversation\x12-\n\x08messages\x18\x01 \x03(\x0b\x32\x1b.vermeil.content.v1.Message\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"\x8a\x01\n\x0cTokenLogprob\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x14\n\x07logprob\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12.\n\x03top\x18\x04 \x03(\x0b\x32!.vermeil.generation.v1.TopLogprob\x12\x0e\n\x06offset\x18\x05 \x01(\x05\x42\n\n\x08_logprob\"7\n\nTopLogprob\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07logprob\x18\x03 \x01(\x01\"W\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x03 \x01(\x05\"\x83\x01\n\x0bLoadedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_length\x18\x02 \x01(\x05\x12\x11\n\tnum_bytes\x18\x03 \x01(\x03\x12\x12\n\nnum_active\x18\x04 \x01(\x05\x12\x19\n\x11output_modalities\x18\x05 \x03(\t\x12\x0c\n\x04\x62\x61se\x18\x06 \x01(\t\"}\n\rImageSampling\x12\x12\n\x05steps\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06solver\x18\x03 \x01(\t\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x02\x88\x01\x01\x42\x08\n\x06_stepsB\x0b\n\t_guidanceB\x07\n\x05_seed\"8\n\rImageProgress\x12\x12\n\nsteps_done\x18\x01 \x01(\x05\x12\x13\n\x0bsteps_total\x18\x02 \x01(\x05\"t\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12&\n\x04part\x18\x02 \x01(\x0b\x32\x18.vermeil.content.v1.Part\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\"T\n\x0cImagePreview\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x34\n\x05image\x18\x02 \x01(\x0b\x32%.vermeil.generation.v1.GeneratedImage\":\n\nImageUsage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x15\n\rimage_patches\x18\x02 \x01(\x05*|\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_TOOL_CALL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,34 +34,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SAMPLING_LOGITBIASENTRY']._loaded_options = None
   _globals['_SAMPLING_LOGITBIASENTRY']._serialized_options = b'8\001'
-  _globals['_FINISHREASON']._serialized_start=1651
-  _globals['_FINISHREASON']._serialized_end=1746
+  _globals['_FINISHREASON']._serialized_start=1772
+  _globals['_FINISHREASON']._serialized_end=1896
   _globals['_SAMPLING']._serialized_start=100
   _globals['_SAMPLING']._serialized_end=604
   _globals['_SAMPLING_LOGITBIASENTRY']._serialized_start=420
   _globals['_SAMPLING_LOGITBIASENTRY']._serialized_end=468
   _globals['_OUTPUTFORMAT']._serialized_start=606
   _globals['_OUTPUTFORMAT']._serialized_end=691
-  _globals['_CONVERSATION']._serialized_start=693
-  _globals['_CONVERSATION']._serialized_end=754
-  _globals['_TOKENIDS']._serialized_start=756
-  _globals['_TOKENIDS']._serialized_end=779
-  _globals['_TOKENLOGPROB']._serialized_start=782
-  _globals['_TOKENLOGPROB']._serialized_end=920
-  _globals['_TOPLOGPROB']._serialized_start=922
-  _globals['_TOPLOGPROB']._serialized_end=977
-  _globals['_USAGE']._serialized_start=979
-  _globals['_USAGE']._serialized_end=1066
-  _globals['_LOADEDMODEL']._serialized_start=1069
-  _globals['_LOADEDMODEL']._serialized_end=1200
-  _globals['_IMAGESAMPLING']._serialized_start=1202
-  _globals['_IMAGESAMPLING']._serialized_end=1327
-  _globals['_IMAGEPROGRESS']._serialized_start=1329
-  _globals['_IMAGEPROGRESS']._serialized_end=1385
-  _globals['_GENERATEDIMAGE']._serialized_start=1387
-  _globals['_GENERATEDIMAGE']._serialized_end=1503
-  _globals['_IMAGEPREVIEW']._serialized_start=1505
-  _globals['_IMAGEPREVIEW']._serialized_end=1589
-  _globals['_IMAGEUSAGE']._serialized_start=1591
-  _globals['_IMAGEUSAGE']._serialized_end=1649
+  _globals['_TOOL']._serialized_start=693
+  _globals['_TOOL']._serialized_end=754
+  _globals['_TOOLCHOICE']._serialized_start=756
+  _globals['_TOOLCHOICE']._serialized_end=812
+  _globals['_CONVERSATION']._serialized_start=814
+  _globals['_CONVERSATION']._serialized_end=875
+  _globals['_TOKENIDS']._serialized_start=877
+  _globals['_TOKENIDS']._serialized_end=900
+  _globals['_TOKENLOGPROB']._serialized_start=903
+  _globals['_TOKENLOGPROB']._serialized_end=1041
+  _globals['_TOPLOGPROB']._serialized_start=1043
+  _globals['_TOPLOGPROB']._serialized_end=1098
+  _globals['_USAGE']._serialized_start=1100
+  _globals['_USAGE']._serialized_end=1187
+  _globals['_LOADEDMODEL']._serialized_start=1190
+  _globals['_LOADEDMODEL']._serialized_end=1321
+  _globals['_IMAGESAMPLING']._serialized_start=1323
+  _globals['_IMAGESAMPLING']._serialized_end=1448
+  _globals['_IMAGEPROGRESS']._serialized_start=1450
+  _globals['_IMAGEPROGRESS']._serialized_end=1506
+  _globals['_GENERATEDIMAGE']._serialized_start=1508
+  _globals['_GENERATEDIMAGE']._serialized_end=1624
+  _globals['_IMAGEPREVIEW']._serialized_start=1626
+  _globals['_IMAGEPREVIEW']._serialized_end=1710
+  _globals['_IMAGEUSAGE']._serialized_start=1712
+  _globals['_IMAGEUSAGE']._serialized_end=1770
 # @@protoc_insertion_point(module_scope)

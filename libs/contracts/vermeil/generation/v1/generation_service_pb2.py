@@ -26,7 +26,7 @@ from vermeil.content.v1 import content_pb2 as vermeil_dot_content_dot_v1_dot_con
 from vermeil.generation.v1 import generation_pb2 as vermeil_dot_generation_dot_v1_dot_generation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.vermeil/generation/v1/generation_service.proto\x12\x15vermeil.generation.v1\x1a vermeil/content/v1/content.proto\x1a&vermeil/generation/v1/generation.proto\"\xfd\x02\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12;\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32#.vermeil.generation.v1.ConversationH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12\x31\n\x06tokens\x18\x04 \x01(\x0b\x32\x1f.vermeil.generation.v1.TokenIdsH\x00\x12\x31\n\x08sampling\x18\x05 \x01(\x0b\x32\x1f.vermeil.generation.v1.Sampling\x12\x13\n\x0bnum_choices\x18\x06 \x01(\x05\x12\x19\n\x0cnum_logprobs\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x0c\n\x04\x65\x63ho\x18\x08 \x01(\x08\x12\x12\n\nrequest_id\x18\t \x01(\t\x12:\n\routput_format\x18\n \x01(\x0b\x32#.vermeil.generation.v1.OutputFormatB\x07\n\x05inputB\x0f\n\r_num_logprobs\"\xf8\x01\n\x10GenerateResponse\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\x05\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x18.vermeil.content.v1.Part\x12\x33\n\x06tokens\x18\x03 \x03(\x0b\x32#.vermeil.generation.v1.TokenLogprob\x12:\n\rfinish_reason\x18\x04 \x01(\x0e\x32#.vermeil.generation.v1.FinishReason\x12+\n\x05usage\x18\x05 \x01(\x0b\x32\x1c.vermeil.generation.v1.Usage\x12\r\n\x05model\x18\x06 \x01(\t\"\x88\x02\n\x15GenerateImagesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12\x16\n\x0c\x63lass_number\x18\x03 \x01(\x05H\x00\x12\x12\n\nnum_images\x18\x04 \x01(\x05\x12\x36\n\x08sampling\x18\x05 \x01(\x0b\x32$.vermeil.generation.v1.ImageSampling\x12\r\n\x05width\x18\x06 \x01(\x05\x12\x0e\n\x06height\x18\x07 \x01(\x05\x12\x14\n\x0cnum_previews\x18\x08 \x01(\x05\x12\x14\n\x0c\x61s_artifacts\x18\t \x01(\x08\x12\x12\n\nrequest_id\x18\n \x01(\tB\x0b\n\tcondition\"\x8c\x02\n\x16GenerateImagesResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x38\n\x08progress\x18\x02 \x01(\x0b\x32$.vermeil.generation.v1.ImageProgressH\x00\x12\x36\n\x07preview\x18\x03 \x01(\x0b\x32#.vermeil.generation.v1.ImagePreviewH\x00\x12\x36\n\x05image\x18\x04 \x01(\x0b\x32%.vermeil.generation.v1.GeneratedImageH\x00\x12\x30\n\x05usage\x18\x05 \x01(\x0b\x32!.vermeil.generation.v1.ImageUsageB\x07\n\x05\x65vent\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"F\n\x11LoadModelResponse\x12\x31\n\x05model\x18\x01 \x01(\x0b\x32\".vermeil.generation.v1.LoadedModel\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"@\n\x17ListLoadedModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x18ListLoadedModelsResponse\x12\x32\n\x06models\x18\x01 \x03(\x0b\x32\".vermeil.generation.v1.LoadedModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9e\x04\n\x11GenerationService\x12]\n\x08Generate\x12&.vermeil.generation.v1.GenerateRequest\x1a\'.vermeil.generation.v1.GenerateResponse0\x01\x12o\n\x0eGenerateImages\x12,.vermeil.generation.v1.GenerateImagesRequest\x1a-.vermeil.generation.v1.GenerateImagesResponse0\x01\x12^\n\tLoadModel\x12\'.vermeil.generation.v1.LoadModelRequest\x1a(.vermeil.generation.v1.LoadModelResponse\x12\x64\n\x0bUnloadModel\x12).vermeil.generation.v1.UnloadModelRequest\x1a*.vermeil.generation.v1.UnloadModelResponse\x12s\n\x10ListLoadedModels\x12..vermeil.generation.v1.ListLoadedModelsRequest\x1a/.vermeil.generation.v1.ListLoadedModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.vermeil/generation/v1/generation_service.proto\x12\x15vermeil.generation.v1\x1a vermeil/content/v1/content.proto\x1a&vermeil/generation/v1/generation.proto\"\xe1\x03\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12;\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32#.vermeil.generation.v1.ConversationH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12\x31\n\x06tokens\x18\x04 \x01(\x0b\x32\x1f.vermeil.generation.v1.TokenIdsH\x00\x12\x31\n\x08sampling\x18\x05 \x01(\x0b\x32\x1f.vermeil.generation.v1.Sampling\x12\x13\n\x0bnum_choices\x18\x06 \x01(\x05\x12\x19\n\x0cnum_logprobs\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x0c\n\x04\x65\x63ho\x18\x08 \x01(\x08\x12\x12\n\nrequest_id\x18\t \x01(\t\x12:\n\routput_format\x18\n \x01(\x0b\x32#.vermeil.generation.v1.OutputFormat\x12*\n\x05tools\x18\x0b \x03(\x0b\x32\x1b.vermeil.generation.v1.Tool\x12\x36\n\x0btool_choice\x18\x0c \x01(\x0b\x32!.vermeil.generation.v1.ToolChoiceB\x07\n\x05inputB\x0f\n\r_num_logprobs\"\xf8\x01\n\x10GenerateResponse\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\x05\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x18.vermeil.content.v1.Part\x12\x33\n\x06tokens\x18\x03 \x03(\x0b\x32#.vermeil.generation.v1.TokenLogprob\x12:\n\rfinish_reason\x18\x04 \x01(\x0e\x32#.vermeil.generation.v1.FinishReason\x12+\n\x05usage\x18\x05 \x01(\x0b\x32\x1c.vermeil.generation.v1.Usage\x12\r\n\x05model\x18\x06 \x01(\t\"\x88\x02\n\x15GenerateImagesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12\x16\n\x0c\x63lass_number\x18\x03 \x01(\x05H\x00\x12\x12\n\nnum_images\x18\x04 \x01(\x05\x12\x36\n\x08sampling\x18\x05 \x01(\x0b\x32$.vermeil.generation.v1.ImageSampling\x12\r\n\x05width\x18\x06 \x01(\x05\x12\x0e\n\x06height\x18\x07 \x01(\x05\x12\x14\n\x0cnum_previews\x18\x08 \x01(\x05\x12\x14\n\x0c\x61s_artifacts\x18\t \x01(\x08\x12\x12\n\nrequest_id\x18\n \x01(\tB\x0b\n\tcondition\"\x8c\x02\n\x16GenerateImagesResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x38\n\x08progress\x18\x02 \x01(\x0b\x32$.vermeil.generation.v1.ImageProgressH\x00\x12\x36\n\x07preview\x18\x03 \x01(\x0b\x32#.vermeil.generation.v1.ImagePreviewH\x00\x12\x36\n\x05image\x18\x04 \x01(\x0b\x32%.vermeil.generation.v1.GeneratedImageH\x00\x12\x30\n\x05usage\x18\x05 \x01(\x0b\x32!.vermeil.generation.v1.ImageUsageB\x07\n\x05\x65vent\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"F\n\x11LoadModelResponse\x12\x31\n\x05model\x18\x01 \x01(\x0b\x32\".vermeil.generation.v1.LoadedModel\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"@\n\x17ListLoadedModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x18ListLoadedModelsResponse\x12\x32\n\x06models\x18\x01 \x03(\x0b\x32\".vermeil.generation.v1.LoadedModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9e\x04\n\x11GenerationService\x12]\n\x08Generate\x12&.vermeil.generation.v1.GenerateRequest\x1a\'.vermeil.generation.v1.GenerateResponse0\x01\x12o\n\x0eGenerateImages\x12,.vermeil.generation.v1.GenerateImagesRequest\x1a-.vermeil.generation.v1.GenerateImagesResponse0\x01\x12^\n\tLoadModel\x12\'.vermeil.generation.v1.LoadModelRequest\x1a(.vermeil.generation.v1.LoadModelResponse\x12\x64\n\x0bUnloadModel\x12).vermeil.generation.v1.UnloadModelRequest\x1a*.vermeil.generation.v1.UnloadModelResponse\x12s\n\x10ListLoadedModels\x12..vermeil.generation.v1.ListLoadedModelsRequest\x1a/.vermeil.generation.v1.ListLoadedModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,25 +34,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.generation.v1.gener
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATEREQUEST']._serialized_start=148
-  _globals['_GENERATEREQUEST']._serialized_end=529
-  _globals['_GENERATERESPONSE']._serialized_start=532
-  _globals['_GENERATERESPONSE']._serialized_end=780
-  _globals['_GENERATEIMAGESREQUEST']._serialized_start=783
-  _globals['_GENERATEIMAGESREQUEST']._serialized_end=1047
-  _globals['_GENERATEIMAGESRESPONSE']._serialized_start=1050
-  _globals['_GENERATEIMAGESRESPONSE']._serialized_end=1318
-  _globals['_LOADMODELREQUEST']._serialized_start=1320
-  _globals['_LOADMODELREQUEST']._serialized_end=1353
-  _globals['_LOADMODELRESPONSE']._serialized_start=1355
-  _globals['_LOADMODELRESPONSE']._serialized_end=1425
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1427
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1462
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=1464
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1485
-  _globals['_LISTLOADEDMODELSREQUEST']._serialized_start=1487
-  _globals['_LISTLOADEDMODELSREQUEST']._serialized_end=1551
-  _globals['_LISTLOADEDMODELSRESPONSE']._serialized_start=1553
-  _globals['_LISTLOADEDMODELSRESPONSE']._serialized_end=1656
-  _globals['_GENERATIONSERVICE']._serialized_start=1659
-  _globals['_GENERATIONSERVICE']._serialized_end=2201
+  _globals['_GENERATEREQUEST']._serialized_end=629
+  _globals['_GENERATERESPONSE']._serialized_start=632
+  _globals['_GENERATERESPONSE']._serialized_end=880
+  _globals['_GENERATEIMAGESREQUEST']._serialized_start=883
+  _globals['_GENERATEIMAGESREQUEST']._serialized_end=1147
+  _globals['_GENERATEIMAGESRESPONSE']._serialized_start=1150
+  _globals['_GENERATEIMAGESRESPONSE']._serialized_end=1418
+  _globals['_LOADMODELREQUEST']._serialized_start=1420
+  _globals['_LOADMODELREQUEST']._serialized_end=1453
+  _globals['_LOADMODELRESPONSE']._serialized_start=1455
+  _globals['_LOADMODELRESPONSE']._serialized_end=1525
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1527
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1562
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1564
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1585
+  _globals['_LISTLOADEDMODELSREQUEST']._serialized_start=1587
+  _globals['_LISTLOADEDMODELSREQUEST']._serialized_end=1651
+  _globals['_LISTLOADEDMODELSRESPONSE']._serialized_start=1653
+  _globals['_LISTLOADEDMODELSRESPONSE']._serialized_end=1756
+  _globals['_GENERATIONSERVICE']._serialized_start=1759
+  _globals['_GENERATIONSERVICE']._serialized_end=2301
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,8 @@ class GenerateRequest(_message.Message):
     ECHO_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OUTPUT_FORMAT_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"models/{model}" for the newest version, or "models/{model}/versions/{version}"."""
     prompt: _builtins.str
@@ -66,6 +68,17 @@ class GenerateRequest(_message.Message):
     def output_format(self) -> _generation_pb2.OutputFormat:
         """What each answer must look like; unset leaves that open."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.Tool]:
+        """Tools that the model may call, at most 64, each name once; for conversations. An answer is then a text that does
+        not begin with "<", or one call whose arguments keep to the tool's schema; it shows no pictures. Together with
+        an output_format, that of a JSON Schema, a text keeps to it.
+        """
+
+    @_builtins.property
+    def tool_choice(self) -> _generation_pb2.ToolChoice:
+        """Whether it calls one of them."""
+
     def __init__(
         self,
         *,
@@ -79,10 +92,12 @@ class GenerateRequest(_message.Message):
         echo: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         output_format: _generation_pb2.OutputFormat | None = ...,
+        tools: _abc.Iterable[_generation_pb2.Tool] | None = ...,
+        tool_choice: _generation_pb2.ToolChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "input", b"input", "num_logprobs", b"num_logprobs", "output_format", b"output_format", "prompt", b"prompt", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "input", b"input", "num_logprobs", b"num_logprobs", "output_format", b"output_format", "prompt", b"prompt", "sampling", b"sampling", "tokens", b"tokens", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "echo", b"echo", "input", b"input", "model", b"model", "num_choices", b"num_choices", "num_logprobs", b"num_logprobs", "output_format", b"output_format", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs", "conversation", b"conversation", "echo", b"echo", "input", b"input", "model", b"model", "num_choices", b"num_choices", "num_logprobs", b"num_logprobs", "output_format", b"output_format", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "tokens", b"tokens", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__num_logprobs: _TypeAlias = _typing.Literal["num_logprobs"]  # noqa: Y015
     _WhichOneofArgType__num_logprobs: _TypeAlias = _typing.Literal["_num_logprobs", b"_num_logprobs"]  # noqa: Y015
@@ -115,8 +130,8 @@ class GenerateResponse(_message.Message):
     """The version that answers; set in the first piece."""
     @_builtins.property
     def delta(self) -> _content_pb2.Part:
-        """What was added since the last piece: a text, which may be empty, or a picture as PNG, inline up to 1 MiB,
-        else an artifact.
+        """What was added since the last piece: a text, which may be empty, a picture as PNG, inline up to 1 MiB, else
+        an artifact, or a call of a tool, which comes whole.
         """
 
     @_builtins.property
