@@ -1,10 +1,12 @@
 """What whoever runs the gateway relies on: ids, health, metrics, docs, stopping."""
 
 import asyncio
+import json
 
 import pytest
 from vermeil_gateway.testing import Running, running_gateway, settings_for
 from vermeil_gateway.wiring import start
+from vermeil_telemetry import configure
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -92,3 +94,49 @@ def _recipe():
     from vermeil.training.v1.recipe_pb2 import Recipe
 
     return Recipe(name="x")
+
+
+def test_the_access_log_tells_who_asked_for_what_and_no_secret(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("gateway", level="INFO", format="json")
+    with running_gateway(api_keys=("s3cret-key",)) as gateway:
+        headers = {"authorization": "Bearer s3cret-key", "x-request-id": "r-77"}
+        body = {"model": "vermeil-nano", "prompt": "private words"}
+        assert gateway.http.post("/v1/completions", json=body, headers=headers).status_code == 200
+        assert gateway.http.get("/v1/models").status_code == 401
+    shown = capsys.readouterr()
+    lines = [json.loads(line) for line in (shown.out + shown.err).splitlines() if line.startswith("{")]
+    answered, refused = (line for line in lines if line["event"] == "request")
+    assert (answered["request_id"], answered["caller"], answered["status"]) == ("r-77", "operator", 200)
+    assert (answered["route"], answered["tokens_read"]) == ("/v1/completions", 5)
+    assert answered["ms"] >= answered["first_ms"] > 0
+    assert (refused["caller"], refused["status"]) == ("nobody", 401)
+    assert "s3cret-key" not in shown.out + shown.err
+    assert "private words" not in shown.out + shown.err
+
+
+def test_metrics_count_tokens_and_first_bytes(gateway: Running) -> None:
+    gateway.complete()
+    text = gateway.http.get("/metrics").text
+    assert 'vermeil_gateway_tokens_total{kind="read"}' in text
+    assert 'vermeil_gateway_first_byte_seconds_count{route="/v1/completions"}' in text
+    assert "vermeil_gateway_requests_under_way 1.0" in text
+
+
+def test_pages_of_other_origins_call_only_where_they_are_listed(gateway: Running) -> None:
+    asking = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    asking["access-control-request-headers"] = "authorization,content-type"
+    refused = gateway.http.options("/v1/models", headers=asking)
+    assert "access-control-allow-origin" not in refused.headers
+    with running_gateway(gateway_cors_origins=("https://app.example",), api_keys=("k",)) as open_:
+        allowed = open_.http.options("/v1/models", headers=asking)
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == "https://app.example"
+        assert "authorization" in allowed.headers["access-control-allow-headers"]
+        headers = {"origin": "https://app.example", "authorization": "Bearer k"}
+        answer = open_.http.get("/v1/models", headers=headers)
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        assert "x-request-id" in answer.headers["access-control-expose-headers"]
+        foreign = open_.http.get("/v1/models", headers=headers | {"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in foreign.headers

@@ -4,6 +4,7 @@ import asyncio
 from functools import cache
 
 from fastapi import Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from vermeil_artifacts import ArtifactStore, store_from_settings
 
 from vermeil_gateway import problems
@@ -20,6 +21,19 @@ from vermeil_gateway.observe import Observed
 from vermeil_gateway.outputs import Outputs
 from vermeil_gateway.pictures import Pictures
 from vermeil_gateway.settings import GatewaySettings
+
+_PREFLIGHT_SECONDS = 600
+_SHOWN_TO_PAGES = [
+    "retry-after",
+    "x-request-id",
+    "x-should-retry",
+    *(
+        f"x-ratelimit-{what}-{of}"
+        for what in ("limit", "remaining", "reset")
+        for of in ("requests", "tokens")
+    ),
+]
+"""Headers of answers that scripts of a page may read."""
 
 
 def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactStore | None = None) -> FastAPI:
@@ -51,5 +65,14 @@ def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactSt
     problems.install(app)
     install_docs(app)
     app.add_middleware(Guarded, settings=settings, callers=app.state.callers, admission=app.state.admission)
+    if settings.gateway_cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.gateway_cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=_SHOWN_TO_PAGES,
+            max_age=_PREFLIGHT_SECONDS,
+        )
     app.add_middleware(Observed)
     return app

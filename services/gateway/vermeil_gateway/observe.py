@@ -18,6 +18,8 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _requests = counter("gateway_requests", "Requests answered", ["method", "route", "status"])
 _seconds = histogram("gateway_request_seconds", "Time to the end of the answer", ["method", "route"])
+_first = histogram("gateway_first_byte_seconds", "Time to the first byte of an answer's body", ["route"])
+_tokens = counter("gateway_tokens", "Tokens of prompts (read) and answers (written)", ["kind"])
 _logger = get_logger(__name__)
 
 
@@ -40,13 +42,17 @@ class Observed:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         began = time.perf_counter()
-        status = 0
+        status, first = 0, 0.0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, first
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers["x-content-type-options"] = "nosniff"
+            elif not first:
+                first = time.perf_counter() - began
             await send(message)
 
         try:
@@ -56,18 +62,30 @@ class Observed:
                 raise
             await problem_response(known(error))(scope, receive, send_with_id)
         finally:
-            _tell(scope, status, time.perf_counter() - began)
+            _tell(scope, status, first, time.perf_counter() - began)
 
 
-def _tell(scope: Scope, status: int, seconds: float) -> None:
+def _tell(scope: Scope, status: int, first: float, seconds: float) -> None:
+    """The access log: who asked for what, how it went and what it cost; no body, no key, no query."""
+    state = scope["state"]
+    spent: Spent = state["spent"]
     route = getattr(scope.get("route"), "path", "none")
     _requests.labels(scope["method"], route, status or 499).inc()
     _seconds.labels(scope["method"], route).observe(seconds)
+    if first:
+        _first.labels(route).observe(first)
+    for kind, tokens in (("read", spent.read), ("written", spent.written)):
+        _tokens.labels(kind).inc(tokens)
     if route not in _QUIET:
         _logger.info(
             "request",
             method=scope["method"],
             path=scope["path"],
+            route=route,
+            caller=state.get("caller", "nobody"),
             status=status or 499,
-            seconds=round(seconds, 4),
+            ms=round(seconds * 1000, 1),
+            first_ms=round(first * 1000, 1),
+            tokens_read=spent.read,
+            tokens_written=spent.written,
         )

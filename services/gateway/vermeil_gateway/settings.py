@@ -16,6 +16,8 @@ class GatewaySettings(ArtifactSettings):
     api_keys: CommaSeparated = Field(default=(), repr=False)
     """The operator's keys, for everything and without limits; without any the gateway opens only on this
     machine's own addresses. Others are made by `vermeil keys create`."""
+    gateway_cors_origins: CommaSeparated = ()
+    """Origins of web pages that may call from a browser: https://example.org, …, or *; none by default."""
     gateway_max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     """Largest request body, in bytes."""
     gateway_max_requests: int = Field(default=512, ge=1)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002, N802 methods and arguments are named by gRPC
 
+import re
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,7 +11,7 @@ from vermeil.registry.v1 import registry_service_pb2 as registry
 from vermeil.registry.v1.dataset_pb2 import Dataset, DatasetVersion
 from vermeil.registry.v1.model_pb2 import Model, ModelVersion
 from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
-from vermeil_errors import NotFound
+from vermeil_errors import InvalidInput, NotFound
 
 MODEL = "models/vermeil-nano"
 VERSION = f"{MODEL}/versions/3"
@@ -20,6 +21,7 @@ ADAPTER = "models/vermeil-manner"
 ADAPTER_VERSION = f"{ADAPTER}/versions/1"
 DIGEST = "sha256:" + "5" * 64
 
+_DATASET = re.compile(r"datasets/[a-z][a-z0-9-]{0,62}(/versions/[1-9][0-9]*)?")
 _THEN = Timestamp(seconds=1_800_000_000)
 
 
@@ -71,17 +73,25 @@ class FakeRegistry(RegistryServiceServicer):
         )
 
     async def GetDataset(self, request: registry.GetDatasetRequest, context: Any) -> Any:
-        """A dataset."""
+        """A dataset of any name that is one."""
+        _check_dataset(request.name)
         return registry.GetDatasetResponse(dataset=_dataset(request.name))
 
     async def GetDatasetVersion(self, request: registry.GetDatasetVersionRequest, context: Any) -> Any:
         """A version of it."""
+        _check_dataset(request.name)
         return registry.GetDatasetVersionResponse(version=_dataset_version(request.name))
 
     async def ListDatasetVersions(self, request: registry.ListDatasetVersionsRequest, context: Any) -> Any:
         """Its only version."""
+        _check_dataset(request.dataset)
         version = _dataset_version(f"{request.dataset}/versions/1")
         return registry.ListDatasetVersionsResponse(versions=[version])
+
+
+def _check_dataset(name: str) -> None:
+    if not _DATASET.fullmatch(name):
+        raise InvalidInput.for_field("name", name, "is not the name of a dataset")
 
 
 def _model(name: str = MODEL, latest_version: str = VERSION) -> Model:

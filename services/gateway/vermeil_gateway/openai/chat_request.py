@@ -47,14 +47,13 @@ _UNSUPPORTED_IN_CHAT: Mapping[str, Neutral] = {
     "prediction": (None,),
     "reasoning_effort": (None, "none"),
     "store": (None, False),
-    "verbosity": (None,),
+    "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
 _UNSUPPORTED_IN_MESSAGE: Mapping[str, Neutral] = {
     "annotations": (None, []),
     "audio": (None,),
     "function_call": (None,),
-    "name": (None,),
     "refusal": (None, ""),
 }
 _EXAMPLE: dict[str, Any] = {
@@ -91,6 +90,8 @@ class ChatMessage(Closed):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
+    name: str | None = Field(default=None, max_length=64)
+    """Accepted; it changes nothing: models do not tell people of one role apart."""
     content: str | list[ContentPart] | None = None
     images: list[AnswerImage] | None = None
     """Pictures of an answer, as they came."""

@@ -1,0 +1,148 @@
+"""Bad input at the door: a clear error that names what is wrong, and nothing worse."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from vermeil_gateway.testing import Running
+
+CHAT: dict[str, Any] = {
+    "model": "vermeil-nano",
+    "messages": [
+        {"role": "system", "content": "Be brief", "name": "me"},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+    ],
+    "stop": ["."],
+    "tools": [
+        {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+    ],
+    "tool_choice": "auto",
+    "user": "u",
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"model": "vermeil-nano", "prompt": ["Once"], "stop": "."},
+    "/v1/embeddings": {"model": "vermeil-nano", "input": ["a"], "encoding_format": "float"},
+    "/v1/images/generations": {"model": "vermeil-pictures", "prompt": "7", "size": "auto"},
+    "/v1/ingestions": {"spec": {"dataset": "datasets/d", "sources": [{"uri": "/data", "include": ["*"]}]}},
+    "/v1/trainings": {"recipe": {"name": "r", "data": {"dataset": "datasets/d"}}, "request_id": "r"},
+    "/v1/evaluations": {"spec": {"model": "models/m", "task": "perplexity"}},
+    "/v1/encodings": {"spec": {"dataset": "datasets/d"}},
+    "/v1/search": {"dataset": "datasets/d", "model": "models/m", "text": "t"},
+    "/v1/keys": {"key": {"display_name": "n", "owner": "owners/o", "scopes": ["read"]}, "request_id": "k"},
+}
+NASTY = (
+    "'; DROP TABLE jobs; --",
+    "<script>alert(1)</script>",
+    "../../../../etc/passwd",
+    "..\\..\\windows",
+    "\x00",
+    "%s%n{0}${jndi:ldap://x}",
+    "A" * 100_000,
+    "\ufeff\u202e😀",
+    "",
+)
+
+
+def replaced(body: Any, nasty: str) -> Iterator[Any]:
+    """The body with one of its texts replaced, for each of them."""
+    places: list[tuple[str | int, Any]] = list(
+        body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    )
+    for place, value in places:
+        if isinstance(value, str):
+            copy = json.loads(json.dumps(body))
+            copy[place] = nasty
+            yield copy
+        for inner in replaced(value, nasty):
+            copy = json.loads(json.dumps(body))
+            copy[place] = inner
+            yield copy
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_the_bodies_that_are_made_worse_are_good_ones(gateway: Running, path: str) -> None:
+    answer = gateway.http.post(path, json=BODIES[path])
+    assert answer.status_code < 300, answer.text
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_nothing_in_a_text_field_is_more_than_a_text(gateway: Running, path: str) -> None:
+    for nasty in NASTY:
+        for body in replaced(BODIES[path], nasty):
+            answer = gateway.http.post(path, json=body)
+            assert answer.status_code < 500, (body, answer.text)
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            if answer.status_code >= 400:
+                assert set(answer.json()["error"]) >= {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    "nasty", ["..%2f..%2fetc%2fpasswd", "%2e%2e", "..;", "a%00b", "%27%20OR%201=1", "A" * 5000]
+)
+@pytest.mark.parametrize(
+    "path", ["jobs", "models", "datasets", "images", "model-versions", "keys", "evaluations/x/report?a="]
+)
+def test_no_name_in_a_path_leads_anywhere_else(gateway: Running, path: str, nasty: str) -> None:
+    answer = gateway.http.get(f"/v1/{path}/{nasty}")
+    assert answer.status_code in (400, 404, 405), answer.text
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_body_of_100_megabytes_is_refused_before_it_is_read(gateway: Running, chunked: bool) -> None:
+    place = urlsplit(gateway.url)
+    length = "transfer-encoding: chunked" if chunked else f"content-length: {100 * 2**20}"
+    kind = "content-type: application/json"
+    head = f"POST /v1/completions HTTP/1.1\r\nhost: {place.netloc}\r\n{kind}\r\n{length}\r\n\r\n"
+    block = b"x" * 2**20
+    with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+        connection.sendall(head.encode())
+        for _ in range(9 if chunked else 1):
+            connection.sendall(b"%x\r\n%s\r\n" % (len(block), block) if chunked else block)
+        answer = connection.recv(4096)
+    assert b" 413 " in answer.split(b"\r\n")[0]
+    body = gateway.http.post(
+        "/v1/completions", content=b"x" * (100 * 2**20), headers={"content-type": "application/json"}
+    )
+    assert body.status_code == 413
+    assert "VERMEIL_GATEWAY_MAX_BODY_BYTES" in body.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html", "multipart/form-data; boundary=x", "application/x-protobuf", ""]
+)
+def test_a_wrong_content_type_is_named(gateway: Running, kind: str) -> None:
+    headers = {"content-type": kind} if kind else {}
+    answer = gateway.http.post(
+        "/v1/completions", content=b'{"model": "vermeil-nano", "prompt": "x"}', headers=headers
+    )
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "content-type"
+    assert "application/json" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param", "fix"),
+    [
+        ("/v1/chat/completions", {"n": 10_000}, "n", "16"),
+        ("/v1/completions", {"n": 10_000}, "n", "16"),
+        ("/v1/images/generations", {"n": 10_000}, "n", "64"),
+        ("/v1/chat/completions", {"temperature": 1e9}, "temperature", "2"),
+        ("/v1/chat/completions", {"logit_bias": {"cat": 1}}, "logit_bias", "decimal"),
+        ("/v1/chat/completions", {"stop": ["x"] * 17}, "stop", "16"),
+        ("/v1/images/generations", {"size": "1x0"}, "size", "64x64"),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_its_bound(
+    gateway: Running, path: str, fields: dict[str, Any], param: str, fix: str
+) -> None:
+    answer = gateway.http.post(path, json=BODIES[path] | fields)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert fix in error["message"]
