@@ -60,10 +60,11 @@ def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactSt
     app.state.admission = Admission(settings.gateway_max_requests, settings.gateway_max_held_bytes)
     app.state.under_way = UnderWay()
     app.state.stopping = asyncio.Event()
+    app.state.routes = [route for router in ROUTERS for route in router.routes]
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
-    install_docs(app)
+    install_docs(app, needs_keys=bool(settings.api_keys))
     app.add_middleware(Guarded, settings=settings, callers=app.state.callers, admission=app.state.admission)
     if settings.gateway_cors_origins:
         app.add_middleware(

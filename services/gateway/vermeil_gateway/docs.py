@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from vermeil_gateway.scopes import OPEN_PATHS
+
 Json = Mapping[str, Any]
 
 _STYLE = """
@@ -20,8 +22,38 @@ table { border-collapse: collapse; } td { padding: .15rem .8rem .15rem 0; vertic
 """
 
 
-def install_docs(app: FastAPI) -> None:
-    """Serve /docs, and name the key that the other routes ask for."""
+_TEXT: Json = {"type": "string"}
+_ERROR: Json = {
+    "type": "object",
+    "title": "Error",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code", "violations"],
+            "properties": {
+                "message": _TEXT,
+                "type": _TEXT,
+                "param": {"type": ["string", "null"]},
+                "code": _TEXT,
+                "violations": {
+                    "type": "array",
+                    "items": {"type": "object", "properties": {"field": _TEXT, "description": _TEXT}},
+                },
+            },
+        }
+    },
+}
+"""What every status that is not of an answer carries."""
+
+_REFUSAL: Json = {
+    "description": "Refused, and why.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+}
+
+
+def install_docs(app: FastAPI, *, needs_keys: bool) -> None:
+    """Serve /docs, and say of every route how it refuses and whether it asks for a key."""
     page: list[str] = []
 
     @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
@@ -34,9 +66,18 @@ def install_docs(app: FastAPI) -> None:
 
     def with_keys() -> dict[str, Any]:
         described = describe()
-        schemes = described.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes["key"] = {"type": "http", "scheme": "bearer", "description": "One of VERMEIL_API_KEYS."}
-        described["security"] = [{"key": []}]
+        components = described.setdefault("components", {})
+        components.setdefault("schemas", {})["Error"] = _ERROR
+        for path, methods in described["paths"].items():
+            for operation in methods.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = _REFUSAL
+                if path in OPEN_PATHS:
+                    operation["security"] = []
+        if needs_keys:
+            scheme = {"type": "http", "scheme": "bearer", "description": "Of `vermeil keys create`."}
+            components["securitySchemes"] = {"key": scheme}
+            described["security"] = [{"key": []}]
         return described
 
     app.openapi = with_keys  # type: ignore[method-assign]

@@ -21,10 +21,9 @@ from vermeil_gateway.admission import Admission, Ticket
 from vermeil_gateway.allowance import Allowance
 from vermeil_gateway.callers import Callers
 from vermeil_gateway.problems import problem_response
+from vermeil_gateway.scopes import OPEN_PATHS
 from vermeil_gateway.settings import GatewaySettings
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-"""What everyone may read: it tells nothing about anybody's data."""
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 

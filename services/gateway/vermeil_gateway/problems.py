@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from vermeil_errors import InvalidInput, NotFound, QuotaExceeded, VermeilError, Violation, from_exception
 from vermeil_telemetry import get_logger
 
@@ -89,7 +90,17 @@ def install(app: FastAPI) -> None:
         if error.status_code == 404:
             return problem_response(NotFound(f"no such route: {route}", fix="GET /docs lists them"))
         wrong = InvalidInput(f"{route}: {error.detail}", fix="GET /docs shows what is possible")
-        return JSONResponse(problem(wrong), status_code=error.status_code, headers=error.headers)
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        if error.status_code == 405:
+            headers["allow"] = ", ".join(_methods(request))
+        return JSONResponse(problem(wrong), status_code=error.status_code, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the path answers to: each route knows only its own."""
+    routes: Sequence[Route] = request.app.state.routes
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 def _invalid(details: Iterable[Mapping[str, Any]]) -> InvalidInput:

@@ -83,8 +83,8 @@ def _single_schema(field: FieldDescriptor, depth: int) -> Json:
 _SCALARS: Mapping[int, Json] = {
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "format": "uint32"},
-    FieldDescriptor.CPPTYPE_INT64: {"type": "string", "format": "int64"},
-    FieldDescriptor.CPPTYPE_UINT64: {"type": "string", "format": "uint64"},
+    FieldDescriptor.CPPTYPE_INT64: {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,18}$"},
+    FieldDescriptor.CPPTYPE_UINT64: {"type": "string", "format": "uint64", "pattern": "^[0-9]{1,18}$"},
     FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number", "format": "double"},
     FieldDescriptor.CPPTYPE_FLOAT: {"type": "number", "format": "float"},
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},

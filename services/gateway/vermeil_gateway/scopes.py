@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 Scope = Literal["inference", "read", "submit", "admin"]
 
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+"""What everyone may read: it tells nothing about anybody's data."""
 ALL: frozenset[Scope] = frozenset(get_args(Scope))
 INFERENCE_PATHS = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/images/generations"}

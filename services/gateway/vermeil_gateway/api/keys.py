@@ -30,7 +30,12 @@ router = APIRouter(tags=["Keys"])
 CREATED = 201
 
 
-@router.post("/v1/keys", **documented(CreateApiKeyResponse, CreateApiKeyRequest, CREATED))
+_CREATED = documented(CreateApiKeyResponse, CreateApiKeyRequest, CREATED)
+_shown = _CREATED["openapi_extra"]["responses"][str(CREATED)]["content"]["application/json"]["schema"]
+_shown["properties"]["secret"] = {"type": "string"}
+
+
+@router.post("/v1/keys", **_CREATED)
 async def create_key(request: Request, clients: WithClients) -> JSONResponse:
     """A new key and, this once, its `secret`: what clients send as their API key."""
     message = await read(request, CreateApiKeyRequest())
