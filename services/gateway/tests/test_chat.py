@@ -161,7 +161,7 @@ def test_values_that_change_nothing_are_accepted(gateway: Running) -> None:
         ("messages", [{"role": "robot", "content": "x"}], "messages[0].role"),
         ("messages", [{"role": "tool", "content": "x", "tool_call_id": "1"}], "messages[0].tool_call_id"),
         ("messages", [{"role": "function", "content": "x", "name": "f"}], "messages[0].role"),
-        ("messages", [{"role": "user", "content": "x", "name": "me"}], "messages[0].name"),
+        ("messages", [{"role": "user", "content": "x", "name": 7}], "messages[0].name"),
         ("messages", [{"role": "user", "content": 3}], "messages[0].content"),
         ("messages", [{"role": "user", "content": "x", "mood": "good"}], "messages[0].mood"),
         ("model", "", "model"),
