@@ -5,8 +5,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from vermeil_client import Job as JobResource
 from vermeil_client import Vermeil
-from vermeil_errors import VermeilError
+from vermeil_errors import DeadlineExceeded, Overloaded, Unavailable, VermeilError
+
+_TRIES = 5
 
 
 @dataclass
@@ -76,7 +79,7 @@ class Job:
     def _run(self) -> None:
         try:
             with Vermeil(self.url) as client:
-                job = client.train(self.recipe)
+                job = self._begun(client)
                 for latest in client.watch(job.name):
                     job = latest
                     self.num_events += 1
@@ -88,3 +91,12 @@ class Job:
             self.failure = f"the same recipe gave {job.outputs['model']}, and {self.digest} before"
         if job.raw.get("attempt", 1) != 1:
             self.failure = f"it took {job.raw['attempt']} attempts"
+
+    def _begun(self, client: Vermeil) -> JobResource:
+        """The same request id is the same job, so who got no answer in time may ask again."""
+        for _ in range(_TRIES - 1):
+            try:
+                return client.train(self.recipe, request_id="bystander")
+            except (DeadlineExceeded, Overloaded, Unavailable):
+                time.sleep(1)
+        return client.train(self.recipe, request_id="bystander")

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 
 _MIB = 2**20
-SETTLED = 0.25
+SETTLED = 0.4
 """Share of a process's samples that is left out at the beginning: caches and the allocator fill."""
 FLAT_MIB = 24.0
 """Growth from there to the end that counts as flat; more only if it is within 5 % of the whole."""

@@ -27,7 +27,7 @@ from typing import Any
 from bystanders import Job, Registry
 from ledger import compare, is_sound
 from matplotlib.figure import Figure
-from memory import Memory, generator_of
+from memory import Memory, Series, generator_of
 from vermeil_client.bench.figures import summary
 from vermeil_client.bench.load import Pace, Run, Target, apply
 from vermeil_client.bench.mixture import Lengths, Mixture, shares_from
@@ -44,6 +44,8 @@ LENGTHS = Lengths(short_input=8, long_input=30, short_output=16, long_output=48)
 """They fit a context of 256 bytes."""
 KEEPS = 0.9
 """Share of its capacity that a server still answers when it is asked too much; below that it collapses."""
+_STOOD_STILL_MS = 5000.0
+"""A client that did nothing for so long was stopped, and everybody with it: then nothing below is a verdict."""
 _PATIENCE_SECONDS = 120
 _LONG_ENOUGH = 600.0
 """Seconds; in less no slope of memory can be told."""
@@ -115,6 +117,7 @@ def _put_under_load(house: Installation, folder: Path, options: argparse.Namespa
         "generator_killed": death,
         "others": others,
         "memory": held,
+        "memory_series": {name: _thinned(series) for name, series in memory.series.items()},
         "overload": found,
         "sweep": {name: value for name, value in swept.items() if name != "steps"},
         "sweep_steps": [_short(step) for step in swept["steps"]],
@@ -204,6 +207,7 @@ def _verdict(
         "no request lost, none answered twice, both books agree": is_sound(book),
         "some were shed, each told when to come again": book["ends"].get("shed", 0) > 0,
         f"it answered {KEEPS:.0%} of its capacity all the while": kept >= KEEPS * swept["capacity"],
+        "the machine itself never stood still": found["client"]["max_loop_lag_ms"] < _STOOD_STILL_MS,
         "service came back by itself": death["is_back"],
         "the registry answered throughout": not registry.failures and registry.num_asked > 0,
         "the job and its stream noticed nothing": not job.failure and job.num_events > 0,
@@ -211,6 +215,12 @@ def _verdict(
     if seconds >= _LONG_ENOUGH:
         judged["memory is flat"] = all(series.get("is_flat", True) for series in held.values())
     return judged
+
+
+def _thinned(series: Series) -> dict[str, list[float]]:
+    """About two hundred samples."""
+    every = max(1, len(series.mib) // 200)
+    return {"seconds": series.seconds[::every], "mib": series.mib[::every]}
 
 
 def _told(registry: Registry) -> Json:
