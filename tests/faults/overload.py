@@ -45,7 +45,7 @@ LENGTHS = Lengths(short_input=8, long_input=30, short_output=16, long_output=48)
 KEEPS = 0.9
 """Share of its capacity that a server still answers when it is asked too much; below that it collapses."""
 _STOOD_STILL_MS = 5000.0
-"""A client that did nothing for so long was stopped, and everybody with it: then nothing below is a verdict."""
+"""A client that did nothing for so long was stopped, and everybody with it: no verdict counts then."""
 _PATIENCE_SECONDS = 120
 _LONG_ENOUGH = 600.0
 """Seconds; in less no slope of memory can be told."""
