@@ -14,6 +14,7 @@ from vermeil_demo.conversation import answer, paced, turns_of
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.fakes import FakeVermeil
 from vermeil_demo.files import kept, sendable
+from vermeil_demo.problems import sentence
 from vermeil_errors import InvalidInput
 from vermeil_media import decode_image, encode_png, inspect_image
 
@@ -79,6 +80,13 @@ def test_why_there_was_no_answer_is_said_in_its_place_and_never_told_to_a_model(
     assert "vermeil up" in message["content"]
     assert "Traceback" not in message["content"]
     assert turns_of([SAID, message, HELLO]) == [{"role": "assistant", "content": "Hello"}]
+
+
+def test_where_in_a_request_something_was_wrong_is_for_programs_only() -> None:
+    of_request = InvalidInput("messages[2].content[0].image: this model reads text only; send text parts")
+    assert sentence(of_request) == "This model reads text only; send text parts."
+    of_dial = InvalidInput.for_field("Steps", "ten", "is not a whole number", "write one")
+    assert sentence(of_dial) == "Steps = 'ten': is not a whole number; write one."
 
 
 def test_text_and_pictures_of_one_turn_that_the_page_shows_apart_stay_one_turn() -> None:

@@ -11,6 +11,10 @@
     document.querySelectorAll("#message textarea:not([aria-label])").forEach((field) => {
       field.setAttribute("aria-label", "Message");
     });
+    // Gradio empties it with the first message.
+    document.querySelectorAll('#message textarea[placeholder=""]').forEach((field) => {
+      field.placeholder = "Write, or drop a picture";
+    });
   };
   name();
   let waiting = false;

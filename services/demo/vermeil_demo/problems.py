@@ -1,6 +1,7 @@
 """What went wrong, as a sentence with its fix: never a traceback."""
 
 import functools
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import ParamSpec, TypeVar
@@ -14,9 +15,13 @@ Given = ParamSpec("Given")
 Shown = TypeVar("Shown")
 
 
+_PATH = re.compile(r"^[a-z_]+(\[\d+\]|\.[a-z_]+)+: ")
+"""Where in a request something was wrong: of use to programs only."""
+
+
 def sentence(error: VermeilError) -> str:
     """What people read: a capital, a full stop."""
-    text = error.public_message.strip()
+    text = _PATH.sub("", error.public_message.strip())
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 

@@ -73,6 +73,7 @@ def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
             example_labels=[label for label, _, _ in _EXAMPLES],
             run_examples_on_click=True,
             cache_examples=False,
+            show_progress="hidden",
             analytics_enabled=False,
             api_visibility="private",
             fill_height=False,
