@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.settings import DemoSettings
@@ -109,6 +110,22 @@ def test_an_error_is_a_sentence_in_the_place_of_the_answer(page: Page, shown: Sh
     finally:
         generation.refusal = None
     assert "Traceback" not in page.content()
+
+
+def test_a_conversation_with_pictures_and_a_failure_can_be_heard(page: Page, shown: Shown) -> None:
+    generation = shown.gateway.backends.generation
+    _say(page, "draw")
+    _listens(page)
+    expect(page.locator("#conversation .bot img").last).to_be_visible()
+    generation.refusal = Unavailable("the model is away", fix="try again in an hour")
+    try:
+        _say(page, "Hi")
+        expect(page.locator("#conversation")).to_contain_text("try again in an hour")
+    finally:
+        generation.refusal = None
+    page.wait_for_timeout(1000)
+    found = Axe().run(page).response["violations"]
+    assert [each["help"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
 def test_a_picture_is_drawn_and_can_be_saved(shown: Shown) -> None:

@@ -11,6 +11,7 @@ import pytest
 from vermeil_client import DrawingProgress, Picture, Vermeil
 from vermeil_client.resources import Job
 from vermeil_client.testing import FakeGateway
+from vermeil_demo.charts import Curve, chart, round_ticks
 from vermeil_demo.clients import Gateway
 from vermeil_demo.drawing import looks
 from vermeil_demo.examples import EXAMPLES
@@ -239,3 +240,12 @@ def test_a_report_shows_numbers_with_intervals_and_its_page_in_a_cage(vermeil: V
     assert "lower is better" in html
     assert 'sandbox="allow-scripts"' in html
     assert "&lt;!doctype html&gt;" in html
+
+
+def test_a_curve_that_begins_high_leaves_room_for_its_end() -> None:
+    points = [(10.0, 5.0), (20.0, 0.5), (100.0, 0.25), (200.0, 0.2)]
+    drawn = chart([Curve("training loss", points)])
+    heights = [float(place.split(",")[1]) for place in drawn.split('points="')[1].split('"')[0].split()]
+    assert heights[3] - heights[1] > 40, "the last tenth of the loss is a fifth of the picture"
+    assert ">0.5</text>" in drawn
+    assert round_ticks(0, 250, 5) == [0, 50, 100, 150, 200, 250]

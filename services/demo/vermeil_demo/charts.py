@@ -11,6 +11,8 @@ Point = tuple[float, float]
 _LARGE, _SMALL = (720, 260), (300, 130)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 10, 10, 28
 _TICKS, _FEW_TICKS = 5, 3
+_WIDE = 8.0
+"""Losses that differ by more are drawn by factors, or the beginning would leave no room for the rest."""
 _ROUND = (1, 2, 2.5, 5, 10)
 """Steps between ticks, times a power of ten."""
 _MOST_POINTS = 600
@@ -84,26 +86,41 @@ class _Frame:
     right: float
     low: float
     high: float
+    by_factors: bool
+    """Whether equal distances are equal factors; low and high are logarithms then."""
 
     @classmethod
     def around(cls, curves: Sequence[Curve], last_x: float, size: tuple[int, int]) -> "_Frame":
         right = max([last_x, 1.0, *(x for curve in curves for x, _ in curve.points)])
         values = [y for curve in curves for _, y in curve.points]
+        by_factors = min(values) > 0 and max(values) > _WIDE * min(values)
+        if by_factors:
+            values = [math.log10(value) for value in values]
         margin = (max(values) - min(values)) * 0.06 or abs(values[0]) * 0.1 or 0.5
-        return cls(size, right, min(values) - margin, max(values) + margin)
+        return cls(size, right, min(values) - margin, max(values) + margin, by_factors)
 
     def at(self, point: Point) -> Point:
         x, y = point
+        if self.by_factors:
+            y = math.log10(y)
         width, height = self.size
         across = (width - _LEFT - _RIGHT) * x / self.right
         up = (height - _TOP - _BOTTOM) * (y - self.low) / (self.high - self.low)
         return _LEFT + across, height - _BOTTOM - up
 
+    def heights(self, about: int) -> list[float]:
+        """Where horizontal rules stand."""
+        if not self.by_factors:
+            return round_ticks(self.low, self.high, about)
+        powers = range(math.floor(self.low), math.ceil(self.high))
+        round_ones = (digit * 10.0**power for power in powers for digit in (1, 2, 5))
+        return [value for value in round_ones if self.low <= math.log10(value) <= self.high]
+
     def rules(self) -> str:
         width, height = self.size
         about = _TICKS if self.size == _LARGE else _FEW_TICKS
         drawn = []
-        for value in round_ticks(self.low, self.high, about):
+        for value in self.heights(about):
             _, y = self.at((0, value))
             drawn.append(
                 f'<line class="rule" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -111,7 +128,7 @@ class _Frame:
             )
         steps = round_ticks(0, self.right, about)
         for step in steps:
-            x, _ = self.at((step, self.low))
+            x, _ = self.at((step, 1.0))
             anchor = "end" if x > width - 3 * _RIGHT else "middle"
             words = f"step {figure(step)}" if step == steps[-1] else figure(step)
             drawn.append(f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{words}</text>')

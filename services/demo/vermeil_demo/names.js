@@ -11,6 +11,15 @@
     document.querySelectorAll("#message textarea:not([aria-label])").forEach((field) => {
       field.setAttribute("aria-label", "Message");
     });
+    document.querySelectorAll("#conversation button:not([aria-label])").forEach((button) => {
+      if (button.querySelector("img")) button.setAttribute("aria-label", "Picture");
+    });
+    // A button in a button: the inner one is enough, and its click reaches the outer.
+    document.querySelectorAll("#conversation .thought-group > [role=button]").forEach((title) => {
+      title.removeAttribute("role");
+      title.removeAttribute("tabindex");
+      title.querySelector("button")?.setAttribute("aria-label", "Show or hide why");
+    });
     // Gradio empties it with the first message.
     document.querySelectorAll('#message textarea[placeholder=""]').forEach((field) => {
       field.placeholder = "Write, or drop a picture";

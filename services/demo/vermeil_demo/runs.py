@@ -16,8 +16,20 @@ from vermeil_client.resources import Job
 
 from vermeil_demo.charts import Curve, Point, chart, small_charts
 from vermeil_demo.gates import gate_map
-from vermeil_demo.markup import bar, card, chip, data_url, escaped, facts, figure, folded, notice, tiles
-from vermeil_demo.run_log import RunLog
+from vermeil_demo.markup import (
+    bar,
+    caption,
+    card,
+    chip,
+    data_url,
+    escaped,
+    facts,
+    figure,
+    folded,
+    notice,
+    tiles,
+)
+from vermeil_demo.run_log import LOG, RunLog
 
 TRAIN = "vermeil.trainer.v1.train"
 _VALIDATION = re.compile(r"step (?P<step>\d+): validation loss (?P<loss>[\d.]+(e[+-]?\d+)?)")
@@ -85,13 +97,20 @@ def shown(job: Job, log: RunLog, lines: Sequence[Mapping[str, Any]]) -> str:
     return "".join(
         [
             card(recipe_name(job), f"{failed}{done}{tiles(_figures(job, log))}", beside=state),
-            card("Loss", curves(log, job.total)),
+            card("Loss", curves(log, job.total) + _beginning(job)),
             card("Loss by task", by_task) if (by_task := task_curves(log, job.total)) else "",
             card("Gates between the towers", gate_map(log.gates)) if log.gates else "",
             folded("Result", facts(result)) if result else "",
             folded("Log", _lines(lines)) if lines else "",
         ]
     )
+
+
+def _beginning(job: Job) -> str:
+    """Why the curve of a run that has shown no log yet begins only now."""
+    if job.state != "RUNNING" or LOG in job.outputs:
+        return ""
+    return caption("What was before this moment comes with the first validation.")
 
 
 def curves(log: RunLog, last_step: float = 0.0) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LOG_SO_FAR = ("metrics.jsonl", "samples.png", "fusion.json")
 """Of a run's folder, while it runs; samples and the map of gates are there where the task has any."""
+_MOST_GRIDS = 8
+"""Of samples, while it runs."""
 _LOG = (*_LOG_SO_FAR, "loss.png", "tensorboard", "samples")
 """At the end."""
 
@@ -78,7 +80,7 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
         run_folder,
         initial=store.fetch(initial) if initial else None,
         backbones={name: store.fetch(inputs[name]) for name in BACKBONES if name in inputs},
-        on_progress=_reporter(context, publish_log),
+        on_progress=_reporter(context, lambda: publish_log(_so_far(run_folder))),
         should_stop=partial(_should_stop, context),
     )
     if not trained.finished:
@@ -106,9 +108,7 @@ def _should_stop(context: JobContext) -> bool:
     return context.should_stop()
 
 
-def _reporter(
-    context: JobContext, publish_log: Callable[[Sequence[str]], ArtifactRef]
-) -> "Callable[[Progress], None]":
+def _reporter(context: JobContext, publish_log: Callable[[], ArtifactRef]) -> "Callable[[Progress], None]":
     """Tells of every step; after each validation also shows the log so far."""
     said: list[float | None] = [None]
 
@@ -128,9 +128,14 @@ def _reporter(
     return report
 
 
-def _show(context: JobContext, publish_log: Callable[[Sequence[str]], ArtifactRef]) -> None:
+def _so_far(run_folder: Path) -> list[str]:
+    grids = sorted((run_folder / "samples").glob("*.png"))[-_MOST_GRIDS:]
+    return [*_LOG_SO_FAR, *(str(path.relative_to(run_folder)) for path in grids)]
+
+
+def _show(context: JobContext, publish_log: Callable[[], ArtifactRef]) -> None:
     try:
-        context.output("log", publish_log(_LOG_SO_FAR))
+        context.output("log", publish_log())
     except VermeilError as error:
         # A training is worth more than a look at it.
         context.log(f"the log so far could not be shown: {error}", "warning")
@@ -141,10 +146,12 @@ def _log_of(run_folder: Path, folder: Path, files: Sequence[str]) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for path in (run_folder / name for name in files):
+        copied = folder / path.relative_to(run_folder)
         if path.is_dir():
-            shutil.copytree(path, folder / path.name)
+            shutil.copytree(path, copied)
         elif path.exists():
-            shutil.copyfile(path, folder / path.name)
+            copied.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copied)
     return folder
 
 

@@ -76,7 +76,6 @@ def add_chat(page: gr.Blocks, gateway: Gateway) -> None:
             show_progress="hidden",
             analytics_enabled=False,
             api_visibility="private",
-            fill_height=False,
         )
     gr.on(
         [tab.select, page.load],
