@@ -14,6 +14,10 @@
     document.querySelectorAll("#conversation button:not([aria-label])").forEach((button) => {
       if (button.querySelector("img")) button.setAttribute("aria-label", "Picture");
     });
+    // A message that has no words, such as one that was stopped at once, is named on a box without a role.
+    document.querySelectorAll("#conversation div[data-testid][aria-label]:not([role])").forEach((message) => {
+      message.setAttribute("role", "group");
+    });
     // A button in a button: the inner one is enough, and its click reaches the outer.
     document.querySelectorAll("#conversation .thought-group > [role=button]").forEach((title) => {
       title.removeAttribute("role");
