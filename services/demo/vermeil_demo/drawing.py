@@ -35,7 +35,7 @@ class Drawing:
 
     def as_html(self) -> str:
         """The grid, under a bar while it is drawn; a click on a picture saves it."""
-        above = "" if self.finished else bar(self.done, "Drawing")
+        above = _NO_BAR if self.finished else bar(self.done, "Drawing")
         waiting = _WAITING * max(0, self.count - len(self.pictures))
         return f"{above}{picture_grid(self._entries(), waiting)}"
 
@@ -66,6 +66,8 @@ class GridEntry:
     """What stands below it."""
 
 
+_NO_BAR = '<div class="vermeil-bar done" aria-hidden="true"></div>'
+"""Keeps the place of the bar, so that nothing moves at the end."""
 _WAITING = '<figure class="waiting" aria-hidden="true"><div></div><figcaption>&nbsp;</figcaption></figure>'
 
 

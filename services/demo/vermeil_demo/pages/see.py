@@ -14,7 +14,7 @@ from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.files import sendable
 from vermeil_demo.problems import toasted
 from vermeil_demo.skills import SEES, offered
-from vermeil_demo.stopping import run_and_stop, stops
+from vermeil_demo.stopping import run_and_stop
 
 _QUESTIONS = ("how many shapes are there?", "what color is the circle?", "is there a black triangle?")
 _LONGEST = 48
@@ -70,7 +70,7 @@ def add_see(gateway: Gateway) -> None:
     described = caption.click(
         describe, [model, picture], answer, show_progress="minimal", api_visibility="private"
     )
-    stops(stop, [go.click, question.submit, caption.click], [asked, described])
+    stop.click(None, cancels=[asked, described])
     tab.select(
         lambda chosen: offered(gateway.plain, SEES, chosen), model, [model, missing], show_progress="hidden"
     )

@@ -13,7 +13,7 @@ from vermeil_demo.drawing import looks
 from vermeil_demo.markup import caption, notice
 from vermeil_demo.problems import toasted
 from vermeil_demo.skills import DRAWS, offered
-from vermeil_demo.stopping import run_and_stop, stops
+from vermeil_demo.stopping import run_and_stop
 
 Number = TypeVar("Number", int, float)
 
@@ -89,7 +89,7 @@ def add_studio(gateway: Gateway) -> None:
     drawing = gr.on(
         [go.click, prompt.submit], draw, given, [grid, told], show_progress="hidden", api_visibility="private"
     )
-    stops(stop, [go.click, prompt.submit], [drawing])
+    stop.click(None, cancels=[drawing])
     tab.select(
         lambda chosen: offered(gateway.plain, DRAWS, chosen), model, [model, missing], show_progress="hidden"
     )
