@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from vermeil_model.fusions.cross_attention import CrossAttention, CrossLayer
+from vermeil_model.cross_layers import CrossLayer
+from vermeil_model.fusions.cross_attention import CrossAttention
 from vermeil_model.fusions.prefix import Prefix
 from vermeil_model.image_model import layer_modulation
 from vermeil_model.staged import Staged

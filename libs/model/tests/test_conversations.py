@@ -140,8 +140,8 @@ def test_a_conversation_goes_on_from_its_own_answer_but_drawn_pictures_are_read_
     (said,) = answers(conversations, [asked([1, 20, 9])])
     prompt = [1, 20, 9, *tokens_of(said), 30]
     (events,) = answers(conversations, [asked(prompt, logit_bias=CALLS)])
-    # The last token of an answer is read with it; of a prompt it never comes from the cache.
-    assert events[0].num_cached == len(prompt) - 1
+    # The last token of an answer is never read with it; of a prompt it never comes from the cache.
+    assert events[0].num_cached == len(prompt) - 2
     (image_CHW,) = drawn_in(events)
     again = [*prompt, *MARKERS, 4]
     (shown,) = answers(conversations, [asked(again, to_pixels(image_CHW[None])[0].permute(2, 0, 1))])
@@ -179,7 +179,9 @@ def test_who_is_removed_frees_the_place_at_once_even_while_drawing() -> None:
         (asked(shown_then(5)), "pictures"),
         (asked([1, MARKERS.begin, 5], pictures(1)[0]), "pictures"),
         (asked([1, 5], pictures(1)[0]), "pictures"),
-        (asked([1], num_logprobs=1), "num_logprobs"),
+        (asked([1, 61]), "prompt"),
+        (asked([1], logit_bias={61: 1.0}), "logit_bias"),
+        (asked(shown_then(5), torch.zeros(3, 8, 8)), "images"),
     ],
 )
 def test_what_cannot_be_read_is_refused_before_anything_is(request_: Request, field: str) -> None:
@@ -188,6 +190,44 @@ def test_what_cannot_be_read_is_refused_before_anything_is(request_: Request, fi
         conversations.add([asked([1]), request_])
     assert refused.value.violations[0].field == field
     assert conversations.sequences == ()
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_log_probabilities_are_the_models_own_whatever_may_be_chosen(fusion: str) -> None:
+    model, (picture,) = small_fused(fusion), pictures(1)
+    request = asked(shown_then(4, 5), picture, num_logprobs=2, max_tokens=3, repetition_penalty=2.0)
+    events, silent = answers(Conversations(model, MARKERS), [request, asked([1, 9])])
+    memory = model.begin(1)
+    model.read_text(memory, torch.tensor([[1, MARKERS.begin]]))
+    model.read_picture(memory, from_pixels(picture[None]))
+    logits_V = model.read_text(memory, torch.tensor([[MARKERS.end, 4, 5]]))[0, -1]
+    for event in events:
+        assert isinstance(event, TokenEvent)
+        expected_V = logits_V.log_softmax(-1)
+        assert event.logprob == pytest.approx(float(expected_V[event.token]), abs=1e-4)
+        best, tokens = expected_V.topk(2)
+        assert [top.token for top in event.top_logprobs] == tokens.tolist()
+        torch.testing.assert_close(torch.tensor([top.logprob for top in event.top_logprobs]), best)
+        logits_V = model.read_text(memory, torch.tensor([[event.token]]))[0, -1]
+    assert all(event.logprob is None for event in silent if isinstance(event, TokenEvent))
+
+
+def test_a_long_prompt_is_read_in_parts_while_others_speak() -> None:
+    conversations = Conversations(small_fused(), MARKERS, chunk=4)
+    (speaking,) = conversations.add([asked([1, 2], max_tokens=9)])
+    conversations.step()
+    (reading,) = conversations.add([asked([1, *range(20, 31)])])
+    said = [[event.sequence for event in conversations.step()] for _ in range(4)]
+    assert said == [[speaking]] * 2 + [[speaking, reading]] * 2
+
+
+def test_memory_is_given_back_when_nobody_writes() -> None:
+    conversations = Conversations(small_fused(), MARKERS, num_slots=3)
+    least = conversations.num_bytes
+    conversations.add([asked(shown_then(5), pictures(1)[0], max_tokens=40)] * 3)
+    while conversations.sequences:
+        conversations.step()
+    assert conversations.num_bytes == least
 
 
 def test_a_prompt_may_fill_all_of_the_context_but_one_position() -> None:

@@ -6,7 +6,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from vermeil_errors import InvalidInput
 from vermeil_model import FusedModel, fuse, fused_config, fused_losses, make_fused
-from vermeil_model.fusions.cross_attention import CrossAttention, CrossLayer
+from vermeil_model.cross_layers import CrossLayer
+from vermeil_model.fusions.cross_attention import CrossAttention
 from vermeil_model.fusions.prefix import Prefix
 from vermeil_model.image_sampling import guided_by
 from vermeil_model.staged import attention_flops
@@ -161,8 +162,8 @@ def test_rows_may_differ_in_what_they_hold_by_more_than_a_context(fusion: str) -
     memory = memory.rows([0, 0])
     for image in images:
         model.read_picture(memory, image.expand(2, -1, -1, -1))
-    assert memory.longest > model.config.text.context_length + model.config.picture_stride
-    memory.go_back([3, memory.lengths[1]], [3, memory.positions[1]])
+    assert max(memory.lengths) > model.config.text.context_length + model.config.picture_stride
+    memory.go_back([3, 3], [0, len(images)])
     both = model.context(memory)
     shown = IMAGES[0, :1]
     for context in (both.rows(torch.tensor([0])), alone):
@@ -181,7 +182,7 @@ def test_what_is_forgotten_was_never_read(fusion: str) -> None:
     memory = model.begin(1)
     model.read_text(memory, torch.tensor([[1, 20]]))
     model.read_picture(memory, images[:1])
-    held = list(memory.lengths), list(memory.positions)
+    held = list(memory.num_tokens), list(memory.num_pictures)
     fresh = memory.rows([0])
     model.read_text(memory, torch.tensor([[4, 5, 6]]))
     model.read_picture(memory, images[1:2])

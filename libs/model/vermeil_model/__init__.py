@@ -13,18 +13,13 @@ from vermeil_model.checkpoint import (
 )
 from vermeil_model.conditions import NO_CLASS, Conditions
 from vermeil_model.config import SIZES, ModelConfig, RopeScaling
-from vermeil_model.conversation import (
-    Conversation,
-    DrawingParameters,
-    Markers,
-    PictureEvent,
-    continue_text,
-)
+from vermeil_model.conversation import Conversation, Markers, PictureEvent, continue_text
 from vermeil_model.conversations import Conversations
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.decoder import Decoder, Request, TokenEvent
 from vermeil_model.dual_config import DualConfig
 from vermeil_model.dual_encoder import DualEncoder, contrastive_loss
+from vermeil_model.easel import DrawingParameters, Easel
 from vermeil_model.flow import flow_loss
 from vermeil_model.fuse import fuse, fused_config
 from vermeil_model.fused_answers import TextAnswer, answer, draw, prompted_losses, read_prompts, text_logprobs
@@ -46,6 +41,7 @@ from vermeil_model.patches import from_pixels, to_pixels
 from vermeil_model.picture_losses import picture_losses
 from vermeil_model.sampling import SamplingParameters, TokenGuide
 from vermeil_model.scoring import TokenScore, score, token_logprobs
+from vermeil_model.text_form import TextForm
 from vermeil_model.text_model import ModelOutput, TextModel
 
 __all__ = [
@@ -64,6 +60,7 @@ __all__ = [
     "DrawingParameters",
     "DualConfig",
     "DualEncoder",
+    "Easel",
     "FusedConfig",
     "FusedLosses",
     "FusedModel",
@@ -85,6 +82,7 @@ __all__ = [
     "SamplingParameters",
     "SamplingStep",
     "TextAnswer",
+    "TextForm",
     "TextModel",
     "TokenEvent",
     "TokenGuide",

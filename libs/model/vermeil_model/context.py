@@ -9,6 +9,7 @@ Letters: B batch, L condition tokens, T patches, S = L + T keys, K key/value hea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -100,3 +101,38 @@ class PatchAttention:
         bias_BHL = self._context.biases[layer].to(queries.dtype)
         bias_BH1S = functional.pad(bias_BHL, (0, queries.shape[1]))[:, :, None]
         return bias_BH1S if self._mask_B11S is None else bias_BH1S + self._mask_B11S
+
+
+def joined(contexts: Sequence[Context | None], num_absent: int = 0) -> Context | None:
+    """Contexts of one row each as one of many, then rows that see nothing; None where all do."""
+    first = next((context for context in contexts if context is not None), None)
+    if first is None:
+        return None
+    rows = [(row, context) for row, context in enumerate(contexts) if context is not None]
+    num_rows = len(contexts) + num_absent
+
+    def stacked(parts: Sequence[Tensor], axis: int = 1) -> Tensor:
+        """One part a row that has a context, filled up with 0 along an axis."""
+        shape = [num_rows, *parts[0].shape[1:]]
+        shape[axis] = max(part.shape[axis] for part in parts)
+        filled = parts[0].new_zeros(shape)
+        for (row, _), part in zip(rows, parts, strict=True):
+            filled[row].narrow(axis - 1, 0, part.shape[axis]).copy_(part[0])
+        return filled
+
+    layers = range(len(first.keys))
+    pooled = [context.pooled_BD for _, context in rows if context.pooled_BD is not None]
+    biases = [context.biases for _, context in rows if context.biases is not None]
+    return Context(
+        keys=[stacked([context.keys[layer] for _, context in rows]) for layer in layers],
+        values=[stacked([context.values[layer] for _, context in rows]) for layer in layers],
+        visible_BL=stacked([_seen(context) for _, context in rows]),
+        pooled_BD=stacked(pooled) if pooled else None,
+        biases=[stacked([own[layer] for own in biases], axis=2) for layer in layers] if biases else None,
+    )
+
+
+def _seen(context: Context) -> Tensor:
+    if context.visible_BL is not None:
+        return context.visible_BL
+    return context.keys[0].new_ones(context.keys[0].shape[:2], dtype=torch.bool)

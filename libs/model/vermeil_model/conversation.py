@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -21,16 +20,10 @@ from torch import Tensor
 from vermeil_errors import InvalidInput
 
 from vermeil_model.decoder import FinishReason, TokenEvent
+from vermeil_model.easel import DrawingParameters
 from vermeil_model.fused_memory import Memory
 from vermeil_model.fused_model import FusedModel
-from vermeil_model.image_sampling import (
-    GUIDANCE_FROM,
-    Denoiser,
-    SamplingStep,
-    Solver,
-    check_settings,
-    steps_in_context,
-)
+from vermeil_model.image_sampling import Denoiser, SamplingStep, steps_in_context
 from vermeil_model.patches import check_pictures
 from vermeil_model.sampling import Continuation, SamplingParameters, SamplingPlan, TokenGuide, Uniforms
 
@@ -42,23 +35,6 @@ class Markers(NamedTuple):
     """<boi>"""
     end: int
     """<eoi>"""
-
-
-@dataclass(frozen=True)
-class DrawingParameters:
-    """How pictures are drawn."""
-
-    steps: int = 50
-    """Of the solver; at least 1."""
-    guidance: float = 2.0
-    """1 takes the text as it is, more exaggerates it."""
-    guidance_from: float = GUIDANCE_FROM
-    """Time from which on guidance works."""
-    solver: Solver = "euler"
-    """euler or heun."""
-
-    def __post_init__(self) -> None:
-        check_settings(steps=self.steps, guidance=self.guidance, solver=self.solver)
 
 
 class PictureEvent(NamedTuple):
@@ -81,8 +57,8 @@ class Conversation:
         self._painter = painter
         self._memory = model.begin(1)
         self._tokens: list[int] = []
-        self._ends: list[tuple[int, int]] = []
-        """Length and position of the memory after each token."""
+        self._pictures_read: list[int] = []
+        """Pictures that had been read after each token."""
         self._logits_1V: Tensor | None = None
 
     def branch(self, num_tokens: int | None = None) -> Conversation:
@@ -93,10 +69,13 @@ class Conversation:
         """
         branched = copy.copy(self)
         branched._memory = self._memory.rows([0])
-        branched._tokens, branched._ends = self._tokens[:num_tokens], self._ends[:num_tokens]
+        branched._tokens, branched._pictures_read = (
+            self._tokens[:num_tokens],
+            self._pictures_read[:num_tokens],
+        )
         if len(branched._tokens) < len(self._tokens):
-            length, position = branched._ends[-1] if branched._ends else (0, 0)
-            branched._memory.go_back([length], [position])
+            num_pictures = branched._pictures_read[-1] if branched._pictures_read else 0
+            branched._memory.go_back([len(branched._tokens)], [num_pictures])
             branched._logits_1V = None
         return branched
 
@@ -128,8 +107,7 @@ class Conversation:
         logits_1TV = self._model.read_text(self._memory, torch.tensor([list(tokens)], device=self._device))
         self._logits_1V = logits_1TV[:, -1].float()
         self._tokens.extend(tokens)
-        length, position = self._memory.lengths[0], self._memory.positions[0]
-        self._ends.extend((length - left, position - left) for left in reversed(range(len(tokens))))
+        self._pictures_read.extend([self._memory.num_pictures[0]] * len(tokens))
 
     def read_picture(self, image_CHW: Tensor) -> None:
         """Read a given picture of −1 … 1 and the markers around it."""
@@ -184,7 +162,7 @@ class Conversation:
             draws = token == self._markers.begin and may_draw
             yield TokenEvent(0, token, finish_reason=None if draws else reason)
             if draws:
-                seed = _seed(parameters.seed, num_pictures)
+                seed = picture_seed(parameters.seed, num_pictures)
                 image_CHW = yield from self._drawn(seed, drawing)
                 num_pictures += 1
                 self._take(image_CHW)
@@ -237,12 +215,12 @@ class Conversation:
         return self._memory.device
 
 
-def check_tokens(tokens: Sequence[int], vocab_size: int) -> None:
+def check_tokens(tokens: Sequence[int], vocab_size: int, field: str = "tokens") -> None:
     """Refuse what is no token, by name."""
     for token in tokens:
         if not 0 <= token < vocab_size:
             raise InvalidInput.for_field(
-                "tokens", token, "is no token of the model", f"Use 0 to {vocab_size - 1}."
+                field, token, "is no token of the model", f"Use 0 to {vocab_size - 1}."
             )
 
 
@@ -279,6 +257,6 @@ def continue_text(
     return answers
 
 
-def _seed(seed: int | None, number: int) -> int:
+def picture_seed(seed: int | None, number: int) -> int:
     """Of the picture of this number."""
     return torch.Generator().seed() % 2**63 if seed is None else (seed + number) % 2**63

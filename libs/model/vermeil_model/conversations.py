@@ -1,47 +1,38 @@
-"""Several conversations at once, which take turns: a token each, or a step of the picture being drawn.
+"""Several conversations at once: all that write get a token from one pass, all that draw a step from another.
 
 The form that serving needs of a fused model, as Decoder is that of a language model: one caller steps it.
-Unusual: what a prompt shares with any conversation that runs or ended lately, from its beginning, is not
-read again. So the second question about a picture costs only its words.
+Prompts are read in parts between the steps of others. Unusual: what a prompt shares with any conversation
+that runs or ended lately, from its beginning, is not read again. So the second question about a picture
+costs only its words.
+
+Letters: B rows that write, V vocabulary.
 """
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from vermeil_errors import InvalidInput, NotFound, Overloaded
 
-from vermeil_model.conversation import Conversation, DrawingParameters, Markers, PictureEvent
-from vermeil_model.decoder import Request, TokenEvent
+from vermeil_model.conversation import Markers, PictureEvent, check_tokens, picture_seed
+from vermeil_model.decoder import FinishReason, Request, TokenEvent
+from vermeil_model.easel import DrawingParameters, Easel
+from vermeil_model.fused_memory import Memory
 from vermeil_model.fused_model import FusedModel
-from vermeil_model.image_sampling import Denoiser, SamplingStep
-from vermeil_model.patches import from_pixels
+from vermeil_model.logprobs import logprobs_of
+from vermeil_model.patches import check_pictures, from_pixels
+from vermeil_model.read_before import Read, ReadBefore
+from vermeil_model.sampling import SamplingPlan
+from vermeil_model.talk import DRAWN, Talk, num_pictures
+from vermeil_model.text_form import TextForm
 
-PROMPT_TOKENS_AT_ONCE = 2048
-"""Read between two turns, so that a flood of new conversations does not silence the running ones."""
-_DRAWN = ""
-"""Stands for a drawn picture: whoever shows it again shows its pixels, which are rounded."""
-Mark = int | str
-"""A token; in place of the <eoi> after a picture its sha256."""
-
-
-@dataclass
-class _Read:
-    """A conversation and what it has read."""
-
-    marks: list[Mark]
-    """One a token."""
-    conversation: Conversation
-
-
-@dataclass
-class _Talk(_Read):
-    number: int
-    events: Iterator[TokenEvent | SamplingStep | PictureEvent] = field(repr=False)
+CHUNK = 256
+"""Prompt tokens and patches read between two steps; a picture is read at once, however large."""
+Event = TokenEvent | PictureEvent
 
 
 class Conversations:
@@ -50,11 +41,13 @@ class Conversations:
     Args:
         model: A fused model.
         markers: Its tokens around pictures.
-        painter: Its frozen form for drawing.
+        form: Its frozen form for reading and writing text.
+        easel: Where it draws; others may draw there too.
         num_slots: Conversations at once.
         kept_bytes: Memory of conversations that have ended, of which the last are kept.
         drawing: How pictures are drawn.
         most_pictures: Of one answer.
+        chunk: Most prompt tokens and patches that are read between two steps.
     """
 
     def __init__(
@@ -62,33 +55,47 @@ class Conversations:
         model: FusedModel,
         markers: Markers,
         *,
-        painter: Denoiser | None = None,
+        form: TextForm | None = None,
+        easel: Easel | None = None,
         num_slots: int = 32,
         kept_bytes: int = 0,
         drawing: DrawingParameters | None = None,
         most_pictures: int = 1,
+        chunk: int = CHUNK,
     ) -> None:
-        if num_slots < 1:
-            raise InvalidInput.for_field("num_slots", num_slots, "is below 1", "Use 1 or more.")
+        for name, value in (("num_slots", num_slots), ("chunk", chunk)):
+            if value < 1:
+                raise InvalidInput.for_field(name, value, "is below 1", "Use 1 or more.")
         self._model, self._markers = model, markers
-        self._painter = painter or model.painter()
-        self._num_slots, self._most_pictures = num_slots, most_pictures
+        self._device = model.text.embedding.weight.device
+        self._form = form or model.writer()
+        self._easel = easel or Easel(model.painter(), self._device)
+        self._num_slots, self._most_pictures, self._chunk = num_slots, most_pictures, chunk
         self._drawing = drawing or DrawingParameters()
-        self._running: dict[int, _Talk] = {}
-        self._arriving: dict[int, Request] = {}
-        self._kept: deque[_Read] = deque()
-        self._kept_bytes = kept_bytes
-        self._num_added = 0
+        self._before = ReadBefore(kept_bytes, markers.begin)
+        self._reading: deque[Talk] = deque()
+        self._writing: list[Talk] = []
+        """By the row of `_memory` that each has."""
+        self._memory = model.begin(0, room=num_slots)
+        self._drawing_now: list[Talk] = []
+        self._plan: tuple[list[Talk], SamplingPlan] | None = None
+        self._num_added = self._num_moves = 0
 
     @property
     def num_free(self) -> int:
         """Conversations that `add` can take now."""
-        return self._num_slots - len(self.sequences)
+        return self._num_slots - len(self._talks)
 
     @property
     def sequences(self) -> tuple[int, ...]:
         """Numbers of the running conversations."""
-        return (*self._running, *self._arriving)
+        return tuple(talk.number for talk in self._talks)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of running and kept conversations."""
+        own = sum(talk.memory.num_bytes for talk in self._talks if talk.memory is not None)
+        return self._memory.num_bytes + own + self._before.num_bytes
 
     def add(self, requests: Sequence[Request]) -> list[int]:
         """The numbers of new conversations, one a request; `step` reads their prompts."""
@@ -98,35 +105,33 @@ class Conversations:
             self._check(request)
         numbers = list(range(self._num_added, self._num_added + len(requests)))
         self._num_added += len(requests)
-        self._arriving.update(zip(numbers, requests, strict=True))
+        self._reading.extend(map(Talk.of, requests, numbers, [self._markers] * len(requests)))
         return numbers
 
     @torch.inference_mode()
-    def step(self) -> list[TokenEvent | PictureEvent]:
-        """A turn for every running conversation: those that draw are silent until the picture is there.
+    def step(self) -> list[Event]:
+        """A token for all that write, a step for all that draw, and a part of the prompts that wait.
 
-        Then the prompts of new ones are read, a bounded number of tokens, for their first tokens.
+        Those that draw are silent until the picture is there.
         """
-        events: list[TokenEvent | PictureEvent] = []
-        for talk in list(self._running.values()):
-            event = next(talk.events)
-            if not isinstance(event, SamplingStep):
-                events.append(self._told(talk, event))
-        num_read = 0
-        while self._arriving and num_read < PROMPT_TOKENS_AT_ONCE:
-            number = next(iter(self._arriving))
-            request = self._arriving.pop(number)
-            num_read += len(request.prompt) + self._model.config.picture_stride * len(request.pictures)
-            events.append(self._begin(number, request))
-        return events
+        with self._easel.turns.turn():
+            events = self._draw()
+            logits = [self._continue()] if self._writing else []
+            logits += self._read()
+            return events + self._choose(torch.cat(logits)) if logits else events
 
     def remove(self, sequence: int) -> None:
         """Stop a running conversation; its slot is free at once."""
-        if self._arriving.pop(sequence, None) is not None:
-            return
-        if sequence not in self._running:
-            raise NotFound("is not running", field="sequence", value=sequence)
-        self._end(sequence)
+        for talk in self._talks:
+            if talk.number == sequence:
+                with self._easel.turns.turn():
+                    self._end(talk)
+                return
+        raise NotFound("is not running", field="sequence", value=sequence)
+
+    @property
+    def _talks(self) -> list[Talk]:
+        return [*self._writing, *self._drawing_now, *self._reading]
 
     def _check(self, request: Request) -> None:
         prompt, parameters, pictures, _, adapter = request
@@ -134,10 +139,9 @@ class Conversations:
             raise InvalidInput.for_field("adapter", None, "is of a language model alone", "Leave it out.")
         if not prompt:
             raise InvalidInput.for_field("prompt", None, "is empty", "Begin with a <bos> token.")
-        if parameters.num_logprobs is not None:
-            raise InvalidInput.for_field(
-                "num_logprobs", parameters.num_logprobs, "is not told by a fused model", "Leave it out."
-            )
+        vocab_size = self._model.config.text.vocab_size
+        check_tokens(prompt, vocab_size, "prompt")
+        check_tokens(list(parameters.logit_bias), vocab_size, "logit_bias")
         begin, end = self._markers
         places = [place for place, token in enumerate(prompt) if token == begin]
         if len(places) != len(pictures) or any(list(prompt[at + 1 : at + 2]) != [end] for at in places):
@@ -147,6 +151,8 @@ class Conversations:
                 f"do not belong to the {len(places)} <boi> of the prompt",
                 "Give one for each, and <eoi> after each.",
             )
+        for picture_CHW in pictures:
+            check_pictures(picture_CHW[None], self._model.config.image, "a model")
         length = self._model.config.text.context_length
         needed = len(prompt) + self._model.config.picture_stride * len(pictures)
         if needed >= length:
@@ -154,74 +160,173 @@ class Conversations:
                 "prompt", needed, f"leaves no room in a context of {length} positions", "Shorten it."
             )
 
-    def _begin(self, number: int, request: Request) -> TokenEvent:
-        marks = self._marks(request)
-        conversation = self._read_before(marks)
-        num_cached, start = conversation.length, conversation.num_tokens
-        pictures = iter(request.pictures[self._num_pictures(marks[:start]) :])
-        while start < len(marks):
-            if marks[start] == self._markers.begin:
-                conversation.read_picture(from_pixels(next(pictures)[None])[0])
-                start += 2
+    def _continue(self) -> Tensor:
+        """Logits (B, V) of all that write, once they have read what they said last."""
+        last_B1 = torch.tensor([[talk.tokens[-1]] for talk in self._writing], device=self._device)
+        return self._logits(self._model.read_on(self._memory, last_B1, form=self._form))
+
+    def _logits(self, hidden_BTD: Tensor) -> Tensor:
+        return self._form.tower.readout(hidden_BTD[:, -1]).float()
+
+    def _read(self) -> list[Tensor]:
+        """Read a part of what waits; logits of those that have read all, who write from now on."""
+        found = []
+        left = self._chunk
+        while self._reading and left > 0:
+            talk = self._reading[0]
+            if talk.memory is None:
+                talk.memory = self._begin(talk)
+            part = talk.unread.popleft()
+            if isinstance(part, Tensor):
+                left -= self._model.config.image.num_patches
+                self._model.read_picture(talk.memory, part[None].to(self._device))
                 continue
-            rest = list(request.prompt[start:])
-            end = rest.index(self._markers.begin) if self._markers.begin in rest else len(rest)
-            conversation.read_tokens(rest[:end])
-            start += end
-        events = conversation.reply_in_steps(
-            request.parameters, self._drawing, most_pictures=self._most_pictures, guide=request.guide
-        )
-        talk = self._running[number] = _Talk(marks, conversation, number, events)
-        first = self._told(talk, next(events))
-        assert isinstance(first, TokenEvent)
-        return first._replace(num_cached=num_cached)
+            now, later = part[:left], part[left:]
+            left -= len(now)
+            if later:
+                talk.unread.appendleft(later)
+            tokens_1T = torch.tensor([now], device=self._device)
+            hidden_1TD = self._model.read_on(talk.memory, tokens_1T, form=self._form)
+            if not talk.unread:
+                found.append(self._logits(hidden_1TD))
+                self._reading.popleft()
+                self._memory.take_in(talk.memory)
+                self._writing.append(talk)
+                talk.memory = None
+        return found
 
-    def _marks(self, request: Request) -> list[Mark]:
-        """The prompt as it is told from others."""
-        marks: list[Mark] = list(request.prompt)
-        places = [place for place, token in enumerate(request.prompt) if token == self._markers.begin]
-        for place, picture_CHW in zip(places, request.pictures, strict=True):
-            marks[place + 1] = hashlib.sha256(picture_CHW.numpy(force=True).tobytes()).hexdigest()
-        return marks
+    def _begin(self, talk: Talk) -> Memory:
+        """What has read most of its prompt already; the rest is to be read."""
+        memory = self._before.most_of(talk.marks, self._running_reads())
+        memory = self._model.begin(1) if memory is None else memory
+        talk.num_cached = memory.lengths[0]
+        start = memory.num_tokens[0]
+        shown = iter(talk.pictures[num_pictures(talk.marks[:start]) :])
+        run: list[int] = []
+        for token, mark in zip(talk.tokens[start:], talk.marks[start:], strict=True):
+            if isinstance(mark, str):
+                talk.unread += [run, from_pixels(next(shown)[None])[0]]
+                run = []
+            run.append(token)
+        talk.unread.append(run)
+        return memory
 
-    def _num_pictures(self, marks: Sequence[Mark]) -> int:
-        return sum(isinstance(mark, str) for mark in marks)
+    def _running_reads(self) -> Iterator[Read]:
+        for row, talk in enumerate(self._writing):
+            yield Read(talk.marks, self._memory, row)
+        for talk in (*self._drawing_now, *self._reading):
+            if talk.memory is not None:
+                yield Read(talk.marks, talk.memory, 0)
 
-    def _read_before(self, marks: Sequence[Mark]) -> Conversation:
-        """What has read most of this prompt already, but its last token: its logits are wanted."""
-        best, most = None, 0
-        for read in (*self._running.values(), *self._kept):
-            shared = self._num_shared(read.marks, marks)
-            if shared > most:
-                best, most = read, shared
-        if best is None:
-            return Conversation(self._model, self._markers, painter=self._painter)
-        return best.conversation.branch(most)
+    def _choose(self, logits_BV: Tensor) -> list[Event]:
+        """The next token of all that write."""
+        talks = list(self._writing)
+        if self._plan is None or self._plan[0] != talks:
+            continuations = [talk.continuation for talk in talks]
+            self._plan = (talks, SamplingPlan(continuations, logits_BV.shape[1], self._device))
+        room = [self._model.config.text.context_length - position for position in self._memory.positions]
+        needed = self._model.config.picture_stride + 2
+        may_draw = [
+            talk.num_drawn < self._most_pictures and left >= needed
+            for talk, left in zip(talks, room, strict=True)
+        ]
+        allowed_BV = logits_BV
+        if not all(may_draw):
+            silent_B = [row for row, may in enumerate(may_draw) if not may]
+            allowed_BV = logits_BV.clone()
+            allowed_BV[silent_B, self._markers.begin] = -math.inf
+        tokens = self._plan[1].choose(allowed_BV, [talk.next_uniform() for talk in talks]).tolist()
+        found = logprobs_of(tokens, logits_BV, [talk.parameters.num_logprobs for talk in talks])
+        events: list[Event] = []
+        for talk, token, left, may, told in zip(talks, tokens, room, may_draw, found, strict=True):
+            reason = _reason(talk, token, left)
+            draws = may and token == self._markers.begin
+            cached = 0 if talk.num_said else talk.num_cached
+            talk.tokens.append(token)
+            talk.marks.append(token)
+            events.append(TokenEvent(talk.number, token, *told, None if draws else reason, cached))
+            if draws:
+                self._begin_drawing(talk, reason)
+            elif reason is not None:
+                self._end(talk)
+        return events
 
-    def _num_shared(self, read: Sequence[Mark], marks: Sequence[Mark]) -> int:
-        """Tokens that both begin with; never up to the middle of a picture."""
-        shared = 0
-        for one, other in zip(read, marks[:-1], strict=False):
-            if one != other:
-                break
-            shared += 1
-        return shared - (shared > 0 and marks[shared - 1] == self._markers.begin)
+    def _begin_drawing(self, talk: Talk, reason: FinishReason | None) -> None:
+        """Leave those that write, with a memory of its own."""
+        row = self._writing.index(talk)
+        memory = talk.memory = self._memory.rows([row])
+        self._leave(row)
+        self._drawing_now.append(talk)
+        talk.ends_after = reason
+        begin_11 = torch.tensor([[self._markers.begin]], device=self._device)
+        self._model.read_on(memory, begin_11, form=self._form)
+        seed = picture_seed(talk.parameters.seed, talk.num_drawn)
+        talk.drawing = self._easel.add(self._model.context(memory), seed, self._drawing)
 
-    def _told(
-        self, talk: _Talk, event: TokenEvent | SamplingStep | PictureEvent
-    ) -> TokenEvent | PictureEvent:
-        assert not isinstance(event, SamplingStep)
-        if isinstance(event, TokenEvent):
-            talk.marks.append(_DRAWN if event.token == self._markers.end else event.token)
-            if event.finish_reason is not None:
-                self._end(talk.number)
-        return event._replace(sequence=talk.number)
+    def _draw(self) -> list[Event]:
+        """Move pictures on, unless another thread has since the last step; those that are done are told."""
+        if not self._drawing_now:
+            return []
+        if self._num_moves == self._easel.num_moves:
+            self._easel.move()
+        self._num_moves = self._easel.num_moves
+        events: list[Event] = []
+        for talk in list(self._drawing_now):
+            drawing = talk.drawing
+            assert drawing is not None
+            if drawing.error is not None:
+                raise drawing.error
+            if drawing.is_done:
+                image_CHW = drawing.steps[-1].predicted_BCHW[0]
+                events.append(PictureEvent(image_CHW, drawing.seed, talk.number))
+                events.append(TokenEvent(talk.number, self._markers.end, finish_reason=talk.ends_after))
+                self._read_drawn(talk, image_CHW)
+            else:
+                drawing.steps.clear()
+        return events
 
-    def _end(self, number: int) -> None:
-        """Keep what it has read instead of those that read only the beginning of that."""
-        talk = self._running.pop(number)
-        marks = talk.marks[: talk.conversation.num_tokens]
-        others = (read for read in self._kept if read.marks != marks[: len(read.marks)])
-        self._kept = deque([*others, _Read(marks, talk.conversation)])
-        while self._kept and sum(read.conversation.num_bytes for read in self._kept) > self._kept_bytes:
-            self._kept.popleft()
+    def _read_drawn(self, talk: Talk, image_CHW: Tensor) -> None:
+        """Write on once it has read what it drew, if it goes on."""
+        if talk.ends_after is not None:
+            self._end(talk)
+            return
+        talk.drawing = None
+        talk.num_drawn += 1
+        talk.marks.append(DRAWN)
+        talk.unread += [image_CHW, [self._markers.end]]
+        self._drawing_now.remove(talk)
+        self._reading.appendleft(talk)
+
+    def _end(self, talk: Talk) -> None:
+        """Free its slot; keep what it has read."""
+        if talk in self._writing:
+            row = self._writing.index(talk)
+            self._before.keep(Read(talk.marks, self._memory, row))
+            self._leave(row)
+            return
+        if talk.memory is not None:
+            self._before.keep(Read(talk.marks, talk.memory, 0))
+        if talk.drawing is not None:
+            self._easel.remove(talk.drawing)
+            self._drawing_now.remove(talk)
+        else:
+            self._reading.remove(talk)
+
+    def _leave(self, row: int) -> None:
+        """Free a row; the last one takes its place."""
+        last = self._writing.pop()
+        if row < len(self._writing):
+            self._writing[row] = last
+        self._memory.drop(row)
+        self._plan = None
+        if not self._writing:  # gives back the room of long conversations
+            self._memory = self._model.begin(0, room=self._num_slots)
+
+
+def _reason(talk: Talk, token: int, room: int) -> FinishReason | None:
+    """Why this is its last token, if it is; `room` is that before it."""
+    if token in talk.parameters.stop_ids:
+        return "stop"
+    if talk.num_said + 1 == talk.parameters.max_tokens or room < 2:
+        return "length"
+    return None

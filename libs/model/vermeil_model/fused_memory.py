@@ -1,21 +1,40 @@
-"""What a fused model has read: keys and values of text and pictures, in one memory that grows as needed.
+"""What a fused model has read: text and pictures, row by row, in one order or each in an order of its own.
 
-Rows are conversations, each with a length and a rotary position of its own; both live on the host. The
-memory does not know how towers are joined, only which of its tokens are of pictures.
+Rows are conversations, each with counts of its own, which live on the host. Text and pictures share a track
+where they attend as one sequence; where one only looks across at the other, each has a track, so that nobody
+goes through what it never sees. What is kept of them is the fusion's affair.
 
-Letters: N layers, B rows, T new tokens, S slots, K key/value heads, E head width.
+Letters: N layers, B rows, T new tokens, S slots, H query heads, K key/value heads, E head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from vermeil_model.attention import additive_mask, scaled_dot_product
+from vermeil_model.attention import additive_mask, attend_one, scaled_dot_product
+from vermeil_model.track import Kinds, Track, counted_on
 
-LEAST_CAPACITY = 64
+KEYS, VALUES = "keys", "values"
+
+
+class Kept(NamedTuple):
+    """What a fusion keeps of what it reads."""
+
+    of_text: Kinds
+    of_pictures: Kinds | None = None
+    """In a track of their own; None where they share that of the text."""
+
+
+class Takes(NamedTuple):
+    """What a picture takes."""
+
+    slots: int
+    positions: int
 
 
 class Memory:
@@ -23,153 +42,165 @@ class Memory:
 
     def __init__(
         self,
-        num_layers: int,
+        kept: Kept,
+        picture: Takes,
         num_rows: int,
-        num_heads: int,
-        head_width: int,
+        *,
         dtype: torch.dtype,
         device: torch.device,
-        beside: Mapping[str, Sequence[int]],
+        room: int | None = None,
     ) -> None:
-        shape = (num_layers, num_rows, LEAST_CAPACITY, num_heads, head_width)
-        self.keys_NBSKE = torch.zeros(shape, dtype=dtype, device=device)
-        self.values_NBSKE = torch.zeros(shape, dtype=dtype, device=device)
-        self.of_picture_BS = torch.zeros(shape[1:3], dtype=torch.bool, device=device)
-        self.beside = {
-            name: torch.zeros(layers, num_rows, LEAST_CAPACITY, *rest, dtype=dtype, device=device)
-            for name, (layers, *rest) in beside.items()
-        }
-        """What else a fusion keeps of tokens, by names of its own, each (layers, B, S, …)."""
-        self.lengths = [0] * num_rows
-        """Tokens and patches each row holds."""
-        self.positions = [0] * num_rows
-        """Rotary position of what each row reads next."""
+        self.text = Track(kept.of_text, num_rows, dtype=dtype, device=device, room=room)
+        self.pictures = self.text
+        """The same track where they attend as one sequence."""
+        if kept.of_pictures is not None:
+            self.pictures = Track(kept.of_pictures, num_rows, dtype=dtype, device=device, room=room)
+        self.num_tokens = [0] * num_rows
+        """Text tokens each row has read."""
+        self.num_pictures = [0] * num_rows
+        """Pictures each row has read."""
+        self._picture = picture
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
-        return len(self.lengths)
+        """How many rows are in use."""
+        return len(self.num_tokens)
 
     @property
-    def longest(self) -> int:
-        """Tokens that the fullest row holds."""
-        return max(self.lengths, default=0)
+    def lengths(self) -> list[int]:
+        """Tokens and patches each row has read."""
+        return self._counted(self._picture.slots)
+
+    @property
+    def positions(self) -> list[int]:
+        """Rotary position of what each row reads next."""
+        return self._counted(self._picture.positions)
 
     @property
     def num_bytes(self) -> int:
         """What all rows take, with the room they have reserved."""
-        return sum(tensor.nbytes for tensor in (self.keys_NBSKE, self.values_NBSKE, *self.beside.values()))
+        return sum(track.num_bytes for track in self._tracks)
 
     @property
     def device(self) -> torch.device:
         """Where it lies."""
-        return self.of_picture_BS.device
-
-    def reserve(self, num_tokens: int) -> None:
-        """Make room for so many more tokens in every row."""
-        needed, capacity = self.longest + num_tokens, self.of_picture_BS.shape[1]
-        if needed <= capacity:
-            return
-        more = max(needed, 2 * capacity) - capacity
-        self.keys_NBSKE = _longer(self.keys_NBSKE, 2, more)
-        self.values_NBSKE = _longer(self.values_NBSKE, 2, more)
-        self.beside = {name: _longer(kept, 2, more) for name, kept in self.beside.items()}
-        self.of_picture_BS = _longer(self.of_picture_BS, 1, more)
-
-    def next_places(self, num_tokens: int) -> Tensor:
-        """The slots that the next tokens of every row go to, (B, T)."""
-        return self._counted_on(self.lengths, num_tokens)
+        return self.text.device
 
     def next_positions(self, num_tokens: int) -> Tensor:
         """The rotary positions of the next tokens of every row, were they text, (B, T)."""
-        return self._counted_on(self.positions, num_tokens)
+        return counted_on(self.positions, num_tokens, self.device)
 
-    def _counted_on(self, starts: list[int], num_tokens: int) -> Tensor:
-        starts_B = torch.tensor(starts, dtype=torch.long, device=self.device)
-        return starts_B[:, None] + torch.arange(num_tokens, device=self.device)
+    def advance_text(self, lengths: Sequence[int]) -> None:
+        """Count what has been put as read: so many tokens a row."""
+        self.text.advance(lengths, of_picture=False)
+        self.num_tokens = [count + more for count, more in zip(self.num_tokens, lengths, strict=True)]
 
-    def write(self, layer: int, places_BT: Tensor, keys_BTKE: Tensor, values_BTKE: Tensor) -> None:
-        """Put keys and values of one layer at these places."""
-        rows_B1 = self._each_row()
-        self.keys_NBSKE[layer][rows_B1, places_BT] = keys_BTKE.to(self.keys_NBSKE.dtype)
-        self.values_NBSKE[layer][rows_B1, places_BT] = values_BTKE.to(self.values_NBSKE.dtype)
-
-    def keep(self, name: str, layer: int, places_BT: Tensor, kept_BT: Tensor) -> None:
-        """Put what is kept beside keys and values, (B, T, …), at these places."""
-        self.beside[name][layer][self._each_row(), places_BT] = kept_BT.to(self.keys_NBSKE.dtype)
-
-    def _each_row(self) -> Tensor:
-        return torch.arange(self.num_rows, device=self.device)[:, None]
-
-    def advance(self, lengths: Sequence[int], positions: Sequence[int], *, of_picture: bool) -> None:
-        """Count what has been written as read: so many tokens and rotary positions a row."""
-        for row, (length, position) in enumerate(zip(lengths, positions, strict=True)):
-            start = self.lengths[row]
-            self.of_picture_BS[row, start : start + length] = of_picture
-            self.lengths[row] += length
-            self.positions[row] += position
+    def advance_picture(self) -> None:
+        """Count a picture in every row as read."""
+        self.pictures.advance([self._picture.slots] * self.num_rows, of_picture=True)
+        self.num_pictures = [count + 1 for count in self.num_pictures]
 
     def rows(self, index: Sequence[int]) -> Memory:
         """What these rows hold, copied; a row may be named several times."""
         copied = Memory.__new__(Memory)
-        index_B = torch.tensor(index, dtype=torch.long, device=self.device)
-        copied.keys_NBSKE = self.keys_NBSKE[:, index_B]
-        copied.values_NBSKE = self.values_NBSKE[:, index_B]
-        copied.beside = {name: kept[:, index_B] for name, kept in self.beside.items()}
-        copied.of_picture_BS = self.of_picture_BS[index_B]
-        copied.lengths = [self.lengths[row] for row in index]
-        copied.positions = [self.positions[row] for row in index]
+        copied._picture = self._picture
+        copied.text = copied.pictures = self.text.rows(index)
+        if self.pictures is not self.text:
+            copied.pictures = self.pictures.rows(index)
+        copied.num_tokens = [self.num_tokens[row] for row in index]
+        copied.num_pictures = [self.num_pictures[row] for row in index]
         return copied
 
-    def go_back(self, lengths: Sequence[int], positions: Sequence[int]) -> None:
-        """Forget what rows have read since they held so many tokens and were at these positions."""
-        self.lengths, self.positions = list(lengths), list(positions)
+    def beginning(self, row: int, num_tokens: int, num_pictures: int) -> Memory:
+        """The same of one row as it was when it had read so much."""
+        whole = copy.copy(self)
+        whole.text = copy.copy(self.text)
+        whole.pictures = whole.text if self.pictures is self.text else copy.copy(self.pictures)
+        tokens, pictures = list(self.num_tokens), list(self.num_pictures)
+        tokens[row], pictures[row] = num_tokens, num_pictures
+        whole.go_back(tokens, pictures)
+        return whole.rows([row])
+
+    def take_in(self, other: Memory) -> None:
+        """Append the rows of another; there must be room for them."""
+        for track, more in zip(self._tracks, other._tracks, strict=True):
+            track.take_in(more)
+        self.num_tokens.extend(other.num_tokens)
+        self.num_pictures.extend(other.num_pictures)
+
+    def drop(self, row: int) -> None:
+        """Forget a row; the last one takes its place."""
+        for track in self._tracks:
+            track.drop(row)
+        for counts in (self.num_tokens, self.num_pictures):
+            last = counts.pop()
+            if row < len(counts):
+                counts[row] = last
+
+    def go_back(self, num_tokens: Sequence[int], num_pictures: Sequence[int]) -> None:
+        """Forget what rows have read since they had read so much."""
+        self.num_tokens, self.num_pictures = list(num_tokens), list(num_pictures)
+        if self.pictures is self.text:
+            self.text.lengths = self.lengths
+        else:
+            self.text.lengths = list(num_tokens)
+            self.pictures.lengths = [self._picture.slots * count for count in num_pictures]
+
+    @property
+    def _tracks(self) -> list[Track]:
+        return [self.text] if self.pictures is self.text else [self.text, self.pictures]
+
+    def _counted(self, of_picture: int) -> list[int]:
+        both = zip(self.num_tokens, self.num_pictures, strict=True)
+        return [tokens + of_picture * pictures for tokens, pictures in both]
 
 
 class MemoryAttention:
-    """Writes new tokens of one modality into a memory, then attends over all its rows hold.
+    """Writes new tokens of one modality into a track, then attends over all its rows hold.
 
-    Text sees what was before and itself, a picture all of itself. `gates_NH` is added to scores of
-    tokens of the other modality, which are not seen at all unless `sees_other`. Made for one reading.
+    Text sees what was before and itself, a picture all of itself. `gates_NH` is added to scores of tokens
+    of the other modality. Made for one reading.
     """
 
     def __init__(
-        self,
-        memory: Memory,
-        num_tokens: int,
-        gates_NH: Tensor | None,
-        *,
-        of_picture: bool,
-        sees_other: bool = True,
+        self, track: Track, num_tokens: int, *, of_picture: bool = False, gates_NH: Tensor | None = None
     ) -> None:
-        memory.reserve(num_tokens)
-        self._memory = memory
-        self._places_BT = memory.next_places(num_tokens)
-        self._end = memory.longest + num_tokens
-        keys_S = torch.arange(self._end, device=memory.device)
-        last_BT = self._places_BT[:, -1:] if of_picture else self._places_BT
-        dtype = memory.keys_NBSKE.dtype
-        self._gates_NH = None if gates_NH is None else gates_NH.to(dtype)
-        old_BS = keys_S < self._places_BT[:, :1]
-        self._other_BS = old_BS & (memory.of_picture_BS[:, : self._end] != of_picture)
-        visible_BTS = keys_S <= last_BT[..., None]
-        if not sees_other:
-            visible_BTS = visible_BTS & ~self._other_BS[:, None]
-        self._mask_B1TS = additive_mask(visible_BTS[:, None], dtype)
+        self.slots = track.next_slots(num_tokens)
+        self._track, self._num_rows = track, len(track.lengths)
+        self._end = track.longest + num_tokens
+        self._mask_B1TS: Tensor | None = None
+        self._gates_NBH1S: Tensor | None = None
+        if not track.is_level or (num_tokens > 1 and not of_picture) or gates_NH is not None:
+            places_BT = track.next_places(num_tokens)
+            keys_S = torch.arange(self._end, device=track.device)
+            last_BT = places_BT[:, -1:] if of_picture else places_BT
+            self._mask_B1TS = additive_mask((keys_S <= last_BT[..., None])[:, None], track.dtype)
+        if gates_NH is not None:
+            other_BL = track.filled() & (track.of_pictures() != of_picture)
+            other_BS = torch.nn.functional.pad(other_BL, (0, num_tokens))
+            gates_NBHS = other_BS[:, None] * gates_NH.to(track.dtype)[:, None, :, None]
+            self._gates_NBH1S = gates_NBHS[:, :, :, None]
 
     def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, layer: int) -> Tensor:
-        memory, mask = self._memory, self._mask_B1TS
-        memory.write(layer, self._places_BT, keys, values)
-        if self._gates_NH is not None:
-            mask = mask + self._other_BS[:, None, None] * self._gates_NH[layer][:, None, None]
+        track = self._track
+        track.put(KEYS, layer, self.slots, keys)
+        track.put(VALUES, layer, self.slots, values)
         known_keys, known_values = (
-            m[layer][:, : self._end] for m in (memory.keys_NBSKE, memory.values_NBSKE)
+            track.kept[name][layer, : self._num_rows, : self._end] for name in (KEYS, VALUES)
         )
-        mixed = scaled_dot_product(queries.to(mask.dtype), known_keys, known_values, mask)
+        mixed = attend_known(queries.to(track.dtype), known_keys, known_values, self._mask(layer))
         return mixed.to(queries.dtype)
 
+    def _mask(self, layer: int) -> Tensor | None:
+        if self._gates_NBH1S is None or self._mask_B1TS is None:
+            return self._mask_B1TS
+        return self._mask_B1TS + self._gates_NBH1S[layer]
 
-def _longer(tensor: Tensor, axis: int, more: int) -> Tensor:
-    shape = list(tensor.shape)
-    shape[axis] = more
-    return torch.cat((tensor, tensor.new_zeros(shape)), axis)
+
+def attend_known(queries_BTHE: Tensor, keys_BSKE: Tensor, values_BSKE: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention over all that a mask, (B, 1 or H, T or 1, S), leaves, or over everything."""
+    if queries_BTHE.shape[1] > 1:
+        return scaled_dot_product(queries_BTHE, keys_BSKE, values_BSKE, mask, causal=False)
+    if mask is not None and mask.shape[1] > 1:
+        mask = mask.view(len(mask), keys_BSKE.shape[2], -1, mask.shape[-1])
+    return attend_one(queries_BTHE, keys_BSKE, values_BSKE, mask)

@@ -23,14 +23,17 @@ from vermeil_model.config import known_fields
 from vermeil_model.context import Context
 from vermeil_model.cross_entropy import ReadoutLosses, readout_losses
 from vermeil_model.fused_config import FusedConfig
-from vermeil_model.fused_memory import Memory
+from vermeil_model.fused_memory import KEYS, VALUES, Kept, Memory, Takes
 from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import Denoiser
 from vermeil_model.linear import compute_dtype
+from vermeil_model.packed_model import PackedModel
 from vermeil_model.patches import check_pictures
 from vermeil_model.rotary import Rotary
 from vermeil_model.spans import MixedInputs
+from vermeil_model.text_form import TextForm
 from vermeil_model.text_model import TextModel
+from vermeil_model.track import LEAST_CAPACITY
 
 GIVEN_TIME = 1.0
 """Of pictures that are given: nothing of them is noise."""
@@ -78,26 +81,63 @@ class FusedModel(nn.Module, ABC):
         ones do not matter. A picture to be drawn that is not `prompted` sees nothing but itself.
         """
 
-    def begin(self, num_rows: int) -> Memory:
-        """A memory in which nothing has been read."""
-        config, weight = self.config.text, self.text.embedding.weight
-        heads = (config.num_key_value_heads, config.head_width)
-        dtype = compute_dtype(weight)
-        return Memory(config.depth, num_rows, *heads, dtype, weight.device, self.kept_beside())
+    def begin(self, num_rows: int, *, room: int | None = None) -> Memory:
+        """A memory in which nothing has been read, with room for more rows if wanted."""
+        weight = self.text.embedding.weight
+        takes = Takes(self.config.image.num_patches, self.config.picture_stride)
+        dtype, device = compute_dtype(weight), weight.device
+        return Memory(self.kept(), takes, num_rows, dtype=dtype, device=device, room=room)
 
-    def kept_beside(self) -> Mapping[str, Sequence[int]]:
-        """What a memory keeps of tokens beside keys and values of the text tower: (layers, …) by name."""
-        return {}
+    def memory_bytes(self, num_rows: int) -> int:
+        """What so many rows take that fill the context, with text or with pictures."""
+        length, stride = self.config.text.context_length, self.config.picture_stride
+        slots = max(length, length // stride * self.config.image.num_patches)
+        return num_rows * slots * self.begin(1).num_bytes // LEAST_CAPACITY
+
+    def kept(self) -> Kept:
+        """What a memory keeps of what is read: keys and values of the text's layers, if nothing else."""
+        text = self.config.text
+        heads = (text.depth, text.num_key_value_heads, text.head_width)
+        return Kept({KEYS: heads, VALUES: heads})
 
     @torch.no_grad()
-    def read_text(self, memory: Memory, tokens_BT: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+    def read_text(
+        self,
+        memory: Memory,
+        tokens_BT: Tensor,
+        lengths: Sequence[int] | None = None,
+        *,
+        form: TextForm | None = None,
+    ) -> Tensor:
         """Read on, and give logits (B, T, V); beyond `lengths` a row holds padding, which is not read."""
+        form = form or self.text_form()
+        return form.tower.readout(self.read_on(memory, tokens_BT, lengths, form=form))
+
+    @torch.no_grad()
+    def read_on(
+        self,
+        memory: Memory,
+        tokens_BT: Tensor,
+        lengths: Sequence[int] | None = None,
+        *,
+        form: TextForm | None = None,
+    ) -> Tensor:
+        """The same without reading out: normalised states, (B, T, D)."""
         num_tokens, last = tokens_BT.shape[1], self.config.text.context_length - 1
         lengths = [num_tokens] * len(tokens_BT) if lengths is None else list(lengths)
         self.check_positions(memory, lengths)
-        hidden_BTD = self.take_text(memory, tokens_BT, memory.next_positions(num_tokens).clamp_max(last))
-        memory.advance(lengths, lengths, of_picture=False)
-        return self.text.readout(hidden_BTD)
+        positions_BT = memory.next_positions(num_tokens).clamp_max(last)
+        hidden_BTD = self.take_text(memory, tokens_BT, positions_BT, form or self.text_form())
+        memory.advance_text(lengths)
+        return hidden_BTD
+
+    def text_form(self) -> TextForm:
+        """What reads text, as it learns."""
+        return TextForm(self.text)
+
+    def writer(self) -> TextForm:
+        """A frozen form of what reads and writes text. Making it takes longer than using it once."""
+        return TextForm(PackedModel(self.text))
 
     @torch.no_grad()
     def read_picture(self, memory: Memory, images_BCHW: Tensor) -> None:
@@ -105,10 +145,10 @@ class FusedModel(nn.Module, ABC):
         num_rows, stride = memory.num_rows, self.config.picture_stride
         self.check_positions(memory, [stride] * num_rows)
         self.take_picture(memory, images_BCHW, memory.next_positions(1)[:, 0])
-        memory.advance([self.config.image.num_patches] * num_rows, [stride] * num_rows, of_picture=True)
+        memory.advance_picture()
 
     @abstractmethod
-    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor, form: TextForm) -> Tensor:
         """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
 
     @abstractmethod

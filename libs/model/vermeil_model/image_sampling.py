@@ -11,7 +11,7 @@ Letters: B pictures, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -221,19 +221,53 @@ def integrate(
 
 
 def _steps(predict: Predict, noise_BCHW: Tensor, *, steps: int, solver: Solver) -> Iterator[SamplingStep]:
+    looks = follow(noise_BCHW, steps=steps, solver=solver)
+    look: Look | None = next(looks)
+    while look is not None:
+        predicted_BCHW = predict(look.noisy_BCHW, look.time)
+        if look.ends_step:
+            yield SamplingStep(look.number, steps, predicted_BCHW)
+        look = after(looks, predicted_BCHW)
+
+
+class Look(NamedTuple):
+    """What the network is asked next on the way from noise to pictures."""
+
+    noisy_BCHW: Tensor
+    time: float
+    number: int
+    """Of the step, 1 … num_steps."""
+    ends_step: bool
+    """Whether what it predicts is what is known after the step."""
+
+
+Looks = Generator[Look, Tensor, None]
+
+
+def follow(noise_BCHW: Tensor, *, steps: int, solver: Solver) -> Looks:
+    """All looks at pictures on their way; is sent what each predicts."""
     x_BCHW = noise_BCHW
     for step in range(steps):
         start, end = step / steps, (step + 1) / steps
-        predicted_BCHW = predict(x_BCHW, start)
-        if step < steps - 1:
-            slope_BCHW = velocity(predicted_BCHW, x_BCHW, start)
-            moved_BCHW = x_BCHW + slope_BCHW * (end - start)
-            if solver == "heun":
-                predicted_BCHW = predict(moved_BCHW, end)
-                second_BCHW = velocity(predicted_BCHW, moved_BCHW, end)
-                moved_BCHW = x_BCHW + (slope_BCHW + second_BCHW) * ((end - start) / 2)
-            x_BCHW = moved_BCHW
-        yield SamplingStep(step + 1, steps, predicted_BCHW)
+        last = step == steps - 1
+        predicted_BCHW = yield Look(x_BCHW, start, step + 1, last or solver == "euler")
+        if last:
+            return
+        slope_BCHW = velocity(predicted_BCHW, x_BCHW, start)
+        moved_BCHW = x_BCHW + slope_BCHW * (end - start)
+        if solver == "heun":
+            predicted_BCHW = yield Look(moved_BCHW, end, step + 1, ends_step=True)
+            second_BCHW = velocity(predicted_BCHW, moved_BCHW, end)
+            moved_BCHW = x_BCHW + (slope_BCHW + second_BCHW) * ((end - start) / 2)
+        x_BCHW = moved_BCHW
+
+
+def after(looks: Looks, predicted_BCHW: Tensor) -> Look | None:
+    """The look that follows a prediction, or none at the end."""
+    try:
+        return looks.send(predicted_BCHW)
+    except StopIteration:
+        return None
 
 
 def _last_of(sampling: Iterator[SamplingStep], on_step: OnStep | None) -> Tensor:

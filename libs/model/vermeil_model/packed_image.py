@@ -23,6 +23,7 @@ from vermeil_model.layers import Block, Modulation
 from vermeil_model.packed_matrix import PackedMatrix, pack
 from vermeil_model.packed_model import PackedBlock
 from vermeil_model.patches import from_patches, to_patches
+from vermeil_model.text_model import Before
 
 MOST_ROWS = 1024
 """Patches that go through a CPU at once: beyond, what lies between two products leaves the cache."""
@@ -35,8 +36,8 @@ class _Turn(NamedTuple):
     swapped: Tensor
 
 
-Across = Callable[[Context], Callable[[int, Tensor], Tensor]]
-"""Makes of a context what the residual stream (B, T, D) goes through before each layer, by its number."""
+Across = Callable[[Context], Before | None]
+"""Makes of a context what the residual stream goes through before each layer."""
 
 
 class PackedImageModel:

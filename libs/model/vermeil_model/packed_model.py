@@ -21,7 +21,7 @@ from vermeil_model.layers import Block
 from vermeil_model.llama_names import row_counts
 from vermeil_model.packed_matrix import PackedMatrix, pack
 from vermeil_model.rotary import rotate
-from vermeil_model.text_model import TextModel
+from vermeil_model.text_model import Before, TextModel
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,28 @@ class PackedModel:
         self._norm = model.norm.weight.detach()
         self._head = pack(model.embedding.weight if model.head is None else model.head.weight)
 
-    def hidden(
-        self, tokens_BT: Tensor, positions: Tensor, attend: Attend, added: Added | None = None
+    def transform(
+        self, tokens_BT: Tensor, positions: Tensor, attend: Attend, before: Before | None = None
     ) -> Tensor:
-        """The normalised residual stream after the last layer, (B·T, D)."""
+        """The normalised residual stream after the last layer, (B, T, D)."""
+        return self.hidden(tokens_BT, positions, attend, before=before).view(*tokens_BT.shape, -1)
+
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        added: Added | None = None,
+        before: Before | None = None,
+    ) -> Tensor:
+        """The same in one row, (B·T, D)."""
         config = self.config
         heads_shape = (*tokens_BT.shape, -1, config.head_width)
         cosine, sine = self._table[:, positions].unbind(0)
         x_ND = functional.embedding(tokens_BT.flatten(), self._embedding_VD)
         for index, layer in enumerate(self._layers):
+            if before is not None:
+                x_ND = before(index, x_ND.view(*tokens_BT.shape, -1)).flatten(0, 1)
             normalised_ND = self._normalise(x_ND, layer.attention_norm)
             heads_NO = layer.qkv.apply(normalised_ND)
             if added is not None:
@@ -126,9 +139,10 @@ class PackedModel:
         added.add("feed_forward.down", index, gated_NF, x_ND)
         return x_ND
 
-    def readout(self, hidden_ND: Tensor) -> Tensor:
-        """Logits (N, V) in float32."""
-        return self._head.apply(hidden_ND).float()
+    def readout(self, hidden: Tensor) -> Tensor:
+        """Logits (…, V) in float32 of hidden states (…, D)."""
+        logits_NV = self._head.apply(hidden.flatten(0, -2)).float()
+        return logits_NV.view(*hidden.shape[:-1], -1)
 
     def _normalise(self, x: Tensor, weight: Tensor | None) -> Tensor:
         return functional.rms_norm(x, x.shape[-1:], weight, self.config.norm_epsilon)

@@ -8,6 +8,7 @@ Letters: B batch, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,9 @@ from vermeil_model.initial import draw_weight
 from vermeil_model.layers import Block, Linear, RMSNorm
 from vermeil_model.linear import compute_dtype
 from vermeil_model.rotary import Rotary
+
+Before = Callable[[int, Tensor], Tensor]
+"""What the residual stream (B, T, D) goes through before each layer, by its number."""
 
 
 class ModelOutput(NamedTuple):
@@ -99,15 +103,21 @@ class TextModel(nn.Module):
         cache.lengths = [length + num_tokens for length in cache.lengths]
         return hidden_BTD
 
-    def transform(self, tokens_BT: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    def transform(
+        self, tokens_BT: Tensor, positions: Tensor, attend: Attend, before: Before | None = None
+    ) -> Tensor:
         """All layers and the final norm, (B, T, D), with any rule of which token sees which."""
-        return self.transform_embedded(self.embedding(tokens_BT), positions, attend)
+        return self.transform_embedded(self.embedding(tokens_BT), positions, attend, before)
 
-    def transform_embedded(self, x_BTD: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    def transform_embedded(
+        self, x_BTD: Tensor, positions: Tensor, attend: Attend, before: Before | None = None
+    ) -> Tensor:
         """The same from what the first layer sees."""
         rotation = self.rotary(positions, self._compute_dtype())
         x_BTD = x_BTD.to(self._compute_dtype())
         for index, layer in enumerate(self.layers):
+            if before is not None:
+                x_BTD = before(index, x_BTD)
             x_BTD = layer(x_BTD, rotation, attend, index)
         normalised: Tensor = self.norm(x_BTD)
         return normalised

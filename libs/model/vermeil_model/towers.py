@@ -15,7 +15,7 @@ from torch import Tensor
 from vermeil_model.accounting import image_flops, layer_matrices
 from vermeil_model.context import Context
 from vermeil_model.fused_config import FusedConfig
-from vermeil_model.fused_memory import Memory, MemoryAttention
+from vermeil_model.fused_memory import KEYS, VALUES, Memory, MemoryAttention
 from vermeil_model.fused_model import GIVEN_TIME, FusedModel, FusedOutput
 from vermeil_model.image_sampling import Denoiser
 from vermeil_model.joint_attention import Heads, JointAttention
@@ -25,6 +25,7 @@ from vermeil_model.packed_image import PackedImageModel
 from vermeil_model.picture_stream import PictureStream
 from vermeil_model.rotary import rotate
 from vermeil_model.spans import READS_PICTURES, READS_TEXT, MixedInputs, spans_of
+from vermeil_model.text_form import TextForm
 
 
 class Towers(FusedModel):
@@ -90,32 +91,32 @@ class Towers(FusedModel):
         assert isinstance(of_pictures, Block)
         return of_text, of_pictures
 
-    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor, form: TextForm) -> Tensor:
         """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
-        attend = MemoryAttention(memory, tokens_BT.shape[1], self._gates(READS_PICTURES), of_picture=False)
-        return self.text.transform(tokens_BT, positions_BT, attend)
+        gates_NH = self._gates(READS_PICTURES) if any(memory.num_pictures) else None
+        attend = MemoryAttention(memory.text, tokens_BT.shape[1], gates_NH=gates_NH)
+        return form.tower.transform(tokens_BT, positions_BT, attend)
 
     def take_picture(self, memory: Memory, images_BCHW: Tensor, positions_B: Tensor) -> None:
         """Write a given picture into every row of a memory, which does not count it yet."""
         num_patches = self.config.image.num_patches
-        attend = MemoryAttention(memory, num_patches, self._gates(READS_TEXT), of_picture=True)
+        gates_NH = self._gates(READS_TEXT)
+        attend = MemoryAttention(memory.text, num_patches, of_picture=True, gates_NH=gates_NH)
         times_B = torch.full((memory.num_rows,), GIVEN_TIME, device=memory.device)
         PictureStream(self, images_BCHW, times_B, positions_B).run(attend)
 
     @torch.no_grad()
     def context(self, memory: Memory) -> Context:
         """What has been read, turned as if the picture to be drawn began at position 0."""
-        longest, dtype = memory.longest, memory.keys_NBSKE.dtype
-        cosine, sine = self.image.rotary(memory.next_positions(1), dtype)
-        keys_NBLKE = rotate(memory.keys_NBSKE[:, :, :longest], cosine, -sine)
-        visible_BL = torch.arange(longest, device=memory.device) < memory.next_places(1)
+        track = memory.text
+        cosine, sine = self.image.rotary(memory.next_positions(1), track.dtype)
+        keys_NBLKE = rotate(track.held(KEYS), cosine, -sine)
         gates_NH = self._gates(READS_TEXT)
         biases = None
         if gates_NH is not None:
-            of_text_BL = ~memory.of_picture_BS[:, :longest]
-            biases = [of_text_BL[:, None] * gate_H[:, None] for gate_H in gates_NH.to(dtype)]
-        values_NBLKE = memory.values_NBSKE[:, :, :longest]
-        return Context(list(keys_NBLKE), list(values_NBLKE), visible_BL, None, biases)
+            of_text_BL = ~track.of_pictures()
+            biases = [of_text_BL[:, None] * gate_H[:, None] for gate_H in gates_NH.to(track.dtype)]
+        return Context(list(keys_NBLKE), list(track.held(VALUES)), track.filled(), None, biases)
 
     def painter(self) -> Denoiser:
         """A frozen form of the image tower."""

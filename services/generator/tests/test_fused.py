@@ -298,6 +298,7 @@ def with_pictures(count: int) -> Message:
 
 
 LONGEST = 128 - 1
+ECHOED = {"num_logprobs": 0, "echo": True}
 """Positions of a prompt."""
 FORMAT = len(TOKENIZER.apply_chat_template([{"role": "user", "content": ["", None]}]))
 
@@ -329,7 +330,7 @@ FORMAT = len(TOKENIZER.apply_chat_template([{"role": "user", "content": ["", Non
             "conversation",
             "'128 tokens .each of 1 pictures takes 2.': do not fit .* 128 tokens; shorten it to 127",
         ),
-        ({**said(turn("to")), "num_logprobs": 0}, InvalidInput, "num_logprobs", "also draws; leave it out"),
+        ({**said(turn(picture(), "to")), **ECHOED}, InvalidInput, "num_logprobs", "leave out echo"),
         (
             {"model": FUSED_MODEL, "tokens": TokenIds(ids=[1, BOI])},
             InvalidInput,

@@ -1,7 +1,7 @@
 """A version of a model of text and pictures in memory: an engine that converses and a painter that draws.
 
-Two threads with the same weights: the engine draws where the model itself says <boi>, the painter what
-GenerateImages asks for.
+Two threads that take turns with the same weights: the engine draws where the model itself says <boi>, the
+painter what GenerateImages asks for, all on one easel.
 """
 
 import json
@@ -13,7 +13,16 @@ from typing import Any, ClassVar
 from vermeil_data import ImageEncoding, TextTokenizer
 from vermeil_errors import InvalidInput
 from vermeil_media import ImageLimits
-from vermeil_model import Conversations, DrawingParameters, FusedConfig, FusedModel, Markers, load_checkpoint
+from vermeil_model import (
+    Conversations,
+    DrawingParameters,
+    Easel,
+    FusedConfig,
+    FusedModel,
+    Markers,
+    load_checkpoint,
+    score,
+)
 from vermeil_model.checkpoint import CONFIG_FILE
 from vermeil_telemetry import get_logger
 
@@ -29,13 +38,12 @@ from vermeil_generator.loaded_image import (
     check_showable,
     suited,
 )
-from vermeil_generator.loaded_text import cache_bytes
 from vermeil_generator.painter import Painter
 from vermeil_generator.picture_reader import PictureReader
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question, prepare
-from vermeil_generator.sampler import Sampler
 from vermeil_generator.settings import GeneratorSettings
+from vermeil_generator.shared_sampler import SharedSampler
 from vermeil_generator.vocabulary import Vocabulary
 
 FIT = "image_fit"
@@ -102,19 +110,20 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
     markers = _markers(tokenizer, name)
     more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     suits, styles = suited(more.get(SAMPLING)), more.get(STYLES, {})
-    painter = model.painter()
+    form, easel = model.writer(), Easel(model.painter(), model.text.embedding.weight.device)
     engine = Engine(
         name,
         make_decoder=lambda: Conversations(
             model,
             markers,
-            painter=painter,
+            form=form,
+            easel=easel,
             num_slots=settings.generator_slots,
             kept_bytes=settings.generator_kept_bytes,
             drawing=DrawingParameters(steps=suits.steps, guidance=suits.guidance),
             most_pictures=settings.generator_answer_images,
         ),
-        score=None,
+        score=lambda ids, top: score(model.text, ids, num_logprobs=top),  # no prompt of ids has pictures
         words=Vocabulary(tokenizer),
         max_waiting=settings.generator_queue,
     )
@@ -123,13 +132,13 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
     drawing = LoadedImageModel(
         name,
         Drawable(config.image, captions=captions, suited=suits),
-        Painter(name, Sampler.of_fused(model, painter), batch, settings.generator_image_queue),
+        Painter(name, SharedSampler(model, form, easel), batch, settings.generator_image_queue),
         num_bytes=0,
         memory_bytes=activation_bytes(config.image, batch),
     )
     pictures = _picture_reader(config, more, settings)
     weights = weight_bytes(model)
-    conversing = cache_bytes(config.text, settings.generator_slots) + settings.generator_kept_bytes
+    conversing = model.memory_bytes(settings.generator_slots) + settings.generator_kept_bytes
     memory = 2 * weights + conversing + drawing.memory_bytes
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
     grammars = GuidanceGrammars(tokenizer, config.text.vocab_size)

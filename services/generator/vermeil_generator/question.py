@@ -76,9 +76,9 @@ def prepare(
     said = _spoken(ask, tokenizer, pictures)
     max_tokens = _max_tokens(ask, context_length)
     _check_ids("sampling.logit_bias", list(ask.sampling.logit_bias), vocab_size)
-    if pictures is not None and ask.num_logprobs is not None:
+    if said.images and ask.echo and ask.num_logprobs is not None:
         raise InvalidInput.for_field(
-            "num_logprobs", ask.num_logprobs, "is not told by a model that also draws", "leave it out"
+            "num_logprobs", ask.num_logprobs, "are not told of pictures that come back", "leave out echo"
         )
     _check_length(said, pictures, context_length, longest=context_length - (1 if max_tokens else 0))
     return Question(

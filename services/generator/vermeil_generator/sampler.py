@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 from vermeil_media import Pixels
-from vermeil_model import Conditions, FusedModel, ImageModel, PackedImageModel, to_pixels
+from vermeil_model import Conditions, ImageModel, PackedImageModel, to_pixels
 from vermeil_model.context import Context
 from vermeil_model.image_sampling import (
     Denoiser,
@@ -41,7 +41,7 @@ OnStep = Callable[[Step], None]
 
 
 class Drawing(Protocol):
-    """What a painter needs: `Sampler`."""
+    """What a painter needs: `Sampler`, or `SharedSampler`."""
 
     def draw(
         self, wishes: Sequence[Wish], style: Style, *, is_wanted: Callable[[int], bool], on_step: OnStep
@@ -87,25 +87,6 @@ class Sampler:
 
         return cls(packed, packed.device, read)
 
-    @classmethod
-    def of_fused(cls, model: FusedModel, painter: Denoiser) -> Self:
-        """With the frozen form of what draws in a fused model, and the prompts read by all of it."""
-        device = model.text.embedding.weight.device
-
-        def read(asked: Sequence[tuple[int, ...] | None]) -> Context | None:
-            prompts = list(dict.fromkeys(each for each in asked if each is not None))
-            if not prompts:
-                return None
-            lengths = [len(prompt) for prompt in prompts]
-            padded = [[*prompt, *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
-            memory = model.begin(len(prompts))
-            model.read_text(memory, torch.tensor(padded, device=device), lengths)
-            places = [0 if each is None else prompts.index(each) for each in asked]
-            absent_B = torch.tensor([each is None for each in asked], device=device)
-            return model.context(memory).rows(torch.tensor(places, device=device)).hidden_where(absent_B)
-
-        return cls(painter, device, read)
-
     @torch.inference_mode()
     def draw(
         self, wishes: Sequence[Wish], style: Style, *, is_wanted: Callable[[int], bool], on_step: OnStep
@@ -115,7 +96,7 @@ class Sampler:
         noise_BCHW = draw_noise(self._denoiser.config, seeds).to(self._device)
 
         def tell(step: SamplingStep) -> None:
-            on_step(Step(step.number, lambda place: _pixels(step.predicted_BCHW[place : place + 1])[0]))
+            on_step(Step(step.number, lambda place: pixels_of(step.predicted_BCHW[place : place + 1])[0]))
 
         drawn_BCHW = integrate(
             self._of_wanted(wishes, style, is_wanted),
@@ -124,7 +105,7 @@ class Sampler:
             solver=style.solver,  # type: ignore[arg-type]  # the ask allows no other words
             on_step=tell,
         )
-        return _pixels(drawn_BCHW)
+        return pixels_of(drawn_BCHW)
 
     def _of_wanted(self, wishes: Sequence[Wish], style: Style, is_wanted: Callable[[int], bool]) -> Predict:
         places: list[int] = []
@@ -150,5 +131,6 @@ class Sampler:
         return predicted
 
 
-def _pixels(images_BCHW: Tensor) -> list[Pixels]:
+def pixels_of(images_BCHW: Tensor) -> list[Pixels]:
+    """Pictures as they are shown."""
     return list(to_pixels(images_BCHW).cpu().numpy())

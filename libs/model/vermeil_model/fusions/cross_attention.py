@@ -11,32 +11,33 @@ width, G pictures to be drawn.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vermeil_model.attention import Attend, CausalAttention, additive_mask, scaled_dot_product
-from vermeil_model.config import ModelConfig, require
+from vermeil_model.attention import CausalAttention
+from vermeil_model.config import require
 from vermeil_model.context import Context, PatchAttention
+from vermeil_model.cross_layers import CrossLayer, Look, PackedCrossLayer, Sight, View
 from vermeil_model.fused_config import FusedConfig
-from vermeil_model.fused_memory import Memory, MemoryAttention
+from vermeil_model.fused_memory import KEYS, VALUES, Kept, Memory, MemoryAttention
 from vermeil_model.fused_model import options_of
 from vermeil_model.image_sampling import Denoiser
-from vermeil_model.initial import draw_weight
-from vermeil_model.layers import FeedForward, Linear, RMSNorm
 from vermeil_model.linear import compute_dtype
 from vermeil_model.opening import Opening
 from vermeil_model.packed_image import PackedImageModel
+from vermeil_model.packed_model import PackedModel
 from vermeil_model.picture_stream import PictureStream
 from vermeil_model.spans import MixedInputs, boolean_mask, spans_of
 from vermeil_model.staged import Staged, ToDraw
+from vermeil_model.text_form import TextForm
+from vermeil_model.text_model import Before
 
-TEXT_KEYS, TEXT_VALUES = "text_keys", "text_values"
-PICTURE_KEYS, PICTURE_VALUES = "picture_keys", "picture_values"
+STATES = "states"
 
 
 @dataclass(frozen=True)
@@ -56,77 +57,6 @@ class CrossAttentionOptions:
         require(whole, "options.every", self.every, "is no whole number of at least 1", "2 is usual.")
 
 
-class Sight:
-    """Who may look at what, (B, Q, S), Q may be 1; made for one pass."""
-
-    def __init__(self, visible_BQS: Tensor, dtype: torch.dtype) -> None:
-        seeing_BQ1 = visible_BQS.any(-1, keepdim=True)
-        self.mask_B1QS = additive_mask((visible_BQS | ~seeing_BQ1)[:, None], dtype)
-        self.seeing_BQ1 = seeing_BQ1.to(dtype)
-        """1 where there is anything to look at, else 0."""
-
-
-class View(NamedTuple):
-    """What the layers of a tower look at."""
-
-    keys: Sequence[Tensor]
-    """One a layer, (B, S, K, E)."""
-    values: Sequence[Tensor]
-    """One a layer, (B, S, K, E)."""
-    sight: Sight
-
-
-class CrossLayer(nn.Module):
-    """x + tanh(g₁) · attention, then x + tanh(g₂) · feed-forward. Nothing is rotated."""
-
-    def __init__(self, tower: ModelConfig, width_seen: int) -> None:
-        super().__init__()
-        width, self._head_width = tower.width, tower.head_width
-        self.attention_norm = RMSNorm(width, tower.norm_epsilon)
-        self.query = Linear(width, tower.num_heads * tower.head_width)
-        self.key_value = Linear(width_seen, 2 * tower.num_key_value_heads * tower.head_width)
-        self.output = Linear(tower.num_heads * tower.head_width, width)
-        self.query_norm = RMSNorm(tower.head_width, tower.norm_epsilon) if tower.qk_norm else None
-        self.key_norm = RMSNorm(tower.head_width, tower.norm_epsilon) if tower.qk_norm else None
-        self.feed_forward_norm = RMSNorm(width, tower.norm_epsilon)
-        self.feed_forward = FeedForward(tower)
-        self.gate_2 = nn.Parameter(torch.zeros(2))
-
-    def look_at(self, states_BSD: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, S, K, E) of the other tower's states."""
-        heads = self.key_value(states_BSD).unflatten(-1, (-1, self._head_width))
-        keys, values = heads.chunk(2, dim=-2)
-        return keys if self.key_norm is None else self.key_norm(keys), values
-
-    def forward(self, x_BQD: Tensor, keys_BSKE: Tensor, values_BSKE: Tensor, sight: Sight) -> Tensor:
-        """Same shape out."""
-        attention_gate, feed_forward_gate = self.gate_2.tanh().to(x_BQD.dtype).unbind()
-        queries = self.query(self.attention_norm(x_BQD)).unflatten(-1, (-1, self._head_width))
-        if self.query_norm is not None:
-            queries = self.query_norm(queries)
-        mixed = scaled_dot_product(queries, keys_BSKE, values_BSKE, sight.mask_B1QS, causal=False)
-        x_BQD = x_BQD + attention_gate * sight.seeing_BQ1 * self.output(mixed.flatten(-2))
-        thought_BQD = self.feed_forward(self.feed_forward_norm(x_BQD))
-        out_BQD: Tensor = x_BQD + feed_forward_gate * sight.seeing_BQ1 * thought_BQD
-        return out_BQD
-
-    @torch.no_grad()
-    def init_weights(self, generator: torch.Generator, num_layers: int, start: float) -> None:
-        """Draw all weights from `generator`; g is `start`."""
-        for name, weight in self.named_parameters():
-            if name == "gate_2":
-                weight.fill_(start)
-            else:
-                draw_weight(name, weight, generator, num_layers)
-
-    def flops(self, num_queries: int, num_seen: int) -> float:
-        """Operations where all queries look at all that is seen."""
-        of_seen = num_seen * self.key_value.weight.numel()
-        matrices = (self.query, self.output, self.feed_forward.gate_up, self.feed_forward.down)
-        of_queries = num_queries * sum(matrix.weight.numel() for matrix in matrices)
-        return 2.0 * (of_seen + of_queries) + 4.0 * num_queries * num_seen * self.query.weight.shape[0]
-
-
 class CrossLayers(Opening):
     """Those of both towers; what they do counts as far as they are open."""
 
@@ -138,13 +68,29 @@ class CrossLayers(Opening):
         self.text = nn.ModuleList(CrossLayer(text, image.width) for _ in range(text.depth // every))
         self.image = nn.ModuleList(CrossLayer(image.tower, text.width) for _ in range(image.depth // every))
 
-    def before(self, layer: int, layers: nn.ModuleList, x_BQD: Tensor, view: View | None) -> Tensor:
-        """The residual stream on its way to a layer of a tower."""
-        place, rest = divmod(layer + 1, self._every)
-        if view is None or rest:
-            return x_BQD
-        looked_BQD = layers[place - 1](x_BQD, view.keys[place - 1], view.values[place - 1], view.sight)
-        return torch.lerp(x_BQD, looked_BQD, self.openness.to(x_BQD.dtype))
+    def learning(self, layers: nn.ModuleList) -> Sequence[Look]:
+        """Those of one tower as they learn."""
+        return [partial(self._opened, _of(layer)) for layer in layers]
+
+    def packed(self, layers: nn.ModuleList) -> Sequence[Look]:
+        """Those of one tower, frozen."""
+        return [PackedCrossLayer(_of(layer), float(self.openness)) for layer in layers]
+
+    def before(self, layers: Sequence[Look], view: View | None) -> Before | None:
+        """What the residual stream goes through on its way to the layers of a tower."""
+        if view is None:
+            return None
+
+        def look(layer: int, x_BQD: Tensor) -> Tensor:
+            place, rest = divmod(layer + 1, self._every)
+            if rest:
+                return x_BQD
+            return layers[place - 1](x_BQD, view.keys[place - 1], view.values[place - 1], view.sight)
+
+        return look
+
+    def _opened(self, layer: CrossLayer, x_BQD: Tensor, *seen: Any) -> Tensor:
+        return torch.lerp(x_BQD, layer(x_BQD, *seen), self.openness.to(x_BQD.dtype))
 
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`; the gates begin as the options say."""
@@ -201,88 +147,75 @@ class CrossAttention(Staged):
         view = None
         if states_BMPD is not None:
             visible_BTM = boolean_mask(spans_of(inputs, 1))[:, 0, :num_tokens, num_tokens:]
-            sight = Sight(visible_BTM.repeat_interleave(states_BMPD.shape[2], 2), dtype)
+            sight = Sight.of(visible_BTM.repeat_interleave(states_BMPD.shape[2], 2), dtype)
             view = _view(self.joint.text, states_BMPD.flatten(1, 2), sight)
         attend = CausalAttention(inputs.text_sample_BT, dtype)
-        return self._transform(inputs.tokens_BT, inputs.text_position_BT.clamp_min(0), attend, view)
-
-    def _transform(
-        self, tokens_BT: Tensor, positions_BT: Tensor, attend: Attend, view: View | None
-    ) -> Tensor:
-        text, dtype = self.text, compute_dtype(self.text.embedding.weight)
-        rotation = text.rotary(positions_BT, dtype)
-        x_BTD = text.embedding(tokens_BT).to(dtype)
-        for index, layer in enumerate(text.layers):
-            x_BTD = self.joint.before(index, self.joint.text, x_BTD, view)
-            x_BTD = layer(x_BTD, rotation, attend, index)
-        normalised_BTD: Tensor = text.norm(x_BTD)
-        return normalised_BTD
+        before = self.joint.before(self.text_form().between, view)
+        return self.text.transform(inputs.tokens_BT, inputs.text_position_BT.clamp_min(0), attend, before)
 
     def draw(self, inputs: MixedInputs, hidden_BTD: Tensor, pictures: ToDraw) -> Tensor:  # noqa: ARG002
         """Pictures that look at what was written before them."""
-        sight = Sight(pictures.visible_GT[:, None], compute_dtype(self.image.position))
+        sight = Sight.of(pictures.visible_GT[:, None], compute_dtype(self.image.position))
         view = _view(self.joint.image, hidden_BTD, sight)
         keys, values = ([x[pictures.rows_G] for x in part] for part in (view.keys, view.values))
-        of_rows = View(keys, values, sight)
+        before = self.joint.before(self.joint.learning(self.joint.image), View(keys, values, sight))
+        assert before is not None
         nowhere_G = torch.zeros_like(pictures.rows_G)
         stream = PictureStream(self, pictures.images_GCHW, pictures.times_G, nowhere_G)
         attend = PatchAttention(None, self.config.image.num_patches, compute_dtype(self.image.position))
         for index in range(self.config.image.depth):
-            stream.x_NPD = self.joint.before(index, self.joint.image, stream.x_NPD, of_rows)
+            stream.x_NPD = before(index, stream.x_NPD)
             stream.step(index, attend)
         return stream.predicted()
 
-    def kept_beside(self) -> Mapping[str, Sequence[int]]:
-        """Keys and values of pictures for the text's layers, and of text for the pictures'."""
-        text, image = self.config.text, self.config.image
-        of_pictures = (len(self.joint.text), text.num_key_value_heads, text.head_width)
-        of_text = (len(self.joint.image), image.num_key_value_heads, image.head_width)
-        return {
-            PICTURE_KEYS: of_pictures,
-            PICTURE_VALUES: of_pictures,
-            TEXT_KEYS: of_text,
-            TEXT_VALUES: of_text,
-        }
+    def text_form(self) -> TextForm:
+        """What reads text, as it learns."""
+        return TextForm(self.text, self.joint.learning(self.joint.text))
 
-    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def writer(self) -> TextForm:
+        """A frozen form of what reads and writes text."""
+        return TextForm(PackedModel(self.text), self.joint.packed(self.joint.text))
+
+    def kept(self) -> Kept:
+        """Also states of the text, which pictures look at, and what pictures show the text's layers."""
+        text = self.config.text
+        of_pictures = (len(self.joint.text), text.num_key_value_heads, text.head_width)
+        of_text = {**super().kept().of_text, STATES: (1, text.width)}
+        return Kept(of_text, {KEYS: of_pictures, VALUES: of_pictures})
+
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor, form: TextForm) -> Tensor:
         """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
-        places_BT, longest = memory.next_places(tokens_BT.shape[1]), memory.longest
-        attend = MemoryAttention(memory, tokens_BT.shape[1], None, of_picture=False, sees_other=False)
-        places_S = torch.arange(longest, device=memory.device)
-        visible_BS = (places_S < places_BT[:, :1]) & memory.of_picture_BS[:, :longest]
+        text, pictures = memory.text, memory.pictures
+        attend = MemoryAttention(text, tokens_BT.shape[1])
         view = None
-        if bool(visible_BS.any()):
-            keys, values = (memory.beside[name][:, :, :longest] for name in (PICTURE_KEYS, PICTURE_VALUES))
-            view = View(list(keys), list(values), Sight(visible_BS[:, None], keys.dtype))
-        hidden_BTD = self._transform(tokens_BT, positions_BT, attend, view)
-        _keep(memory, places_BT, (TEXT_KEYS, TEXT_VALUES), self.joint.image, hidden_BTD)
+        if pictures.longest:
+            sight = Sight.of_rows(pictures.lengths, pictures.dtype, pictures.device)
+            view = View(list(pictures.held(KEYS)), list(pictures.held(VALUES)), sight)
+        before = self.joint.before(form.between, view)
+        hidden_BTD = form.tower.transform(tokens_BT, positions_BT, attend, before)
+        text.put(STATES, 0, attend.slots, hidden_BTD)
         return hidden_BTD
 
     def take_picture(self, memory: Memory, images_BCHW: Tensor, positions_B: Tensor) -> None:  # noqa: ARG002
         """Write a given picture into every row of a memory, which does not count it yet."""
-        num_patches = self.config.image.num_patches
-        memory.reserve(num_patches)
         states_BPD = self.see(images_BCHW).states_GPD
-        places_BP = memory.next_places(num_patches)
-        _keep(memory, places_BP, (PICTURE_KEYS, PICTURE_VALUES), self.joint.text, states_BPD)
+        slots = memory.pictures.next_slots(states_BPD.shape[1])
+        for index, layer in enumerate(self.joint.text):
+            keys, values = _of(layer).look_at(states_BPD)
+            memory.pictures.put(KEYS, index, slots, keys)
+            memory.pictures.put(VALUES, index, slots, values)
 
     @torch.no_grad()
     def context(self, memory: Memory) -> Context:
         """Keys and values of what has been written, one a layer that looks across."""
-        longest = memory.longest
-        keys, values = (memory.beside[name][:, :, :longest] for name in (TEXT_KEYS, TEXT_VALUES))
-        read_BL = torch.arange(longest, device=memory.device) < memory.next_places(1)
-        return Context(list(keys), list(values), read_BL & ~memory.of_picture_BS[:, :longest], None)
+        states_BLD = memory.text.held(STATES)[0]
+        keys, values, _ = _view(self.joint.image, states_BLD, Sight(None, None))
+        return Context(list(keys), list(values), memory.text.filled(), None)
 
     def painter(self) -> Denoiser:
         """A frozen form of the image tower with the layers that look at text."""
-        joint = copy.deepcopy(self.joint)
-
-        def look_at(context: Context) -> Callable[[int, Tensor], Tensor]:
-            view = _view_of(context)
-            return lambda layer, x_BPD: joint.before(layer, joint.image, x_BPD, view)
-
-        return PackedImageModel(self.image, look_at)
+        layers = self.joint.packed(self.joint.image)
+        return PackedImageModel(self.image, lambda context: self.joint.before(layers, _view_of(context)))
 
     def flops(self, num_tokens: int, num_pictures: int) -> float:
         """Operations of one row's forward pass; pictures are counted as given and as drawn."""
@@ -306,17 +239,8 @@ def _view_of(context: Context) -> View | None:
     if not first_BLKE.shape[1]:
         return None
     if visible_BL is None:
-        visible_BL = first_BLKE.new_ones(first_BLKE.shape[:2], dtype=torch.bool)
-    return View(context.keys, context.values, Sight(visible_BL[:, None], first_BLKE.dtype))
-
-
-def _keep(
-    memory: Memory, places_BS: Tensor, names: tuple[str, str], layers: nn.ModuleList, states_BSD: Tensor
-) -> None:
-    """Put keys and values that these layers make of states into a memory."""
-    for index, layer in enumerate(layers):
-        for name, kept in zip(names, _of(layer).look_at(states_BSD), strict=True):
-            memory.keep(name, index, places_BS, kept)
+        return View(context.keys, context.values, Sight(None, None))
+    return View(context.keys, context.values, Sight.of(visible_BL[:, None], first_BLKE.dtype))
 
 
 def _of(layer: nn.Module) -> CrossLayer:

@@ -11,7 +11,6 @@ Letters: B rows, T text tokens, M pictures, P patches, D width, L tokens read, G
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,7 @@ from vermeil_model.accounting import layer_matrices
 from vermeil_model.attention import CausalAttention
 from vermeil_model.context import Context, PatchAttention, Reading
 from vermeil_model.fused_config import FusedConfig
-from vermeil_model.fused_memory import Memory, MemoryAttention
+from vermeil_model.fused_memory import Kept, Memory, MemoryAttention
 from vermeil_model.fused_model import options_of
 from vermeil_model.image_sampling import Denoiser
 from vermeil_model.initial import draw_weight
@@ -35,6 +34,7 @@ from vermeil_model.picture_stream import PictureStream
 from vermeil_model.rotary import Rotary, rotate
 from vermeil_model.spans import NO_SAMPLE, MixedInputs, spans_of
 from vermeil_model.staged import Staged, ToDraw, attention_flops
+from vermeil_model.text_form import TextForm
 
 STATES = "states"
 
@@ -141,36 +141,36 @@ class Prefix(Staged):
         bias_B1L = log_gate(self.joint.openness).expand(len(x_BLD), 1, x_BLD.shape[1])
         return Context(reading.keys, reading.values, None, None, [bias_B1L] * len(reading.keys))
 
-    def kept_beside(self) -> Mapping[str, Sequence[int]]:
-        """States of the text, which conditions are made of."""
-        return {STATES: (1, self.config.text.width)}
+    def kept(self) -> Kept:
+        """Also the states of the text, which conditions are made of."""
+        return Kept({**super().kept().of_text, STATES: (1, self.config.text.width)})
 
-    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def take_text(self, memory: Memory, tokens_BT: Tensor, positions_BT: Tensor, form: TextForm) -> Tensor:
         """Write text into a memory, which does not count it yet; its normalised states, (B, T, D)."""
-        num_tokens = tokens_BT.shape[1]
-        attend = MemoryAttention(memory, num_tokens, None, of_picture=False)
-        hidden_BTD = self.text.transform(tokens_BT, positions_BT, attend)
-        memory.keep(STATES, 0, memory.next_places(num_tokens), hidden_BTD)
+        attend = MemoryAttention(memory.text, tokens_BT.shape[1])
+        hidden_BTD = form.tower.transform(tokens_BT, positions_BT, attend)
+        memory.text.put(STATES, 0, attend.slots, hidden_BTD)
         return hidden_BTD
 
     def take_picture(self, memory: Memory, images_BCHW: Tensor, positions_B: Tensor) -> None:
         """Write a given picture into every row of a memory, which does not count it yet."""
         tokens_BPD = self.joint.to_text(self.see(images_BCHW).states_GPD)
-        attend = MemoryAttention(memory, self.config.image.num_patches, None, of_picture=True)
+        attend = MemoryAttention(memory.text, self.config.image.num_patches, of_picture=True)
         self.text.transform_embedded(tokens_BPD, self.picture_positions(positions_B), attend)
 
     @torch.no_grad()
     def context(self, memory: Memory) -> Context:
         """What has been written, turned as if the picture to be drawn began at position 0."""
-        places_L = torch.arange(memory.longest, device=memory.device)
-        of_picture_BL = memory.of_picture_BS[:, : memory.longest]
-        read_BL = (places_L < memory.next_places(1)) & ~of_picture_BL
+        track = memory.text
+        places_L = torch.arange(track.longest, device=track.device)
+        of_picture_BL = track.of_pictures()
+        read_BL = track.filled() & ~of_picture_BL
         patches_BL = of_picture_BL.cumsum(1)
         pictures_BL = patches_BL // self.config.image.num_patches
         positions_BL = places_L - patches_BL + pictures_BL * self.config.picture_stride
         positions_BL = positions_BL.where(read_BL, 0)
         documents_BL = torch.where(read_BL, 0, NO_SAMPLE)
-        states_BLD = memory.beside[STATES][0][:, : memory.longest]
+        states_BLD = track.held(STATES)[0]
         context = self._condition(states_BLD, positions_BL, documents_BL)
         cosine, sine = self.image.rotary(memory.next_positions(1), states_BLD.dtype)
         turned = [rotate(keys_BLKE, cosine, -sine) for keys_BLKE in context.keys]
