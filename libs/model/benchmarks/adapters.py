@@ -11,6 +11,7 @@ weights for each. CPU seconds decide, for machines that are not quiet. Writes ad
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import time
@@ -42,7 +43,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     config = ModelConfig.from_depth(6, 256, context_length=256)
     load_before = os.getloadavg()
-    rows = [measure(config, dtype, count, arguments) for dtype in arguments.dtypes for count in (1, 4, 16)]
+    rows = []
+    for dtype, count in itertools.product(arguments.dtypes, (1, 4, 16)):
+        rows.append(row := measure(config, dtype, count, arguments))
+        costs = {name: f"{cost['median']:.2f}" for name, cost in row["cpu_over_base"].items()}
+        print(dtype, count, "adapters, CPU time over that of the base:", costs, flush=True)
     report = {
         "what": f"{BATCH} greedy answers of {arguments.tokens} tokens, 10.7 M parameters, adapters of rank 8",
         "machine": machine()
@@ -52,9 +57,6 @@ def main() -> None:
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
-    for row in rows:
-        costs = {name: f"{cost['median']:.2f}" for name, cost in row["cpu_over_base"].items()}
-        print(row["dtype"], row["adapters"], "adapters, CPU time over that of the base:", costs)
 
 
 def parse_arguments() -> argparse.Namespace:
