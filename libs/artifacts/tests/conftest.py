@@ -1,6 +1,5 @@
 """Every store under one name: a test that takes `store` runs on each of them."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,34 +9,48 @@ import pytest
 from minio import Minio
 from moto.server import ThreadedMotoServer
 from vermeil_artifacts import ArtifactRef, ArtifactStore, LocalStore, MemoryStore, open_store
+from vermeil_testing import ceph
 
 BUCKET = "vermeil-tests"
 
 
 @dataclass(frozen=True)
 class Server:
-    """An S3 server to test on: moto's, or a real one given by VERMEIL_TEST_S3_ENDPOINT and its keys."""
+    """An S3 server to test on."""
 
     endpoint: str
     access_key: str
     secret_key: str
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Stores of each kind; those on S3 on moto, which is quick, and on Ceph, which is real."""
+    if "store" in metafunc.fixturenames:
+        kinds = [("local", None), ("memory", None), ("s3", "moto"), ("s3", "ceph")]
+        names = ["local", "memory", "moto", "ceph"]
+        metafunc.parametrize(("store", "s3_server"), kinds, ids=names, indirect=True)
+    elif "s3_server" in metafunc.fixturenames:
+        metafunc.parametrize("s3_server", ["moto", "ceph"], indirect=True)
+
+
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[Server]:
-    real = os.environ.get("VERMEIL_TEST_S3_ENDPOINT")
-    if real:
-        keys = (os.environ["VERMEIL_TEST_S3_ACCESS_KEY"], os.environ["VERMEIL_TEST_S3_SECRET_KEY"])
-        yield Server(real, *keys)
-        return
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
+def moto() -> Iterator[Server]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
     yield Server(f"{host}:{port}", "tests", "tests-secret")
-    moto.stop()
+    server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def s3_server(request: pytest.FixtureRequest) -> Server | None:
+    if request.param == "ceph":
+        real = ceph()
+        return Server(real.address, real.access_key, real.secret_key)
+    return request.getfixturevalue("moto") if request.param else None
+
+
+@pytest.fixture
 def s3_client(s3_server: Server) -> Minio:
     """Goes behind the stores' backs; its bucket is called vermeil-tests."""
     client = Minio(s3_server.endpoint, s3_server.access_key, s3_server.secret_key, secure=False)
@@ -63,15 +76,15 @@ def open_s3(
             cache=tmp_path / cache,
             s3_endpoint=options.get("endpoint", s3_server.endpoint),
             s3_access_key=s3_server.access_key,
-            s3_secret_key=s3_server.secret_key,
+            s3_secret_key=options.get("secret_key", s3_server.secret_key),
             s3_secure=False,
         )
 
     return open_one
 
 
-@pytest.fixture(params=["local", "s3", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path, s3_server: Server | None) -> ArtifactStore:
     if request.param == "local":
         return LocalStore(tmp_path / "store")
     if request.param == "memory":

@@ -1,5 +1,7 @@
 """What an S3 store promises beyond the shared suite: other machines, bad networks, races."""
 
+import base64
+import hashlib
 import os
 import socket
 import threading
@@ -10,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import urllib3
 from minio import Minio
 from vermeil_artifacts import ArtifactStore, LocalStore
 from vermeil_artifacts.s3 import S3Store
@@ -23,6 +26,7 @@ from vermeil_errors import (
     Unavailable,
     VermeilError,
 )
+from vermeil_testing import ceph
 
 BUCKET = "vermeil-tests"
 OpenS3 = Callable[..., ArtifactStore]
@@ -244,3 +248,57 @@ def test_a_server_that_refuses_is_reported_at_once(
 ) -> None:
     with server_that_says(status, code) as endpoint, pytest.raises(expected, match=advice):
         open_s3(endpoint=endpoint)
+
+
+def only_real(s3_server: object) -> None:
+    if s3_server.endpoint != ceph().address:  # type: ignore[attr-defined]
+        pytest.skip("moto does not check")
+
+
+def test_a_wrong_secret_is_refused_and_names_its_setting(open_s3: OpenS3, s3_server: object) -> None:
+    only_real(s3_server)
+    with pytest.raises(PermissionDenied, match="VERMEIL_S3_SECRET_KEY"):
+        open_s3(secret_key="wrong")
+
+
+def test_a_body_that_does_not_match_its_checksum_is_refused_by_the_server(
+    s3_server: object, s3_client: Minio, s3_prefix: str
+) -> None:
+    only_real(s3_server)
+    link = s3_client.presigned_put_object(BUCKET, f"{s3_prefix}/body", timedelta(minutes=1))
+    checksum = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
+    answer = urllib3.request("PUT", link, body=b"a body", headers={"Content-MD5": checksum})
+    assert answer.status == 400
+    assert list(s3_client.list_objects(BUCKET, s3_prefix, recursive=True)) == []
+
+
+def test_a_server_that_was_away_gets_only_what_it_lacks(
+    open_s3: OpenS3,
+    s3_server: object,
+    s3_client: Minio,
+    s3_prefix: str,
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only_real(s3_server)
+    store = open_s3()
+    sent: list[str] = []
+    kills = iter([ceph().kill])
+    put_file = Remote.put_file
+
+    def put(remote: Remote, key: str, path: Path, num_bytes: int) -> None:
+        if len(sent) == 2:
+            next(kills, lambda: None)()
+        put_file(remote, key, path, num_bytes)
+        sent.append(key)
+
+    monkeypatch.setattr(Remote, "put_file", put)
+    monkeypatch.setattr("vermeil_artifacts.s3._NUM_TRANSFERS", 1)
+    try:
+        with pytest.raises(Unavailable, match="VERMEIL_S3_ENDPOINT"):
+            store.publish(model_folder, kind="model")
+    finally:
+        ceph().start()
+    ref = store.publish(model_folder, kind="model")
+    assert len(sent) == len(set(sent))
+    assert contents(open_s3("elsewhere").fetch(ref)) == contents(model_folder)

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from vermeil_testing import Server, postgres, rabbitmq, redis
+from vermeil_testing import Server, ceph, postgres, rabbitmq, redis
 from vermeil_testing.programs import find
 
 
-@pytest.fixture(params=[postgres, redis, rabbitmq])
+@pytest.fixture(params=[postgres, redis, rabbitmq, ceph])
 def server(request: pytest.FixtureRequest) -> Server:
     make: Callable[[], Server] = request.param
     return make()

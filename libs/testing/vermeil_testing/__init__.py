@@ -1,12 +1,24 @@
 """Real servers for tests: started once a process on free ports, gone when it ends.
 
-postgres(), redis(), rabbitmq() skip the test that asks for one that is not installed, and name its
+postgres(), redis(), rabbitmq(), ceph() skip the test that asks for one that is not installed, and name its
 package. Each may be killed, frozen and started again by a test that leaves it running.
 """
 
+from vermeil_testing.ceph import Ceph, ceph
 from vermeil_testing.postgres import Postgres, postgres
 from vermeil_testing.rabbitmq import RabbitMQ, rabbitmq
 from vermeil_testing.redis import Redis, redis
 from vermeil_testing.server import Server, free_port
 
-__all__ = ["Postgres", "RabbitMQ", "Redis", "Server", "free_port", "postgres", "rabbitmq", "redis"]
+__all__ = [
+    "Ceph",
+    "Postgres",
+    "RabbitMQ",
+    "Redis",
+    "Server",
+    "ceph",
+    "free_port",
+    "postgres",
+    "rabbitmq",
+    "redis",
+]
