@@ -248,4 +248,6 @@ def test_a_curve_that_begins_high_leaves_room_for_its_end() -> None:
     heights = [float(place.split(",")[1]) for place in drawn.split('points="')[1].split('"')[0].split()]
     assert heights[3] - heights[1] > 40, "the last tenth of the loss is a fifth of the picture"
     assert ">0.5</text>" in drawn
+    wide = chart([Curve("training loss", [(0.0, 2.0), (100.0, 0.001)])])
+    assert wide.count('text-anchor="end">') <= 8, "labels do not stand on one another"
     assert round_ticks(0, 250, 5) == [0, 50, 100, 150, 200, 250]

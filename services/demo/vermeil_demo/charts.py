@@ -113,8 +113,13 @@ class _Frame:
         if not self.by_factors:
             return round_ticks(self.low, self.high, about)
         powers = range(math.floor(self.low), math.ceil(self.high))
-        round_ones = (digit * 10.0**power for power in powers for digit in (1, 2, 5))
-        return [value for value in round_ones if self.low <= math.log10(value) <= self.high]
+        round_ones = [
+            digit * 10.0**power
+            for power in powers
+            for digit in (1, 2, 5)
+            if self.low <= math.log10(digit) + power <= self.high
+        ]
+        return round_ones[:: -(-len(round_ones) // (about + 1)) or 1]
 
     def rules(self) -> str:
         width, height = self.size
