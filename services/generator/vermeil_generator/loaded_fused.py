@@ -123,7 +123,8 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
             drawing=DrawingParameters(steps=suits.steps, guidance=suits.guidance),
             most_pictures=settings.generator_answer_images,
         ),
-        score=lambda ids, top: score(model.text, ids, num_logprobs=top),  # no prompt of ids has pictures
+        # No prompt of ids has pictures, and fused models take no adapters.
+        score=lambda ids, top, _adapter: score(model.text, ids, num_logprobs=top),
         words=Vocabulary(tokenizer),
         max_waiting=settings.generator_queue,
     )
