@@ -38,7 +38,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     folder = tmp_path_factory.mktemp("structured")
     store = LocalStore(folder / "artifacts")
     names = FakeNames()
-    names.add(VERSION, publish_tiny_model(store, folder / "model", context_length=512))
+    names.add(VERSION, publish_tiny_model(store, folder / "model", context_length=2048))
 
     def services(backends: FakeBackends) -> list[Service]:
         others = [each for each in backends.services() if each.servicer is not backends.generation]
@@ -133,3 +133,37 @@ def test_what_cannot_be_is_refused_with_field_value_and_fix(
     with pytest.raises(openai.BadRequestError, match=words) as refused:
         client.chat.completions.create(model=MODEL, messages=TURNS, **fields)
     assert refused.value.param == param
+
+
+def test_a_call_keeps_to_its_tool_and_its_result_is_read(client: openai.OpenAI) -> None:
+    tool = openai.pydantic_function_tool(Thing, name="store")
+    asked: Any = {"model": MODEL, "tools": [tool], "seed": 3}
+    answer = client.chat.completions.create(
+        **asked, messages=TURNS, tool_choice="required", max_completion_tokens=200
+    )
+    (choice,) = answer.choices
+    assert choice.finish_reason == "tool_calls"
+    (call,) = choice.message.tool_calls or ()
+    assert call.type == "function"
+    assert call.function.name == "store"
+    Thing.model_validate_json(call.function.arguments)
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "kept"}
+    turns = [*TURNS, choice.message, result]
+    chunks = client.chat.completions.create(**asked, messages=turns, max_completion_tokens=8, stream=True)
+    *_, last = chunks
+    assert last.choices[0].finish_reason in ("stop", "length")
+
+
+def test_what_does_not_fit_or_cannot_be_met_is_refused_in_the_caller_s_words(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="context of 2048 tokens") as too_long:
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "to be " * 2400}])
+    assert too_long.value.param == "messages"
+    never: Any = {"type": "string", "minLength": 3, "maxLength": 2}
+    format_: Any = {"type": "json_schema", "json_schema": {"name": "never", "schema": never}}
+    with pytest.raises(openai.BadRequestError, match="cannot be met") as unmet:
+        client.chat.completions.create(model=MODEL, messages=TURNS, response_format=format_)
+    assert unmet.value.param == "response_format.json_schema.schema"
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": {"typ": "object"}}}
+    with pytest.raises(openai.BadRequestError, match="no keyword of JSON Schema") as misspelt:
+        client.chat.completions.create(model=MODEL, messages=TURNS, tools=[tool])
+    assert misspelt.value.param == "tools[0].function.parameters.typ"
