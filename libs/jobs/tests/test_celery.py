@@ -205,7 +205,7 @@ def test_a_broker_killed_in_the_middle_costs_time_and_no_job(
         server.start()
         may_end.set()
         names.append(jobs.create(new("when-it-is-back")).name)
-        wait_for(all_are_done, seconds=60)
+        wait_for(all_are_done, seconds=150)
     assert sorted(times) == sorted(names)
     assert {jobs.get(name).attempt for name in names} == {1}
 
