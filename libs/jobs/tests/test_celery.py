@@ -58,7 +58,7 @@ def working(app: JobsApp, pool: str = "threads") -> Iterator[None]:
         concurrency=2,
         queues=[QUEUE],
         perform_ping_check=False,
-        shutdown_timeout=20,
+        shutdown_timeout=60,  # it may be waiting to try the broker again
         loglevel="ERROR",
     ):
         yield
