@@ -215,6 +215,6 @@ def test_a_source_that_cannot_serve_a_task_is_named(backbones: World) -> None:
 def test_heads_that_do_not_match_are_named(backbones: World) -> None:
     recipe = {**TEXT, "name": "other", "model": {**TEXT["model"], "num_heads": 4}}
     assert backbones.work(backbones.submit(recipe, "other")).state is JobState.SUCCEEDED
-    done = backbones.work(backbones.submit(_with(fusion={"text": "models/other"})))
+    done = backbones.work(backbones.submit(_with(fusion={"kind": "alloy", "text": "models/other"})))
     assert done.state is JobState.FAILED
     assert "num_heads" in done.error.message
