@@ -151,8 +151,8 @@ def test_recipes_are_listed_page_by_page(stub: TrainingServiceStub) -> None:
 
 def test_a_listed_recipe_can_be_sent_back_with_a_dataset(world: World, stub: TrainingServiceStub) -> None:
     for recipe in stub.ListRecipes(wire.ListRecipesRequest(), timeout=10).recipes:
-        if recipe.task == "fusion":
-            continue  # names datasets and models of its own
+        if recipe.task == "fusion" or recipe.model.initial:
+            continue  # names models of its own, which are not here
         recipe.data.dataset = "datasets/words"
         request = wire.StartTrainingRequest(recipe=recipe, request_id=recipe.name)
         assert stub.StartTraining(request, timeout=10).job.name
