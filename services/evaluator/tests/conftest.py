@@ -81,7 +81,7 @@ def fused_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = ImageModel(
         ImageConfig.from_depth(**sizes, image_height=8, image_width=8, channels=3, patch_size=4)
     )
-    model = fuse(text, image, fused_config(text, image))
+    model = fuse(text, image, fused_config(text, image, "alloy"))
     set_weights_by_formula(model)
     extra = {
         "image_fit": "stretch",
