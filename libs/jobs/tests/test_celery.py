@@ -220,6 +220,10 @@ def test_nothing_is_ever_unpickled(app: JobsApp) -> None:
     assert app.conf.result_backend is None
 
 
+def test_threads_that_do_the_work_leave_the_connection_to_the_event_loop(app: JobsApp) -> None:
+    assert app.conf.worker_enable_prefetch_count_reduction is False
+
+
 def test_redis_is_told_to_restore_what_is_not_acknowledged(home: Path) -> None:
     options = make_app("redis://localhost", home).conf.broker_transport_options
     assert options["unacked_restore_interval"] == 1

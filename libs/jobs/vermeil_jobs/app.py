@@ -72,6 +72,9 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Celery restores a reduced count from the thread that ran the task, which then reads from the
+        # connection beside the event loop: each waits for what the other has read, and no SIGTERM helps.
+        worker_enable_prefetch_count_reduction=False,
         worker_detect_quorum_queues=False,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
