@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from vermeil.training.v1.recipe_pb2 import Recipe
 from vermeil_errors import Overloaded
 from vermeil_gateway.admission import Admission
 from vermeil_gateway.testing import Running, events_of, eventually, running_gateway
@@ -39,11 +40,31 @@ def test_requests_over_the_bound_are_refused_at_once_and_those_inside_end_well()
             assert refused.headers["retry-after"] == "1"
             assert refused.json()["error"]["code"] == "OVERLOADED"
             assert gateway.http.get("/healthz").status_code == 200
+            for path in ("/v1/models", "/v1/jobs", "/v1/datasets"):  # counted apart
+                assert gateway.http.get(path).status_code == 200
             gateway.run(gateway.backends.generation.release())
             assert "[DONE]" in list(first)[-2]
         eventually(lambda: gateway.chat().status_code == 200)
         shown = gateway.http.get("/metrics").text
         assert 'vermeil_gateway_requests_shed_total{why="requests"}' in shown
+
+
+def test_streams_of_jobs_keep_no_room_from_those_who_chat() -> None:
+    with running_gateway(gateway_max_requests=1) as gateway:
+        job = gateway.backends.jobs.start("vermeil.trainer.v1.train", Recipe(name="x"), "r")
+        with gateway.http.stream("GET", f"/v1/{job.name}/events") as answer:
+            assert answer.status_code == 200
+            assert gateway.chat().status_code == 200
+            refused = gateway.http.get("/v1/jobs")
+            assert refused.status_code == 429
+            assert "requests beside those to models" in refused.json()["error"]["message"]
+
+
+def test_when_the_generator_will_have_room_again_is_told(gateway: Running) -> None:
+    gateway.backends.generation.refusal = Overloaded("many wait", metadata={"retry_after": "7"})
+    for refused in (gateway.chat(), gateway.chat(stream=True), gateway.complete(prompt=["a", "b"])):
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "7"
 
 
 def test_a_flood_costs_its_senders_and_not_the_gateway() -> None:
@@ -138,12 +159,12 @@ def test_a_refused_body_is_not_counted() -> None:
     async def live() -> None:
         admission = Admission(1, 100)
         for _ in range(3):
-            with admission.enter() as ticket:
+            with admission.enter(computes=True) as ticket:
                 ticket.hold(50)
                 with pytest.raises(Overloaded, match="bytes"):
                     ticket.hold(101)
         assert await admission.emptied(0.1)
-        with admission.enter():
+        with admission.enter(computes=True):
             assert not await admission.emptied(0.01)
 
     asyncio.run(live())

@@ -1,7 +1,9 @@
 """How much is under way: so many requests, and so many bytes of their bodies, and no more.
 
 What is over is refused at once, with a time to come again, so that a flood costs its senders and not
-those who were let in. When the gateway stops it lets nobody in and waits for those inside.
+those who were let in. Requests for which a model computes and all others are counted apart, so that whoever
+looks after a job is not refused because of those who chat. When the gateway stops it lets nobody in and waits
+for those inside.
 """
 
 import asyncio
@@ -22,29 +24,30 @@ class Admission:
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
-        self._num_requests = 0
+        self._num_requests = {True: 0, False: 0}
         self._num_bytes = 0
         self._is_closed = False
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def enter(self) -> "Ticket":
-        """Let a request in; use the ticket as a context.
+    def enter(self, *, computes: bool) -> "Ticket":
+        """Let a request in, one for which a model computes or another; use the ticket as a context.
 
         Raises:
-            Overloaded: Too many are inside.
+            Overloaded: Too many of its kind are inside.
             Unavailable: The gateway is about to stop.
         """
         if self._is_closed:
             _shed.labels("stopping").inc()
             raise Unavailable("this gateway is about to stop", fix="send the request again")
-        if self._num_requests >= self._max_requests:
+        if self._num_requests[computes] >= self._max_requests:
             _shed.labels("requests").inc()
+            kind = "requests to models" if computes else "requests beside those to models"
             raise Overloaded(
-                f"{self._max_requests} requests are under way, as many as this gateway takes",
+                f"{self._max_requests} {kind} are under way, as many as this gateway takes",
                 fix="send the request again",
             )
-        return Ticket(self)
+        return Ticket(self, computes)
 
     def close(self) -> None:
         """Let nobody in any more."""
@@ -59,7 +62,7 @@ class Admission:
             return False
         return True
 
-    def change(self, requests: int, num_bytes: int) -> None:
+    def change(self, computes: bool, requests: int, num_bytes: int) -> None:
         """Count what a ticket says."""
         if num_bytes > 0 and self._num_bytes + num_bytes > self._max_bytes:
             _shed.labels("bytes").inc()
@@ -67,11 +70,12 @@ class Admission:
                 f"bodies of requests under way are all that this gateway holds, {self._max_bytes:,} bytes",
                 fix="send the request again",
             )
-        self._num_requests += requests
+        self._num_requests[computes] += requests
         self._num_bytes += num_bytes
-        _under_way.set(self._num_requests)
+        inside = sum(self._num_requests.values())
+        _under_way.set(inside)
         _held.set(self._num_bytes)
-        if self._num_requests:
+        if inside:
             self._empty.clear()
         else:
             self._empty.set()
@@ -80,8 +84,9 @@ class Admission:
 class Ticket:
     """One request inside, with what it holds."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, computes: bool) -> None:
         self._admission = admission
+        self._computes = computes
         self._num_bytes = 0
 
     def hold(self, num_bytes: int) -> None:
@@ -92,14 +97,14 @@ class Ticket:
         """
         more = num_bytes - self._num_bytes
         if more > 0:
-            self._admission.change(0, more)
+            self._admission.change(self._computes, 0, more)
             self._num_bytes = num_bytes
 
     def __enter__(self) -> Self:
-        self._admission.change(1, 0)
+        self._admission.change(self._computes, 1, 0)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission.change(-1, -self._num_bytes)
+        self._admission.change(self._computes, -1, -self._num_bytes)

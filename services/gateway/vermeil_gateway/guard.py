@@ -21,7 +21,7 @@ from vermeil_gateway.admission import Admission, Ticket
 from vermeil_gateway.allowance import Allowance
 from vermeil_gateway.callers import Callers
 from vermeil_gateway.problems import problem_response
-from vermeil_gateway.scopes import OPEN_PATHS
+from vermeil_gateway.scopes import COMPUTING_PATHS, OPEN_PATHS
 from vermeil_gateway.settings import GatewaySettings
 
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -66,7 +66,7 @@ class Guarded:
         state = scope["state"]
         caller = await self._callers.caller(headers.get("authorization", ""))
         state["caller"], state["allowance"] = caller.name, caller.allowance
-        ticket = inside.enter_context(self._admission.enter())
+        ticket = inside.enter_context(self._admission.enter(computes=scope["path"] in COMPUTING_PATHS))
         caller.enter(scope["method"], scope["path"])
         if caller.allowance is not None:
             allowance = caller.allowance

@@ -11,6 +11,8 @@ INFERENCE_PATHS = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/images/generations"}
 )
 """Where models compute: what is read and written there counts as tokens."""
+COMPUTING_PATHS = INFERENCE_PATHS | {"/v1/search"}
+"""Where an answer waits for a model; these requests are counted apart from all others."""
 _READING = frozenset({"/v1/search", "/v1/evaluation-comparisons"})
 """Looking, although the question needs a body."""
 _ALSO_FOR_INFERENCE = ("/v1/models", "/v1/images/")

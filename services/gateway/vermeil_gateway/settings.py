@@ -21,7 +21,8 @@ class GatewaySettings(ArtifactSettings):
     gateway_max_body_bytes: int = Field(default=8 * 2**20, ge=1024)
     """Largest request body, in bytes."""
     gateway_max_requests: int = Field(default=512, ge=1)
-    """Requests under way at the same time; more are refused with 429 and a time to come again."""
+    """Requests to models under way at the same time, and as many of all others; more are refused with 429 and
+    a time to come again."""
     gateway_max_held_bytes: int = Field(default=256 * 2**20, ge=1024)
     """Bytes of the bodies of all requests under way; more are refused in the same way."""
     gateway_body_timeout: float = Field(default=30.0, gt=0)

@@ -9,6 +9,7 @@ import pytest
 from vermeil_errors import Internal, Overloaded, Unavailable
 from vermeil_generator.engine import Engine
 from vermeil_generator.fakes import Drawn, FakeDecoder
+from vermeil_generator.patience import RETRY_AFTER, Patience
 from vermeil_generator.piece import Finish, Piece
 from vermeil_generator.question import Prompt, Question
 from vermeil_model import SamplingParameters, TokenScore
@@ -49,12 +50,16 @@ def question(first: int, *, num_choices: int = 1, **changes: Any) -> Question:
 
 @contextmanager
 def engine_of(
-    decoder: FakeDecoder, *, max_waiting: int = 8, score: Callable[..., list[TokenScore]] | None = None
+    decoder: FakeDecoder,
+    *,
+    max_waiting: int = 8,
+    score: Callable[..., list[TokenScore]] | None = None,
+    patience: Patience | None = None,
 ) -> Iterator[Engine]:
     def judged(ids: Any, top: int) -> list[TokenScore]:
         return [TokenScore(token, None, ()) for token in ids]
 
-    engine = Engine("test", lambda: decoder, score or judged, Words(), max_waiting)
+    engine = Engine("test", lambda: decoder, score or judged, Words(), max_waiting, patience or Patience(60))
     try:
         yield engine
     finally:
@@ -225,11 +230,56 @@ def test_too_many_waiting_answers_are_told_to_come_again() -> None:
     run(crowd())
 
 
+def test_who_would_wait_too_long_by_what_answers_lately_took_is_told_when_to_come_again() -> None:
+    now = 0.0
+
+    async def crowd() -> None:
+        nonlocal now
+        decoder = FakeDecoder({7: LONG, 8: [1, 0]}, num_slots=2)
+        with engine_of(decoder, max_waiting=100, patience=Patience(5, lambda: now)) as engine:
+            decoder.gate.clear()
+            first = asyncio.create_task(read(engine.answer(question(8))))
+            await until(lambda: decoder.num_free == 1)
+            now = 4.0
+            decoder.gate.set()
+            await first
+            running = engine.answer(question(7, num_choices=2))  # answers take 4 s here, in two places
+            await anext(running)
+            waiting = [asyncio.create_task(_all(engine.answer(question(7)))) for _ in range(2)]
+            await until(lambda: engine.num_active == 4)
+            with pytest.raises(Overloaded, match="2 wait: one more would wait about 6 s") as refused:
+                await anext(engine.answer(question(7)))
+            assert refused.value.metadata[RETRY_AFTER] == "1"
+            now = 14.0  # those under way take longer than any before them
+            with pytest.raises(Overloaded, match="about 15 s") as refused:
+                await anext(engine.answer(question(7)))
+            assert refused.value.metadata[RETRY_AFTER] == "10"
+            for each in waiting:
+                each.cancel()
+            await until(lambda: engine.num_active == 2)
+            next_in_line = asyncio.create_task(_all(engine.answer(question(7))))
+            await until(lambda: engine.num_active == 3)
+            next_in_line.cancel()
+            await running.aclose()
+
+    run(crowd())
+
+
+def test_the_many_answers_of_one_question_are_not_refused_for_each_other() -> None:
+    async def ask() -> Any:
+        with engine_of(FakeDecoder({8: [1, 0]}, num_slots=1), patience=Patience(0)) as engine:
+            for _ in range(2):
+                answer = await read(engine.answer(question(8, num_choices=6)))
+            return answer
+
+    assert len(run(ask())) == 6
+
+
 def test_a_broken_step_ends_its_answers_and_the_engine_goes_on() -> None:
     async def break_and_ask() -> Any:
         decoders = [FakeDecoder({7: LONG}), FakeDecoder({7: [1, 0]})]
         made = iter(decoders)
-        engine = Engine("test", lambda: next(made), lambda ids, top: [], Words(), 8)
+        engine = Engine("test", lambda: next(made), lambda ids, top: [], Words(), 8, Patience(60))
         try:
             pieces = engine.answer(question(7))
             await anext(pieces)
@@ -264,7 +314,7 @@ def test_a_prompt_that_cannot_be_scored_fails_alone() -> None:
 def test_closing_ends_answers_with_unavailable() -> None:
     async def close() -> None:
         decoder = FakeDecoder({7: LONG})
-        engine = Engine("test", lambda: decoder, lambda ids, top: [], Words(), 8)
+        engine = Engine("test", lambda: decoder, lambda ids, top: [], Words(), 8, Patience(60))
         pieces = engine.answer(question(7))
         await anext(pieces)
         await asyncio.to_thread(engine.close)

@@ -11,6 +11,7 @@ from vermeil_errors import Internal, Overloaded, Unavailable
 from vermeil_generator.fakes import FakeDrawing
 from vermeil_generator.image_order import ImageOrder, Style, Wish
 from vermeil_generator.painter import ImageEvent, Painter, Picture, Progress
+from vermeil_generator.patience import RETRY_AFTER, Patience
 
 
 def order(*seeds: int, steps: int = 10, guidance: float = 1.0, num_previews: int = 0) -> ImageOrder:
@@ -19,8 +20,10 @@ def order(*seeds: int, steps: int = 10, guidance: float = 1.0, num_previews: int
 
 
 @contextmanager
-def painter_of(drawing: FakeDrawing, *, max_batch: int = 4, max_waiting: int = 8) -> Iterator[Painter]:
-    painter = Painter("test", drawing, max_batch, max_waiting)
+def painter_of(
+    drawing: FakeDrawing, *, max_batch: int = 4, max_waiting: int = 8, patience: Patience | None = None
+) -> Iterator[Painter]:
+    painter = Painter("test", drawing, max_batch, max_waiting, patience or Patience(60))
     try:
         yield painter
     finally:
@@ -173,6 +176,32 @@ def test_too_many_pictures_are_told_to_come_again() -> None:
                 await read(painter.draw(order(9)))
             drawing.gate.set()
             await asyncio.gather(first, second)
+            assert pictures_of(await read(painter.draw(order(9)))) == {0: 9}
+
+    run(crowd())
+
+
+def test_who_would_wait_too_long_for_batches_before_theirs_is_told_when_to_come_again() -> None:
+    drawing = FakeDrawing()
+    now = 0.0
+
+    async def crowd() -> None:
+        nonlocal now
+        with painter_of(drawing, max_batch=2, patience=Patience(5, lambda: now)) as painter:
+            drawing.gate.clear()
+            first = asyncio.create_task(read(painter.draw(order(1, 2))))
+            await until(lambda: drawing.batches == [2])
+            now = 4.0
+            second = asyncio.create_task(read(painter.draw(order(3))))  # in the next batch: may always wait
+            third = asyncio.create_task(read(painter.draw(order(4))))
+            await until(lambda: painter.num_active == 4)
+            with pytest.raises(Overloaded, match="2 wait: one more would wait about 8 s") as refused:
+                await read(painter.draw(order(5)))
+            assert refused.value.metadata[RETRY_AFTER] == "3"
+            with pytest.raises(Overloaded, match="about 8 s"):
+                await read(painter.draw(order(5, steps=9)))  # another kind of batch waits for that one too
+            drawing.gate.set()
+            await asyncio.gather(first, second, third)
             assert pictures_of(await read(painter.draw(order(9)))) == {0: 9}
 
     run(crowd())

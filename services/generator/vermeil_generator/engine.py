@@ -17,6 +17,7 @@ from vermeil_telemetry import gauge, get_logger
 
 from vermeil_generator.choice import Choice, Words
 from vermeil_generator.outbox import Outbox, Reader
+from vermeil_generator.patience import Patience
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question
 
@@ -61,6 +62,7 @@ class Engine:
         score: Judges the tokens of a prompt; None where no question asks for that.
         words: The tokenizer.
         max_waiting: Answers that may wait for a free place.
+        patience: How long they may have to.
     """
 
     def __init__(
@@ -70,15 +72,18 @@ class Engine:
         score: Score | None,
         words: Words,
         max_waiting: int,
+        patience: Patience,
     ) -> None:
         self._make_decoder = make_decoder
         self._decoder = make_decoder()
         self._score = score
         self._words = words
         self._max_waiting = max_waiting
+        self._patience = patience
         self._waiting: deque[Choice] = deque()
         self._entering: list[Choice] = []
         self._running: dict[int, Choice] = {}
+        self._since: dict[int, float] = {}
         self._scored: tuple[Question, Sequence[TokenScore]] | None = None
         self._outbox = Outbox()
         self._changed = threading.Condition()
@@ -101,7 +106,7 @@ class Engine:
         """The pieces of all answers to a question; closing the generator stops the work.
 
         Raises:
-            Overloaded: Too many answers wait already.
+            Overloaded: Too many answers wait already, or for too long.
             Unavailable: The engine is closed.
         """
         reader = Reader()
@@ -133,14 +138,19 @@ class Engine:
             if self._is_closed:
                 raise Unavailable("the model is being unloaded", fix="ask again")
             leaving = sum(choice.is_cancelled for choice in list(self._running.values()))
-            free = self._max_waiting + self._decoder.num_free + leaving
-            if len(self._waiting) + len(choices) > free:
-                raise Overloaded(
-                    f"{len(self._running)} answers are being written and {len(self._waiting)} wait",
-                    fix="try again shortly",
-                )
+            free = self._decoder.num_free + leaving
+            state = f"{len(self._running)} answers are being written and {len(self._waiting)} wait"
+            if len(self._waiting) + len(choices) > self._max_waiting + free:
+                raise Overloaded(state, fix="try again shortly")
+            self._check_wait(place=len(self._waiting) + 1 - free, state=state)
             self._waiting.extend(choices)
             self._changed.notify()
+
+    def _check_wait(self, place: int, state: str) -> None:
+        """Refuse who would wait too long in this place of the queue; the first may always wait."""
+        if place > 1:
+            places = max(1, len(self._running) + self._decoder.num_free)
+            self._patience.check(self._patience.expected(place / places, tuple(self._since.values())), state)
 
     def _cancel(self, choices: Sequence[Choice]) -> None:
         for choice in choices:
@@ -182,6 +192,7 @@ class Engine:
     def _leave(self, sequence: int) -> None:
         with self._changed:  # whoever counts places meanwhile must not find it in neither
             del self._running[sequence]
+            self._patience.took(self._since.pop(sequence))
             if sequence in self._decoder.sequences:
                 self._decoder.remove(sequence)
 
@@ -194,6 +205,7 @@ class Engine:
                 choice = self._waiting.popleft()
             self._enter(choice)
         numbers = self._decoder.add([choice.request for choice in self._entering])
+        self._since.update(dict.fromkeys(numbers, self._patience.now()))
         self._running.update(zip(numbers, self._entering, strict=True))
         self._entering.clear()
 
@@ -227,4 +239,5 @@ class Engine:
         for choice in [*self._running.values(), *self._entering, *waiting]:
             choice.send(error)
         self._running.clear()
+        self._since.clear()
         self._entering.clear()

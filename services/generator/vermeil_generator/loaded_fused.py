@@ -39,6 +39,7 @@ from vermeil_generator.loaded_image import (
     suited,
 )
 from vermeil_generator.painter import Painter
+from vermeil_generator.patience import Patience
 from vermeil_generator.picture_reader import PictureReader
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question, prepare
@@ -127,13 +128,20 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
         score=lambda ids, top, _adapter: score(model.text, ids, num_logprobs=top),
         words=Vocabulary(tokenizer),
         max_waiting=settings.generator_queue,
+        patience=Patience(settings.generator_max_wait),
     )
     captions = _captions(config, tokenizer, in_chat=styles.get("text-to-image") == "chat")
     batch = settings.generator_image_batch
     drawing = LoadedImageModel(
         name,
         Drawable(config.image, captions=captions, suited=suits),
-        Painter(name, SharedSampler(model, form, easel), batch, settings.generator_image_queue),
+        Painter(
+            name,
+            SharedSampler(model, form, easel),
+            batch,
+            settings.generator_image_queue,
+            Patience(settings.generator_max_wait),
+        ),
         num_bytes=0,
         memory_bytes=activation_bytes(config.image, batch),
     )

@@ -16,6 +16,7 @@ from vermeil_generator.device import best_device, precision, weight_bytes
 from vermeil_generator.image_ask import ImageAsk, ImageSampling
 from vermeil_generator.image_order import Captions, Drawable, ImageOrder, Suited
 from vermeil_generator.painter import ImageEvent, Painter
+from vermeil_generator.patience import Patience
 from vermeil_generator.sampler import Sampler
 from vermeil_generator.settings import GeneratorSettings
 
@@ -79,7 +80,8 @@ def load_image(name: str, folder: Path, settings: GeneratorSettings) -> LoadedIm
     if config.condition == "text":
         captions = Captions(TextTokenizer.load(folder).encode, config.context_length)
     batch = settings.generator_image_batch
-    painter = Painter(name, Sampler.of_images(model), batch, settings.generator_image_queue)
+    patience = Patience(settings.generator_max_wait)
+    painter = Painter(name, Sampler.of_images(model), batch, settings.generator_image_queue, patience)
     weights = weight_bytes(model)
     memory = 2 * weights + activation_bytes(config, batch)
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)

@@ -22,6 +22,7 @@ from vermeil_generator.ask import Ask
 from vermeil_generator.device import best_device, precision, weight_bytes
 from vermeil_generator.engine import Engine
 from vermeil_generator.grammar import Grammars, GuidanceGrammars
+from vermeil_generator.patience import Patience
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question, prepare
 from vermeil_generator.settings import GeneratorSettings
@@ -96,6 +97,7 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
         score=judge,
         words=Vocabulary(tokenizer),
         max_waiting=settings.generator_queue,
+        patience=Patience(settings.generator_max_wait),
     )
     weights = weight_bytes(model)
     running = max(

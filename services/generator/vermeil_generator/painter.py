@@ -6,8 +6,9 @@ Knows nothing of gRPC, of files of pictures, or how models are loaded.
 """
 
 import asyncio
+import math
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from vermeil_errors import Internal, Overloaded, Unavailable, VermeilError
 from vermeil_media import Pixels
 from vermeil_telemetry import gauge, get_logger
 
-from vermeil_generator.image_order import ImageOrder, Wish
+from vermeil_generator.image_order import ImageOrder, Style, Wish
+from vermeil_generator.patience import Patience
 from vermeil_generator.sampler import Drawing, NobodyWaitsError, Step
 
 SECONDS_BETWEEN_PROGRESS = 0.05
@@ -95,14 +97,19 @@ class Painter:
         drawing: The network.
         max_batch: Pictures drawn together.
         max_waiting: Pictures that may wait, those that enter the next batch among them.
+        patience: How long they may have to.
     """
 
-    def __init__(self, name: str, drawing: Drawing, max_batch: int, max_waiting: int) -> None:
+    def __init__(
+        self, name: str, drawing: Drawing, max_batch: int, max_waiting: int, patience: Patience
+    ) -> None:
         self._drawing = drawing
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._patience = patience
         self._waiting: deque[_Place] = deque()
         self._batch: list[_Place] = []
+        self._batch_since = 0.0
         self._changed = threading.Condition()
         self._is_closed = False
         self._active = _active.labels(name)
@@ -123,7 +130,7 @@ class Painter:
         """Progress (at once), previews and pictures of an order; closing the generator stops the work.
 
         Raises:
-            Overloaded: Too many pictures wait already.
+            Overloaded: Too many pictures wait already, or for too long.
             Unavailable: The painter is closed.
         """
         commission = _Commission(order)
@@ -152,13 +159,21 @@ class Painter:
         with self._changed:
             if self._is_closed:
                 raise Unavailable("the model is being unloaded", fix="ask again")
+            state = f"{len(self._batch)} pictures are being drawn and {len(self._waiting)} wait"
             if len(self._waiting) + len(places) > self._max_waiting:
-                raise Overloaded(
-                    f"{len(self._batch)} pictures are being drawn and {len(self._waiting)} wait",
-                    fix="try again shortly",
-                )
+                raise Overloaded(state, fix="try again shortly")
+            self._check_wait(commission.order.style, state)
             self._waiting.extend(places)
             self._changed.notify()
+
+    def _check_wait(self, style: Style, state: str) -> None:
+        """Refuse who would wait too long for the batches before; who is in the next one may always wait."""
+        waiting = Counter(place.commission.order.style for place in self._waiting)
+        own = waiting.pop(style, 0) // self._max_batch
+        before = own + sum(math.ceil(pictures / self._max_batch) for pictures in waiting.values())
+        if before:
+            under_way = (self._batch_since,) if self._batch else ()
+            self._patience.check(self._patience.expected(before + bool(self._batch), under_way), state)
 
     def _cancel(self, commission: _Commission) -> None:
         commission.is_cancelled = True
@@ -176,6 +191,7 @@ class Painter:
                 self._fail(self._batch, Internal(f"drawing failed: {error}"))
             if self._is_closed:
                 break
+            self._patience.took(self._batch_since)
             self._batch = []
         self._fail([*self._batch, *self._waiting], Unavailable("the model was unloaded", fix="ask again"))
         self._batch, self._waiting = [], deque()
@@ -193,6 +209,7 @@ class Painter:
                 fits = place.commission.order.style == style and len(self._batch) < self._max_batch
                 (self._batch if fits else rest).append(place)
             self._waiting = rest
+            self._batch_since = self._patience.now()
             self._active.set(len(self._batch))
             return True
 

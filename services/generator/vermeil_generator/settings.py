@@ -15,6 +15,10 @@ class GeneratorSettings(ArtifactSettings):
     """Answers that one model writes at the same time, as far as there is memory for them."""
     generator_queue: int = Field(default=256, ge=0)
     """Answers that may wait for a slot of one model; more are told to come again."""
+    generator_max_wait: float = Field(default=5.0, ge=0)
+    """Seconds that an answer or a picture may have to wait for its turn, by what turns lately took; who would
+    wait longer is told when to come again. The next in line may always wait. A longer queue gets no more
+    done, for every place is taken anyway: five seconds even out bursts, and people leave after about ten."""
     generator_image_batch: int = Field(default=32, ge=1, le=1024)
     """Pictures that one model draws together."""
     generator_image_queue: int = Field(default=256, ge=64)
