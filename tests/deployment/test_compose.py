@@ -41,6 +41,15 @@ def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
                 assert ":?" in value, (name, variable)
 
 
+def test_whoever_calls_services_speaks_tls_with_the_overlay(services: dict[str, Any]) -> None:
+    text = (ROOT / "infra/compose/compose.tls.yaml").read_text(encoding="utf-8")
+    overlay = yaml.safe_load(text)["services"]
+    assert overlay.keys() == services.keys() - SERVERS - {"demo", "backup"}
+    for name in overlay:
+        probe = services[name].get("healthcheck", {}).get("test", [])
+        assert "127.0.0.1" not in " ".join(probe) or "http" in probe[-1], name
+
+
 def test_images_are_built_of_units_that_exist(services: dict[str, Any]) -> None:
     built = {}
     for service in services.values():

@@ -19,11 +19,13 @@ def objects(rendered: Render, request: pytest.FixtureRequest) -> list[Object]:
 
 
 def _pods(objects: list[Object]) -> list[tuple[str, Object]]:
-    return [
-        (f"{each['kind']} {each['metadata']['name']}", each["spec"]["template"]["spec"])
-        for each in objects
-        if "template" in each.get("spec", {})
-    ]
+    found = []
+    for each in objects:
+        spec = each.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec:
+            found.append((f"{each['kind']} {each['metadata']['name']}", spec["template"]["spec"]))
+    return found
 
 
 def test_every_object_is_one_of_kubernetes(objects: list[Object]) -> None:
@@ -55,7 +57,10 @@ def test_no_secret_is_in_what_is_rendered(objects: list[Object]) -> None:
         for container in pod["containers"]:
             for variable in container.get("env", ()):
                 spelled = variable["name"]
-                assert not any(word in spelled for word in ("PASSWORD", "SECRET", "TOKEN", "KEY")), (
+                assert (
+                    not any(word in spelled for word in ("PASSWORD", "SECRET", "TOKEN", "_KEY"))
+                    or spelled == "VERMEIL_TLS_KEY"
+                ), (
                     name,
                     spelled,
                 )
@@ -66,7 +71,7 @@ def test_every_pod_says_what_it_needs_and_how_it_is(objects: list[Object]) -> No
         for container in pod["containers"]:
             assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, name
             assert "memory" in container["resources"]["limits"], name
-            if not name.startswith("Job"):
+            if not name.startswith(("Job", "CronJob")):
                 assert "livenessProbe" in container, name
 
 
@@ -92,6 +97,20 @@ def test_secrets_and_settings_reach_the_pods_that_need_them(rendered: Render) ->
     assert "vermeil-database" not in set().union(
         *(sources(name.split()[1]) for name in known if name != "Deployment registry")
     )
+
+
+def test_production_speaks_tls_between_services_and_asks_for_health_by_it(rendered: Render) -> None:
+    pods = dict(_pods(rendered("overlays/production")))
+    speaking = {name: pod for name, pod in pods.items() if name not in ("Deployment demo", "CronJob backup")}
+    assert len(speaking) > 10
+    for name, pod in speaking.items():
+        (container,) = pod["containers"]
+        folder = "/etc/vermeil/tls"
+        assert folder in {mount["mountPath"] for mount in container["volumeMounts"]}, name
+        told = {each["name"]: each["value"] for each in container["env"]}
+        for variable in ("VERMEIL_TLS_CA", "VERMEIL_TLS_CERTIFICATE", "VERMEIL_TLS_KEY"):
+            assert told[variable].startswith(folder), name
+        assert not any("grpc" in probe for key, probe in container.items() if key.endswith("Probe")), name
 
 
 def test_addresses_are_those_of_the_services(rendered: Render) -> None:

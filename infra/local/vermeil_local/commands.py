@@ -1,10 +1,11 @@
-"""`vermeil up | down | status | doctor`."""
+"""`vermeil up | down | status | doctor | backup | restore`."""
 
 import dataclasses
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import typer
 from vermeil_client.commands.output import Output
@@ -25,6 +26,8 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(down)
     app.command()(status)
     app.command()(doctor)
+    app.command()(backup)
+    app.command()(restore)
 
 
 def up(
@@ -70,15 +73,38 @@ def status(context: typer.Context) -> None:
     from vermeil_local.health import look  # noqa: PLC0415 only this command needs it
 
     output: Output = context.obj
-    home = Home(LocalSettings.load().home)
+    settings = LocalSettings.load()
+    home = Home(settings.home)
     running = home.running()
     if running is None:
         raise Unavailable(f"nothing runs on {home.path}", fix="start it with `vermeil up`")
-    parts = look(home, running)
+    parts = look(settings, home, running)
     output.table(["part", "state", "detail"], (dataclasses.asdict(part) for part in parts))
     sick = [part.part for part in parts if part.state != "serving"]
     if sick:
         raise Unavailable(f"not serving: {', '.join(sick)}", fix=f"see the logs in {home.logs}")
+
+
+def backup(
+    context: typer.Context,
+    folder: Path = typer.Argument(..., help="New, empty, or a backup that is to be brought up to date."),
+) -> None:
+    """Save jobs, names, keys and artifacts into a folder, while all runs on."""
+    _keep(context.obj, "backup", folder)
+
+
+def restore(context: typer.Context, folder: Path = typer.Argument(..., help="What `backup` wrote.")) -> None:
+    """Bring a backup into a home that is still empty; afterwards, `vermeil up`."""
+    Home(LocalSettings.load().home).require_unheld()
+    _keep(context.obj, "restore", folder)
+
+
+def _keep(output: Output, verb: str, folder: Path) -> None:
+    from vermeil_registry.by_hand import by_hand  # noqa: PLC0415 loads the database
+
+    made = by_hand([verb, str(folder)], output.say)
+    if output.as_json:
+        output.show({"revision": made.revision, "rows": made.num_rows, "artifacts": len(made.artifacts)})
 
 
 def doctor(context: typer.Context) -> None:

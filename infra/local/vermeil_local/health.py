@@ -9,8 +9,10 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from vermeil_errors import VermeilError
 from vermeil_rpc import connect
+from vermeil_settings import Tls
 
 from vermeil_local.home import Home, Running
+from vermeil_local.settings import LocalSettings
 
 ENCODER = "vermeil.encoder.v1.EncoderService"
 GENERATOR = "vermeil.generation.v1.GenerationService"
@@ -36,14 +38,19 @@ class Part:
     """Where it is."""
 
 
-def look(home: Home, running: Running) -> list[Part]:
+def look(settings: LocalSettings, home: Home, running: Running) -> list[Part]:
     """Ask every part how it is."""
     demo = [_answering("demo", running.demo, "/")] if running.demo else []
-    return [*_services(running), _answering("gateway", running.url, "/readyz"), *demo, _worker(home)]
+    return [
+        *_services(running, settings.tls),
+        _answering("gateway", running.url, "/readyz"),
+        *demo,
+        _worker(home),
+    ]
 
 
-def _services(running: Running) -> Iterator[Part]:
-    with connect(running.address) as channel:
+def _services(running: Running, tls: Tls | None) -> Iterator[Part]:
+    with connect(running.address, tls=tls) as channel:
         stub = HealthStub(channel)
         for part, names in SERVICES.items():
             for name in names:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vermeil_errors import VermeilError
 from vermeil_rpc import connect
+from vermeil_settings import CommonSettings
 
 from vermeil_jobs.client import JobClient
 from vermeil_jobs.remote import GrpcJobs
@@ -22,9 +23,9 @@ class Registry:
     names: Names
 
 
-def registry_at(address: str, token: str | None) -> Registry:
-    """The registry at its address; connects when first used."""
-    channel = connect(address, token=token)
+def registry_at(settings: CommonSettings) -> Registry:
+    """The registry that the settings name; connects when first used."""
+    channel = connect(settings.registry_address, token=settings.token, tls=settings.tls)
     return Registry(GrpcJobs(channel, timeout=SECONDS), RegistryNames(channel, timeout=SECONDS))
 
 

@@ -13,6 +13,7 @@ from vermeil_artifacts import ArtifactRef
 from vermeil_errors import DeadlineExceeded, Unavailable
 from vermeil_rpc import connect
 from vermeil_rpc.convert import artifact_to_message
+from vermeil_settings import Tls
 from vermeil_telemetry import traceparent
 
 from vermeil_jobs import messages
@@ -39,9 +40,11 @@ class GrpcJobs:
         self._timeout = timeout
 
     @classmethod
-    def connect(cls, address: str, *, token: str | None = None, timeout: float = 10.0) -> Self:
+    def connect(
+        cls, address: str, *, token: str | None = None, tls: Tls | None = None, timeout: float = 10.0
+    ) -> Self:
         """A client of the registry at `address`; connects when first used."""
-        return cls(connect(address, token=token), timeout=timeout)
+        return cls(connect(address, token=token, tls=tls), timeout=timeout)
 
     def create(self, new: NewJob) -> Job:
         """Record a job and ring its queue; the same request id gives the same job."""

@@ -4,22 +4,38 @@ The same promises as `client`: our headers on every call, errors of vermeil_erro
 """
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import grpc
+from vermeil_settings import Tls
 
-from vermeil_rpc.options import DEFAULT_MAX_MESSAGE_BYTES, channel_options
+from vermeil_rpc.options import DEFAULT_MAX_MESSAGE_BYTES, channel_options, is_socket
 from vermeil_rpc.outgoing import headers
+from vermeil_rpc.renewing import RenewingAsyncChannel
 from vermeil_rpc.status import decode
+from vermeil_rpc.tls import Credentials
 
 
 def connect_async(
-    address: str, *, token: str | None = None, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    address: str,
+    *,
+    token: str | None = None,
+    tls: Tls | None = None,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
 ) -> grpc.aio.Channel:
-    """A channel to a server of ours, for the running event loop; close it with `await channel.close()`."""
+    """A channel to a server of ours, for the running event loop; close it with `await channel.close()`.
+
+    Raises:
+        InvalidInput: A file of `tls` is missing or wrong.
+    """
     callers: list[Any] = [_UnaryCaller(address, token), _StreamCaller(address, token)]
     options = channel_options(max_message_bytes)
-    return grpc.aio.insecure_channel(address, options=options, interceptors=callers)
+    if tls is None or is_socket(address):
+        return grpc.aio.insecure_channel(address, options=options, interceptors=callers)
+    renewing: Any = RenewingAsyncChannel(
+        Credentials(tls), lambda current: grpc.aio.secure_channel(address, current, options, None, callers)
+    )
+    return cast("grpc.aio.Channel", renewing)
 
 
 class _UnaryCaller(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]

@@ -8,17 +8,35 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import grpc
+from vermeil_settings import Tls
 
-from vermeil_rpc.options import DEFAULT_MAX_MESSAGE_BYTES, channel_options
+from vermeil_rpc.options import DEFAULT_MAX_MESSAGE_BYTES, channel_options, is_socket
 from vermeil_rpc.outgoing import Headers, headers
+from vermeil_rpc.renewing import RenewingChannel
 from vermeil_rpc.status import decode
+from vermeil_rpc.tls import Credentials
 
 
 def connect(
-    address: str, *, token: str | None = None, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    address: str,
+    *,
+    token: str | None = None,
+    tls: Tls | None = None,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
 ) -> grpc.Channel:
-    """A channel to a server of ours. It connects by itself when first used, and again when cut."""
-    channel = grpc.insecure_channel(address, options=channel_options(max_message_bytes))
+    """A channel to a server of ours. It connects by itself when first used, and again when cut.
+
+    Raises:
+        InvalidInput: A file of `tls` is missing or wrong.
+    """
+    options = channel_options(max_message_bytes)
+    channel: Any
+    if tls is None or is_socket(address):
+        channel = grpc.insecure_channel(address, options=options)
+    else:
+        channel = RenewingChannel(
+            Credentials(tls), lambda current: grpc.secure_channel(address, current, options=options)
+        )
     return grpc.intercept_channel(channel, _Caller(address, token))
 
 

@@ -10,21 +10,28 @@ from pathlib import Path
 
 import grpc
 from vermeil_errors import Conflict, InvalidInput, PermissionDenied
+from vermeil_settings import Tls
+
+from vermeil_rpc.options import is_socket
+from vermeil_rpc.tls import server_credentials
 
 _FIX = "set VERMEIL_BIND to host:port or unix:/path"
 
 
-def listen(server: grpc.aio.Server, bind: str) -> str:
+def listen(server: grpc.aio.Server, bind: str, tls: Tls | None) -> str:
     """Let `server` listen on `bind`; gives the address clients use, with the port that was chosen."""
-    if bind.startswith("unix:"):
+    if is_socket(bind):
         _check_socket_path(bind)
     else:
         _check_port(bind)
     try:
-        port = server.add_insecure_port(bind)
+        if tls is None or is_socket(bind):
+            port = server.add_insecure_port(bind)
+        else:
+            port = server.add_secure_port(bind, server_credentials(tls))
     except RuntimeError as error:
         raise InvalidInput.for_field("bind", bind, "cannot listen there", _FIX) from error
-    return bind if bind.startswith("unix:") else f"{bind.rpartition(':')[0]}:{port}"
+    return bind if is_socket(bind) else f"{bind.rpartition(':')[0]}:{port}"
 
 
 def _check_socket_path(bind: str) -> None:

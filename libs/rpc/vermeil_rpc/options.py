@@ -28,6 +28,11 @@ _SERVICE_CONFIG = {
 }
 
 
+def is_socket(address: str) -> bool:
+    """Whether an address is a file of this machine: its folder guards it, and it is spoken to plainly."""
+    return address.startswith("unix:")
+
+
 def server_options(max_message_bytes: int) -> Options:
     """For a server of ours."""
     return [

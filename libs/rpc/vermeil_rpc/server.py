@@ -1,7 +1,7 @@
 """The server: services in, a running gRPC server out, and an orderly end.
 
-`run` is for a process of one server, `serve` for whoever owns the event loop. TLS is not here yet:
-servers listen on plain ports, inside one machine or one private network.
+`run` is for a process of one server, `serve` for whoever owns the event loop. Ports speak TLS where
+the settings name certificates (`tls`), Unix sockets never.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ async def serve(
     health.add_to_server(server)
     names = [service.name for service in services]
     reflection.enable_server_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
-    address = listen(server, bind)
+    address = listen(server, bind, settings.tls)
     running = RunningServer(server, health, address, settings.rpc_grace_seconds)
     try:
         await running.start(services)

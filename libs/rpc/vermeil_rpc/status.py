@@ -21,6 +21,7 @@ from vermeil_errors import (
     class_for_grpc_status,
     from_reason,
 )
+from vermeil_settings import TLS_CA, TLS_CERTIFICATE, TLS_KEY
 
 DOMAIN = "vermeil"
 """ErrorInfo.domain of every error of ours."""
@@ -82,13 +83,26 @@ def _from_bare_code(error: grpc.RpcError, address: str) -> VermeilError:
         return TooLarge(f"a {direction} message of {size:,} bytes is over the limit of {limit:,}", fix=fix)
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            fix = "check that the service runs and that its address is right"
-            return Unavailable(f"{address} cannot be reached: {text}", fix=fix)
+            return Unavailable(f"{address} cannot be reached: {text}", fix=_fix_of_unavailable(text))
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded(f"{address} did not answer within the time given")
         case grpc.StatusCode.UNIMPLEMENTED:
             return Internal(f"{address} does not know this call: {text}", fix="update the older side")
     return class_for_grpc_status(code.name)(text or code.name)
+
+
+def _fix_of_unavailable(text: str) -> str:
+    if "WRONG_VERSION_NUMBER" in text:
+        return f"it does not speak TLS: set {TLS_CA}, {TLS_CERTIFICATE} and {TLS_KEY} there too"
+    if "CERTIFICATE_VERIFY_FAILED" in text or "Hostname Verification" in text:
+        return f"its {TLS_CERTIFICATE} has to be signed by {TLS_CA} of this side, for this address"
+    if "ocket closed" in text or "onnection reset" in text:
+        # What a server that asked for TLS, or for a certificate, leaves of a call without.
+        return (
+            f"check that the service runs and, if it speaks TLS, that {TLS_CA}, {TLS_CERTIFICATE} "
+            f"and {TLS_KEY} are set on this side"
+        )
+    return "check that the service runs and that its address is right"
 
 
 def _rich_status(error: grpc.RpcError) -> status_pb2.Status | None:

@@ -12,6 +12,7 @@ from vermeil_settings import (
     CommaSeparated,
     CommonSettings,
     Settings,
+    Tls,
     describe,
 )
 
@@ -117,6 +118,32 @@ def test_a_secret_never_shows_in_a_print_or_an_error(monkeypatch: pytest.MonkeyP
     assert "hunter2" not in repr(settings)
     assert settings.token == "hunter2"
     assert isinstance(settings.service_token, SecretStr)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (("CERTIFICATE", "KEY"), "CA"),
+        (("CA", "KEY"), "CERTIFICATE"),
+        (("CA", "CERTIFICATE"), "KEY"),
+        (("CA",), "CERTIFICATE"),
+    ],
+)
+def test_half_a_set_of_tls_files_names_the_variable_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], missing: str
+) -> None:
+    for name in given:
+        monkeypatch.setenv(f"VERMEIL_TLS_{name}", "/tls/file.pem")
+    with pytest.raises(InvalidInput, match="is needed beside") as caught:
+        CommonSettings.load()
+    assert [violation.field for violation in caught.value.violations] == [f"VERMEIL_TLS_{missing}"]
+
+
+def test_tls_is_off_until_its_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CommonSettings.load().tls is None
+    monkeypatch.setenv("VERMEIL_TLS_CA", "/tls/ca.crt")
+    monkeypatch.setenv("VERMEIL_TLS_MUTUAL", "false")
+    assert CommonSettings.load().tls == Tls(Path("/tls/ca.crt"), mutual=False)
 
 
 def test_settings_cannot_be_changed_after_loading() -> None:

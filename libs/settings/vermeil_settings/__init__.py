@@ -10,8 +10,12 @@ from vermeil_settings.common import (
     LogLevel,
 )
 from vermeil_settings.settings import Settings, Variable, describe
+from vermeil_settings.tls import TLS_CA, TLS_CERTIFICATE, TLS_KEY, Tls
 
 __all__ = [
+    "TLS_CA",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
     "Address",
     "ArtifactSettings",
     "BrokerSettings",
@@ -20,6 +24,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "Settings",
+    "Tls",
     "Variable",
     "describe",
 ]

@@ -5,12 +5,13 @@ what only it needs.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from vermeil_settings.settings import Settings
+from vermeil_settings.tls import TLS_CA, Tls
 
 
 def _absolute(path: Path) -> Path:
@@ -65,6 +66,15 @@ class CommonSettings(Settings):
     service_token: SecretStr | None = None
     """Token shared by the services; when set, every call between them must carry it."""
 
+    tls_certificate: Path | None = None
+    """PEM file of the certificate this process shows, with its chain; unset, the services speak plainly."""
+    tls_key: Path | None = None
+    """PEM file of the certificate's private key, without a passphrase."""
+    tls_ca: Path | None = None
+    """PEM file of the authority that signed the certificates of all services."""
+    tls_mutual: bool = True
+    """Whether callers show certificates too; false lets callers in that have only VERMEIL_TLS_CA."""
+
     rpc_max_message_bytes: int = Field(default=4 * 2**20, ge=2**10, le=2**30)
     """Largest message this process's gRPC server takes or sends, 1 KiB to 1 GiB, in bytes."""
     rpc_max_concurrent: int = Field(default=1000, ge=1)
@@ -83,6 +93,22 @@ class CommonSettings(Settings):
     def token(self) -> str | None:
         """The shared token in the clear, for channels and servers."""
         return self.service_token.get_secret_value() if self.service_token else None
+
+    @property
+    def tls(self) -> Tls | None:
+        """What channels and servers speak TLS with; None where they speak plainly."""
+        if self.tls_ca is None:
+            return None
+        return Tls(self.tls_ca, self.tls_certificate, self.tls_key, self.tls_mutual)
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if self.tls is None and (self.tls_certificate or self.tls_key):
+            raise ValueError(f"{TLS_CA}: is needed beside a certificate: the authority of all services")
+        problem = self.tls.problem() if self.tls else None
+        if problem:
+            raise ValueError(problem)
+        return self
 
 
 class ArtifactSettings(CommonSettings):

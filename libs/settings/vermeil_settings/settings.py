@@ -104,6 +104,8 @@ def _invalid(settings: type[Settings], error: ValidationError) -> InvalidInput:
             _variable_name(name, settings.model_fields.get(name)) if name in settings.model_fields else path
         )
         problem = detail["msg"].removeprefix("Value error, ")
+        if not detail["loc"]:  # of several fields together: the check names the variable itself
+            variable, _, problem = problem.partition(": ")
         violations.append(Violation(variable or settings.__name__, problem[:1].lower() + problem[1:]))
     summary = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
     return InvalidInput(summary, fix="set it in the environment and start again", violations=violations)

@@ -22,7 +22,7 @@ from vermeil_evaluator.surroundings import Surroundings
 def register(app: JobsApp, settings: EvaluatorSettings | None = None) -> list[str]:
     """Let the workers of `app` evaluate; the queues they must listen on."""
     settings = settings or EvaluatorSettings.load()
-    found = registry_at(settings.registry_address, settings.token)
+    found = registry_at(settings)
     register_kind(app, job_kind(found, Surroundings.of(settings)), found.jobs)
     return [QUEUE]
 

@@ -15,7 +15,7 @@ from vermeil_evaluator.surroundings import Surroundings
 
 def build(settings: EvaluatorSettings, *, known: Registry | None = None) -> list[Service]:
     """EvaluationService; `known` stands in for the registry in tests."""
-    found, around = known or registry_at(settings.registry_address, settings.token), Surroundings.of(settings)
+    found, around = known or registry_at(settings), Surroundings.of(settings)
     servicer = EvaluationServicer(
         partial(submit, registry=found, around=around), Reports(found.jobs, around.store), around.include
     )

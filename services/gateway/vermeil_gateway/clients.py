@@ -88,7 +88,10 @@ class Clients:
             "evaluator": settings.evaluator_address,
             "generator": settings.generator_address,
         }
-        channels = {name: connect_async(address, token=settings.token) for name, address in addresses.items()}
+        channels = {
+            name: connect_async(address, token=settings.token, tls=settings.tls)
+            for name, address in addresses.items()
+        }
         return cls(channels, settings.gateway_call_timeout, settings.gateway_generation_timeout)
 
     async def close(self) -> None:

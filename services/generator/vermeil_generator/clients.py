@@ -9,6 +9,7 @@ from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from vermeil_artifacts import ArtifactRef
 from vermeil_rpc import connect_async
 from vermeil_rpc.convert import artifact_from_message
+from vermeil_settings import CommonSettings
 
 if TYPE_CHECKING:
     from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
@@ -40,15 +41,15 @@ class Names(Protocol):
 class RegistryNames:
     """Asks the registry; connects when first used, in the event loop that uses it."""
 
-    def __init__(self, address: str, token: str | None) -> None:
-        self._address = address
-        self._token = token
+    def __init__(self, settings: CommonSettings) -> None:
+        self._settings = settings
         self._channel: grpc.aio.Channel | None = None
 
     async def find(self, name: str) -> ModelSource:
         """The version behind a name, by RegistryService.GetModelVersion."""
         if self._channel is None:
-            self._channel = connect_async(self._address, token=self._token)
+            settings = self._settings
+            self._channel = connect_async(settings.registry_address, token=settings.token, tls=settings.tls)
         registry: RegistryServiceAsyncStub = RegistryServiceStub(self._channel)
         answer = await registry.GetModelVersion(GetModelVersionRequest(name=name), timeout=SECONDS)
         version = answer.version

@@ -24,7 +24,7 @@ def build(
         return load(source.name, artifacts.fetch(source.artifact), settings, base)
 
     models = Models(
-        names or RegistryNames(settings.registry_address, settings.token),
+        names or RegistryNames(settings),
         fetch_and_load,
         settings.generator_memory_bytes,
     )

@@ -9,4 +9,6 @@ SECONDS = 10.0
 
 def registry_jobs(settings: IngestSettings) -> GrpcJobs:
     """The registry's JobService; connects when first used."""
-    return GrpcJobs.connect(settings.registry_address, token=settings.token, timeout=SECONDS)
+    return GrpcJobs.connect(
+        settings.registry_address, token=settings.token, tls=settings.tls, timeout=SECONDS
+    )

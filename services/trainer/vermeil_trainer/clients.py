@@ -47,7 +47,7 @@ class Peers:
 def peers(settings: TrainerSettings) -> Peers:
     """The services at their addresses; connects when first used."""
     registry, text, image = (
-        connect(address, token=settings.token)
+        connect(address, token=settings.token, tls=settings.tls)
         for address in (
             settings.registry_address,
             settings.encoder_text_address,

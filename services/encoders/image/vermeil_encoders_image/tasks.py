@@ -33,7 +33,7 @@ Work = Callable[..., JobOutcome]
 def register(app: JobsApp, settings: EncoderImageSettings | None = None) -> list[str]:
     """Let the workers of `app` encode and embed; the queues they must listen on."""
     settings = settings or EncoderImageSettings.load()
-    known = registry_at(settings.registry_address, settings.token)
+    known = registry_at(settings)
     for kind in job_kinds(known, store_from_settings(settings)):
         register_kind(app, kind, known.jobs)
     return [QUEUE]

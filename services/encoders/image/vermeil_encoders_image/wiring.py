@@ -17,7 +17,7 @@ def build(
     settings: EncoderImageSettings, *, known: Registry | None = None, store: ArtifactStore | None = None
 ) -> list[Service]:
     """EncoderService; `known` and `store` stand in for the real ones in tests."""
-    names = known or registry_at(settings.registry_address, settings.token)
+    names = known or registry_at(settings)
     artifacts = store or store_from_settings(settings)
 
     servicer = EncoderServicer(

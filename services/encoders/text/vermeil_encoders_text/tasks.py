@@ -19,7 +19,7 @@ from vermeil_encoders_text.tokenizers import read_tokenizer
 def register(app: JobsApp, settings: EncoderTextSettings | None = None) -> list[str]:
     """Let the workers of `app` encode; the queues they must listen on."""
     settings = settings or EncoderTextSettings.load()
-    known = registry_at(settings.registry_address, settings.token)
+    known = registry_at(settings)
     register_kind(app, job_kind(known, store_from_settings(settings)), known.jobs)
     return [QUEUE]
 

@@ -19,7 +19,7 @@ def build(
     settings: EncoderTextSettings, *, known: Registry | None = None, store: ArtifactStore | None = None
 ) -> list[Service]:
     """EncoderService; `known` and `store` stand in for the real ones in tests."""
-    names = known or registry_at(settings.registry_address, settings.token)
+    names = known or registry_at(settings)
     artifacts = store or store_from_settings(settings)
     tokenizers = KnownTokenizers(artifacts, settings.encoder_text_tokenizers)
 
