@@ -1,4 +1,4 @@
-"""vermeil-registry: serve until told to stop."""
+"""`python -m vermeil_registry` serves; `… backup FOLDER` and `… restore FOLDER` keep what it serves."""
 
 import sys
 
@@ -6,13 +6,17 @@ from vermeil_errors import VermeilError
 from vermeil_rpc import run
 from vermeil_telemetry import configure, start_metrics_server
 
+from vermeil_registry.by_hand import by_hand
 from vermeil_registry.settings import RegistrySettings
 from vermeil_registry.wiring import build
 
 
-def main() -> int:
-    """Serve; the exit code says why it ended."""
+def main(*arguments: str) -> int:
+    """Do it; the exit code says how it ended."""
     try:
+        if arguments:
+            by_hand(arguments, lambda line: print(line, flush=True))  # noqa: T201
+            return 0
         settings = RegistrySettings.load()
         configure("registry", level=settings.log_level, format=settings.log_format)
         start_metrics_server(settings.metrics_port)
@@ -24,4 +28,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -15,7 +15,7 @@ _logger = get_logger(__name__)
 
 
 def migrate(database: Database, *, to: str = "head") -> None:
-    """Run what has not run yet, or take back what is newer than the revision `to`.
+    """Bring it to the revision `to`: run what has not run yet, or take back what is newer.
 
     One transaction, which keeps other registries waiting.
     """
@@ -28,24 +28,35 @@ def migrate(database: Database, *, to: str = "head") -> None:
     database.write(work)
 
 
-def _move(connection: Connection, to: str) -> None:
+def revision(connection: Connection) -> str | None:
+    """How far the database's form is; None if it has none yet."""
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _move(connection: Connection, to: str) -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    current = MigrationContext.configure(connection).get_current_revision()
+    current = revision(connection)
     scripts = ScriptDirectory.from_config(config)
     if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
         raise Conflict(
             f"the database is at revision {current}, which this version does not know",
             fix="start the newer version of Vermeil that made it, or use another VERMEIL_HOME",
         )
-    if to == "head":
-        if current == scripts.get_current_head():
-            return
-        command.upgrade(config, to)
-    else:
-        command.downgrade(config, to)
+    known = ["base", *reversed([script.revision for script in scripts.walk_revisions()])]
+    wanted = known[-1] if to == "head" else to
+    before = known.index(current or "base")
+    if wanted not in known:
+        raise Conflict(
+            f"revision {wanted} is not known to this version",
+            fix="use a version of Vermeil at least as new as the one that made it",
+        )
+    if before == known.index(wanted):
+        return
+    (command.upgrade if before < known.index(wanted) else command.downgrade)(config, wanted)
     _logger.info("migrated the database", before=current, after=to)

@@ -1,0 +1,242 @@
+"""Backup under load, restore into empty servers of either kind: all is there, or it is said what is not."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, text
+from vermeil_artifacts import LocalStore
+from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
+from vermeil_jobs import JobOutcome, JobState, Ledger, ManualClock, NewModelVersion, RecordingDoorbell
+from vermeil_jobs.suite import Bench
+from vermeil_registry.backup import back_up, read, restore
+from vermeil_registry.catalogue import Catalogue
+from vermeil_registry.database import Database
+from vermeil_registry.dump import dump
+from vermeil_registry.keys import Keys, NewKey
+from vermeil_registry.migrate import migrate
+from vermeil_registry.storage import SqlStorage
+from vermeil_testing import postgres
+
+from .conftest import Databases  # pants: no-infer-dep
+
+
+class House:
+    """A database, a store, and somebody who fills both."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database, self.store = database, LocalStore(folder / "artifacts")
+        self._work = folder / "work"
+        self.bench = Bench(
+            Ledger(SqlStorage(database), RecordingDoorbell()), ManualClock(), RecordingDoorbell(), lambda: 0
+        )
+
+    def make_model(self, number: int) -> str:
+        """A job that ends with a version of a model, its bytes in the store first."""
+        folder = self._work / str(number)
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"\x00\xff" * number)
+        ref = self.store.publish(folder, kind="model", metadata={"n": str(number)}, provenance={"job": "x"})
+        job = self.bench.create(request_id=f"model-{number}")
+        outcome = JobOutcome(model_versions=(NewModelVersion("models/nano", ref),))
+        self.bench.jobs.finish(job.name, fence=self.bench.claim(job).fence, outcome=outcome)
+        return ref.digest
+
+    def make_key(self) -> None:
+        new = NewKey("keys/0123456789abcdef", "tests", "owners/default", ("inference",), None)
+        Keys(self.database).create(new, sha256(b"a secret").digest(), "key-1")
+
+    @contextmanager
+    def under_load(self) -> Iterator[None]:
+        """Models are made all the time."""
+        ended, failed = threading.Event(), list[BaseException]()
+
+        def work() -> None:
+            number = 1000
+            try:
+                while not ended.is_set():
+                    number += 1
+                    self.make_model(number)
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        assert not failed
+
+
+@pytest.fixture
+def any_house(database: Database, tmp_path: Path) -> House:
+    """On each kind of database."""
+    return House(database, tmp_path / "house")
+
+
+@pytest.fixture
+def house(migrated: Path, tmp_path: Path) -> Iterator[House]:
+    """On SQLite, for what does not depend on it."""
+    shutil.copy(migrated, tmp_path / "house.db")
+    database = Database(f"sqlite:///{tmp_path}/house.db")
+    yield House(database, tmp_path / "house")
+    database.close()
+
+
+@pytest.fixture(params=["into a file", "into a server"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Makes empty databases of one kind; of either kind come the ones that are backed up."""
+    opened = []
+
+    def make() -> Database:
+        url = f"sqlite:///{tmp_path}/new-{len(opened)}.db"
+        opened.append(Database(url if request.param == "into a file" else postgres().new_database()))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+def silence(_line: str) -> None:
+    """For who says nothing."""
+
+
+def rows(database: Database) -> list[bytes]:
+    return database.read(lambda connection: list(dump(connection)))
+
+
+def test_what_was_backed_up_is_all_there_in_empty_servers(
+    any_house: House, empty: Callable[[], Database], tmp_path: Path
+) -> None:
+    digests = [any_house.make_model(number) for number in range(1, 4)]
+    running = any_house.bench.create()
+    any_house.bench.claim(running)
+    any_house.make_key()
+    back_up(any_house.database, any_house.store, tmp_path / "backup", silence)
+
+    database, store = empty(), LocalStore(tmp_path / "restored")
+    restore(database, store, tmp_path / "backup", silence)
+    assert rows(database) == rows(any_house.database)
+    for digest in digests:
+        assert store.manifest(digest) == any_house.store.manifest(digest)
+        assert store.provenance(digest) == any_house.store.provenance(digest)
+        assert (store.fetch(digest) / "weights").read_bytes()
+    again = House(database, tmp_path / "again")
+    assert Catalogue(database).get_version("models", "models/nano").name == "models/nano/versions/3"
+    assert again.bench.jobs.get(running.name).state is JobState.RUNNING
+    assert Keys(database).check("keys/0123456789abcdef", sha256(b"a secret").digest())
+    # What comes next is counted on, not over what was.
+    again.make_model(9)
+    assert Catalogue(database).get_version("models", "models/nano").name == "models/nano/versions/4"
+
+
+def test_a_backup_under_load_is_of_one_moment(any_house: House, tmp_path: Path) -> None:
+    for number in range(1, 4):
+        any_house.make_model(number)
+    with any_house.under_load():
+        made = back_up(any_house.database, any_house.store, tmp_path / "backup", silence)
+    restored = Database(f"sqlite:///{tmp_path}/restored.db")
+    restore(restored, LocalStore(tmp_path / "restored"), tmp_path / "backup", silence)
+    try:
+        newest = Catalogue(restored).get_version("models", "models/nano")
+        assert newest.artifact.digest in made.artifacts
+        ended = Ledger(SqlStorage(restored), RecordingDoorbell()).list_jobs(state=JobState.SUCCEEDED).jobs
+        assert len(ended) == int(newest.name.rpartition("/")[2]) == len(made.artifacts)
+    finally:
+        restored.close()
+
+
+def test_a_house_that_has_data_is_not_restored_over(house: House, tmp_path: Path) -> None:
+    house.make_model(1)
+    back_up(house.database, house.store, tmp_path / "backup", silence)
+    before = rows(house.database)
+    with pytest.raises(Conflict, match="has rows already"):
+        restore(house.database, house.store, tmp_path / "backup", silence)
+    assert rows(house.database) == before
+
+
+def test_a_backup_taken_again_copies_what_is_new_and_keeps_one_set_of_rows(
+    house: House, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backup"
+    house.make_model(1)
+    first = back_up(house.database, house.store, folder, silence)
+    house.make_model(2)
+    second = back_up(house.database, house.store, folder, silence)
+    assert len(second.artifacts) == len(first.artifacts) + 1
+    assert [path.name for path in folder.glob("*.jsonl")] == [f"rows-{second.rows[:16]}.jsonl"]
+    assert read(folder) == second
+
+
+@pytest.mark.parametrize("what", ["rows", "blob", "manifest"])
+def test_a_damaged_backup_restores_nothing(house: House, tmp_path: Path, what: str) -> None:
+    folder = tmp_path / "backup"
+    house.make_model(1)
+    back_up(house.database, house.store, folder, silence)
+    (file,) = {
+        "rows": folder.glob("*.jsonl"),
+        "blob": (folder / "artifacts/blobs").iterdir(),
+        "manifest": folder.glob("backup.json"),
+    }[what]
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes()[:-1])
+    empty = Database(f"sqlite:///{tmp_path}/empty.db")
+    try:
+        with pytest.raises(DataCorrupted):
+            restore(empty, LocalStore(tmp_path / "restored"), folder, silence)
+        assert inspect(empty.engine).get_table_names() == []
+    finally:
+        empty.close()
+
+
+def test_what_the_store_lost_is_said_and_the_rest_is_saved(house: House, tmp_path: Path) -> None:
+    kept, lost = house.make_model(1), house.make_model(2)
+    (house.store.root / "manifests" / lost.removeprefix("sha256:")).unlink()
+    with pytest.raises(DataCorrupted, match=f"lost 1 artifacts: {lost}"):
+        back_up(house.database, house.store, tmp_path / "backup", silence)
+    made = read(tmp_path / "backup")
+    assert made.lost == (lost,)
+    assert set(made.artifacts) == {kept, lost}
+
+
+def test_a_folder_with_something_else_is_not_written_into(house: House, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(InvalidInput, match=r"letter\.txt"):
+        back_up(house.database, house.store, tmp_path / "mine", silence)
+    with pytest.raises(NotFound, match=r"backup\.json"):
+        restore(house.database, house.store, tmp_path / "mine", silence)
+
+
+def test_an_older_backup_is_restored_and_brought_up_to_date(databases: Databases, tmp_path: Path) -> None:
+    old = databases.open(databases.empty_url())
+    migrate(old, to="0001")
+    house = House(old, tmp_path / "house")
+    house.make_model(1)
+    made = back_up(old, house.store, tmp_path / "backup", silence)
+    assert made.revision == "0001"
+    new = databases.open(databases.empty_url())
+    restore(new, LocalStore(tmp_path / "restored"), tmp_path / "backup", silence)
+    assert Catalogue(new).get_version("models", "models/nano").name == "models/nano/versions/1"
+    House(new, tmp_path / "again").make_key()
+
+
+def test_a_backup_of_a_newer_version_is_refused_before_anything_is_written(
+    house: House, tmp_path: Path
+) -> None:
+    with house.database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    back_up(house.database, house.store, tmp_path / "backup", silence)
+    empty = Database(f"sqlite:///{tmp_path}/empty.db")
+    try:
+        with pytest.raises(Conflict, match="9999"):
+            restore(empty, LocalStore(tmp_path / "restored"), tmp_path / "backup", silence)
+    finally:
+        empty.close()

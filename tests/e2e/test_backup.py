@@ -1,0 +1,36 @@
+"""A house saved while it works comes to life in an empty home: models answer, jobs and lineage are there."""
+
+import json
+from pathlib import Path
+
+import pytest
+from vermeil_local.testing import Installation, installation, small_recipe
+
+
+@pytest.mark.slow
+def test_a_restored_house_serves_its_models_and_knows_its_jobs(
+    vermeil: Installation, dataset: str, tmp_path: Path
+) -> None:
+    with vermeil.client() as client:
+        job = client.wait(client.train(small_recipe(dataset, "kept", 20), request_id="kept-model").name)
+        under_way = client.train(small_recipe(dataset, "late", 300), request_id="late-model")
+        vermeil.command("backup", str(tmp_path / "backup"))
+        client.cancel(under_way.name)
+    ask = ("complete", "kept", "-p", "river", "--max-tokens", "8", "--temperature", "0", "--json")
+    before = vermeil.command(*ask).stdout
+    lineage = vermeil.command("models", "kept", "--json").stdout
+
+    home = tmp_path / "home"
+    into_it = Installation(home, {**vermeil.environment, "VERMEIL_HOME": str(home)}, "", "")
+    into_it.command("restore", str(tmp_path / "backup"))
+    again = into_it.command("restore", str(tmp_path / "backup"), check=False)
+    assert again.returncode == 5
+    assert "has rows already" in again.stderr
+    with installation(home) as restored:
+        assert restored.command("models", "kept", "--json").stdout == lineage
+        assert restored.command(*ask).stdout == before
+        jobs = [json.loads(line) for line in restored.command("jobs", "list", "--json").stdout.splitlines()]
+        assert {job.name, under_way.name} <= {each["name"] for each in jobs}
+        # The training that was under way is taken up again by a worker that has never heard of it.
+        with restored.client() as client:
+            assert client.wait(under_way.name).state == "SUCCEEDED"
