@@ -23,32 +23,36 @@ SERVERS = ("postgres", "redis")
 _OURS = "vermeil-"
 
 
-def needed_units(name: str, folders: dict[str, Path]) -> dict[str, Path]:
-    """The unit of this name and the libraries it stands on, lowest first."""
+def needed_units(asked: str, folders: dict[str, Path]) -> dict[str, Path]:
+    """The unit asked for, such as "vermeil-data[digits]", and the libraries it stands on, lowest first."""
+    folder = folders[asked.partition("[")[0]]
     found: dict[str, Path] = {}
-    for each in _requirements(folders[name]):
+    for each in _requirements(asked, folder):
         if each.startswith(_OURS):
             found |= needed_units(each, folders)
-    return found | {name: folders[name]}
+    return found | {asked: folder}
 
 
-def outside_requirements(folders: dict[str, Path]) -> list[str]:
+def outside_requirements(needed: dict[str, Path]) -> list[str]:
     """What these units ask of the package index."""
-    asked = {each for folder in folders.values() for each in _requirements(folder)}
+    asked = {each for unit, folder in needed.items() for each in _requirements(unit, folder)}
     return sorted(each for each in asked if not each.startswith(_OURS))
 
 
-def _requirements(folder: Path) -> list[str]:
-    project = _project(folder)
-    extras = project.get("optional-dependencies", {})
-    return [*project["dependencies"], *(each for extra in SERVERS for each in extras.get(extra, ()))]
-
-
-def _project(folder: Path) -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))[
-        "project"
+def _requirements(asked: str, folder: Path) -> list[str]:
+    told = project(folder)
+    extras = {*SERVERS, *asked.partition("[")[2].removesuffix("]").split(",")}
+    of_extras = told.get("optional-dependencies", {}).items()
+    return [
+        *told["dependencies"],
+        *(each for extra, all_of in of_extras if extra in extras for each in all_of),
     ]
-    return project
+
+
+def project(folder: Path) -> dict[str, Any]:
+    """What pyproject.toml says of a unit."""
+    told: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return told
 
 
 def chosen_pins(pins: list[Pin], names: set[str], torch: str) -> list[Pin]:
@@ -78,8 +82,8 @@ def _tools(work: Path, pins: list[Pin]) -> Path:
 
 def build(root: Path, unit: Path, folder: Path, torch: str, work: Path) -> None:
     """Fill `folder` with an environment whose program vermeil-service runs the unit."""
-    by_name = {str(_project(each)["name"]): each for each in units(root)}
-    name = str(_project(root / unit)["name"])
+    by_name = {str(project(each)["name"]): each for each in units(root)}
+    name = str(project(root / unit)["name"])
     needed = needed_units(name, by_name)
     pins = read_pins(root / PINS)
     tools = _tools(work, pins)
@@ -97,7 +101,7 @@ def build(root: Path, unit: Path, folder: Path, torch: str, work: Path) -> None:
     if torch == "cpu":
         of_torch = [pin for pin in pins if pin.name in names]
         run(*install, "--no-deps", "--torch-backend", "cpu", *cpu_torch(of_torch))
-    for each in needed.values():
+    for each in dict.fromkeys(needed.values()):
         run(tools / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
     run(*install, "--no-deps", *sorted((work / "wheels").glob("*.whl")))
     _write_program(folder, name.replace("-", "_"))
