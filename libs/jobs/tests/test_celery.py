@@ -1,5 +1,6 @@
 """Jobs through a real Celery worker on every broker: folder, Redis, RabbitMQ."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -208,6 +209,22 @@ def test_a_broker_killed_in_the_middle_costs_time_and_no_job(
         wait_for(all_are_done, seconds=150)
     assert sorted(times) == sorted(names)
     assert {jobs.get(name).attempt for name in names} == {1}
+
+
+def test_a_broker_that_freezes_counts_as_away_until_it_wakes(
+    server: Redis | RabbitMQ | None, app: JobsApp
+) -> None:
+    if server is None:
+        pytest.skip("a folder has no server to freeze")
+    bell, job = CeleryDoorbell(app), MemoryJobs().create(new("request-1"))
+    bell.ring(job)
+    server.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable):
+            bell.ring(job)
+    finally:
+        server.signal(signal.SIGCONT)
+    bell.ring(job)
 
 
 def test_an_unknown_broker_is_refused_by_name(home: Path) -> None:

@@ -14,6 +14,9 @@ from vermeil_jobs.drain import Drain
 from vermeil_jobs.folder import POLLING_SECONDS
 
 _SCHEMES = ("filesystem", "amqp", "amqps", "pyamqp", "redis", "rediss", "memory")
+_SILENCE_SECONDS = 5
+"""From a broker that should have answered, until the connection counts as dead; of RabbitMQ's heartbeats it
+takes four of these."""
 
 
 class JobsApp(Celery):  # type: ignore[misc]
@@ -55,7 +58,12 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
             "unacked_restore_throttle": 1,
             "polling_interval": POLLING_SECONDS,
             "socket_connect_timeout": 2,
+            "socket_timeout": _SILENCE_SECONDS,
+            "health_check_interval": _SILENCE_SECONDS,
         }
+    elif scheme != "memory":
+        options["broker_transport_options"] = {"confirm_publish": True}
+        options["broker_heartbeat"] = 2 * _SILENCE_SECONDS
     app = JobsApp(home, broker=options.pop("broker"))
     app.conf.update(
         **options,

@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from vermeil_testing.programs import find
 from vermeil_testing.server import Server, ask, free_port
@@ -22,11 +23,11 @@ class Ceph(Server):
     access_key = "tests"
     secret_key = "tests-secret"  # noqa: S105
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
         self._gateway = find("radosgw", "radosgw")
         programs = {"ceph-mon": "ceph-mon", "ceph-osd": "ceph-osd", "ceph": "ceph-common"}
         self._programs = {name: find(name, package) for name, package in programs.items()}
-        super().__init__()
+        super().__init__(parent)
         self._behind: list[subprocess.Popen[bytes]] = []
         self._write_settings()
         self._start_monitor()

@@ -1,9 +1,12 @@
 """PostgreSQL that trusts everybody on this machine and does not wait for the disk."""
 
+import os
+import signal
 import struct
 import uuid
+from contextlib import suppress
 from functools import cache
-from signal import SIGQUIT
+from pathlib import Path
 
 from vermeil_testing.programs import find
 from vermeil_testing.server import Server, ask
@@ -16,11 +19,11 @@ class Postgres(Server):
 
     package = "postgresql"
     user = "postgres"
-    kill_signal = SIGQUIT  # as after a crash, but takes its children along
+    kill_signal = signal.SIGQUIT  # as after a crash, but takes its children along
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
         self._program = find("postgres", self.package)
-        super().__init__()
+        super().__init__(parent)
         initdb = find("initdb", self.package)
         self.run(
             initdb,
@@ -49,16 +52,26 @@ class Postgres(Server):
         """Takes connections once psql may run."""
         return ask(self.port, _SSL_REQUEST) in (b"S", b"N") and self._is_open()
 
+    def signal(self, number: signal.Signals) -> None:
+        """To the server and each of its processes, which are in groups of their own."""
+        super().signal(number)
+        assert self._process is not None
+        own = self._process.pid
+        for child in Path(f"/proc/{own}/task/{own}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
+
     def new_database(self) -> str:
         """URL of an empty database."""
         name = f"vermeil_{uuid.uuid4().hex}"
         self.sql(f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://postgres@{self.address}/{name}"
 
-    def sql(self, statement: str) -> str:
+    def sql(self, statement: str, database: str = "postgres") -> str:
         """What psql prints for one statement."""
         psql = find("psql", "postgresql-client")
-        return self.run(psql, "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-Atqc", statement)
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database)
+        return self.run(psql, *where, "-Atqc", statement)
 
     def _is_open(self) -> bool:
         try:

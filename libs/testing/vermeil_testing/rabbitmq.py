@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from vermeil_testing.programs import find
 from vermeil_testing.server import Server, ask, free_port
@@ -15,9 +16,9 @@ class RabbitMQ(Server):
 
     package = "rabbitmq-server"
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
         self._program = find("rabbitmq-server", self.package)
-        super().__init__()
+        super().__init__(parent)
         self._distribution_port, self._epmd_port = free_port(), free_port()
         self._epmd = subprocess.Popen(
             self.as_user(

@@ -1,6 +1,7 @@
 """Redis that keeps nothing: after a restart every queue is empty, the worst a broker can do."""
 
 from functools import cache
+from pathlib import Path
 
 from vermeil_testing.programs import find
 from vermeil_testing.server import Server, ask
@@ -11,9 +12,9 @@ class Redis(Server):
 
     package = "redis-server"
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
         self._program = find("redis-server", self.package)
-        super().__init__()
+        super().__init__(parent)
 
     @property
     def url(self) -> str:

@@ -28,9 +28,10 @@ class Server(ABC):
     kill_signal = signal.SIGKILL
     """Ends it at once, and its children with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
+        """A server with a folder below `parent`, or where temporary files go."""
         name = type(self).__name__.lower()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"vermeil-{name}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"vermeil-{name}-", dir=parent))
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)

@@ -1,7 +1,8 @@
 """Database: an engine with the right settings, and transactions that happen whole or again.
 
 SQLite: write-ahead log, one writer at a time in this process, `synchronous=NORMAL` (a power cut may
-take the last moments, never the file). Postgres: READ COMMITTED; revisions catch lost updates.
+take the last moments, never the file). Postgres: READ COMMITTED; revisions catch lost updates; a server
+that does not answer for 15 s is given up.
 """
 
 import threading
@@ -17,9 +18,10 @@ from vermeil_errors import Conflict, InvalidInput, OutOfSpace, Unavailable, Verm
 T = TypeVar("T")
 _BUSY_SECONDS = 5.0
 _ATTEMPTS = 20
+_CONNECT_SECONDS = 5
 _OPTIONS: dict[str, dict[str, Any]] = {
     "sqlite": {"connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False}},
-    "postgresql": {"pool_pre_ping": True},
+    "postgresql": {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}},
 }
 _SERIALIZATION_FAILURES = ("40001", "40P01")
 
@@ -85,7 +87,15 @@ def _make_engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "do_connect", _connect_patiently)
     return engine
+
+
+def _connect_patiently(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
+    from vermeil_registry.patience import PatientConnection  # noqa: PLC0415  the driver is an extra
+
+    return PatientConnection.connect(*arguments, **options)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -1,0 +1,28 @@
+"""Connections to Postgres that give up on a server which says nothing: frozen, or behind a dead network.
+
+The driver waits for an answer for good, so that a few such calls would take all of the registry's threads
+with them. A connection that was given up is closed, and the pool makes new ones.
+"""
+
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.errors import _WaitTimeout
+
+T = TypeVar("T")
+ANSWER_SECONDS = 15.0
+"""For any statement; those of the registry take milliseconds."""
+_LOOK_SECONDS = 0.1
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """Waits for an answer, but not for good."""
+
+    def wait(self, gen: PQGen[T], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> T:
+        """The driver's one place where it waits."""
+        try:
+            return super().wait(gen, interval, ANSWER_SECONDS if timeout is None else timeout)
+        except _WaitTimeout as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS:g} s") from error

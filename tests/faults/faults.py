@@ -1,0 +1,120 @@
+"""Faults: one class each, which strikes a component of a deployment and lets go of it again."""
+
+import signal
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from deployment import Component, Deployment, Victim
+from proxy import Mode
+
+
+@dataclass
+class Fault(ABC):
+    """Something bad that happens to a component and ends."""
+
+    component: str
+
+    @property
+    def name(self) -> str:
+        """Such as worker:kill."""
+        return f"{self.component}:{self.kind}"
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What is done to it."""
+
+    @abstractmethod
+    def begin(self, house: Deployment) -> None:
+        """Strike."""
+
+    @abstractmethod
+    def end(self, house: Deployment) -> None:
+        """Let go: from here on everything has to recover by itself."""
+
+    def _struck(self, house: Deployment) -> Component:
+        return house.components[self.component]
+
+
+class Killed(Fault):
+    """Its process gets a -9, and is started again when the fault ends."""
+
+    kind = "kill"
+
+    def begin(self, house: Deployment) -> None:
+        self._victim = _victim(self._struck(house))
+        self._victim.kill()
+
+    def end(self, house: Deployment) -> None:
+        self._victim.start()
+
+
+class Paused(Fault):
+    """Its process is frozen and goes on later as if nothing had been."""
+
+    kind = "pause"
+
+    def begin(self, house: Deployment) -> None:
+        self._victim = _victim(self._struck(house))
+        self._victim.signal(signal.SIGSTOP)
+
+    def end(self, house: Deployment) -> None:
+        self._victim.signal(signal.SIGCONT)
+
+
+@dataclass
+class CutOff(Fault):
+    """The doors to it are shut, cut, muted or slow."""
+
+    mode: Mode
+
+    @property
+    def kind(self) -> str:
+        """As the mode."""
+        return self.mode.value
+
+    def begin(self, house: Deployment) -> None:
+        self._set(house, self.mode)
+
+    def end(self, house: Deployment) -> None:
+        self._set(house, Mode.OPEN)
+
+    def _set(self, house: Deployment, mode: Mode) -> None:
+        for door in self._struck(house).doors:
+            door.set(mode)
+
+
+class DiskFull(Fault):
+    """No byte can be written where its files lie."""
+
+    kind = "disk"
+
+    def begin(self, house: Deployment) -> None:
+        disk = self._struck(house).disk
+        assert disk is not None, f"{self.component} has no disk of its own"
+        disk.fill()
+
+    def end(self, house: Deployment) -> None:
+        disk = self._struck(house).disk
+        assert disk is not None
+        disk.free()
+
+
+CUTS = (Mode.REFUSE, Mode.RESET, Mode.MUTE, Mode.SLOW)
+COMPONENTS = ("worker", "broker", "database", "store", "registry", "generator")
+WITH_DISK = ("worker", "broker", "database", "store", "generator")
+
+
+def every_fault() -> dict[str, Fault]:
+    """By name. The registry keeps nothing on a disk of its own."""
+    faults: list[Fault] = []
+    for component in COMPONENTS:
+        faults += [Killed(component), Paused(component)]
+        faults += [CutOff(component, mode) for mode in CUTS]
+        faults += [DiskFull(component)] if component in WITH_DISK else []
+    return {fault.name: fault for fault in faults}
+
+
+def _victim(component: Component) -> Victim:
+    assert component.victim is not None
+    return component.victim()

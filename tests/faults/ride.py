@@ -1,0 +1,131 @@
+"""One ride through everything — ingest, train, evaluate, serve — by a client that asks again when told to.
+
+Only errors that say so are asked again, under the same request id. A job that failed for want of space is
+a clear answer: the work is asked for anew once there is space.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vermeil_client import Job, Vermeil
+from vermeil_errors import DeadlineExceeded, OutOfSpace, VermeilError
+from vermeil_local.testing import small_recipe, write_words
+
+T = TypeVar("T")
+NAME = "words"
+PATIENCE = 150.0
+"""Seconds for which a client asks again before it calls that a failure."""
+_STEPS = 25
+_TIMES = 4
+_PROMPT = "river stone light"
+
+
+def recipe() -> dict[str, Any]:
+    """A model of two layers, trained in seconds."""
+    made = small_recipe(NAME, NAME, _STEPS)
+    made["run"] |= {"evaluate_batches": 1}
+    return made
+
+
+def write_corpus(folder: Path, name: str) -> None:
+    """Words of a formula, and a name, so that everything made of it is new to the store."""
+    folder.mkdir()
+    write_words(folder, num_files=12)
+    (folder / "name.txt").write_text(f"This was written for {name}. " * 20)
+
+
+def answer(client: Vermeil, model: str) -> str:
+    """What a model always says to the same words; only whole answers come back."""
+    text, reason = "", None
+    for piece in client.chat(model, _PROMPT, temperature=0, max_tokens=6):
+        text += piece.text
+        reason = piece.finish_reason or reason
+    if reason is None:
+        raise AssertionError(f"the stream of {model} ended without a reason")
+    return text
+
+
+def answer_at_once(client: Vermeil, model: str) -> str:
+    """The same without a stream."""
+    turns = [{"role": "user", "content": _PROMPT}]
+    body = {"model": model, "messages": turns, "temperature": 0, "max_tokens": 6}
+    choice = client.transport.post("/v1/chat/completions", body)["choices"][0]
+    if not choice["finish_reason"]:
+        raise AssertionError(f"the answer of {model} ended without a reason")
+    return str(choice["message"]["content"])
+
+
+def again(ask: Callable[[], T], refused: list[str]) -> T:
+    """Ask until there is an answer or an error that asking again will not mend."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except VermeilError as error:
+            if not may_be_asked_again(error) or time.monotonic() > end:
+                raise
+            refused.append(error.reason)
+            time.sleep(0.5)
+
+
+def may_be_asked_again(error: VermeilError) -> bool:
+    """Whether the error says so."""
+    return error.retryable or isinstance(error, DeadlineExceeded)
+
+
+@dataclass
+class Ride:
+    """What came of it."""
+
+    id: str
+    jobs: list[Job] = field(default_factory=list)
+    """Those acknowledged, as they ended; of an encoding only its effect is seen."""
+    failed_honestly: list[str] = field(default_factory=list)
+    """Jobs that failed and said why."""
+    refused: list[str] = field(default_factory=list)
+    """Reasons with which the client was told to come again."""
+    steps: dict[str, float] = field(default_factory=dict)
+    """Seconds from the beginning to the end of each step."""
+    answer: str = ""
+    """Of the new model."""
+    began: float = field(default_factory=time.monotonic)
+
+    def go(self, client: Vermeil, corpus: Path) -> None:
+        """All of it; raises what no asking again has mended."""
+        source = [{"uri": str(corpus)}]
+        self._do("ingest", client, lambda request: client.ingest(NAME, source, request_id=request))
+        trained = self._do("train", client, lambda request: client.train(recipe(), request_id=request))
+        model = str(trained.result["model_version"])
+        self._do("evaluate", client, lambda request: client.evaluate(model, request_id=request))
+        number = model.rpartition("/")[2]
+        self.answer = again(lambda: answer(client, f"{NAME}@{number}"), self.refused)
+        self._note("serve")
+
+    def _do(self, step: str, client: Vermeil, start: Callable[[str], Job]) -> Job:
+        for number in range(_TIMES):
+            request = f"{self.id}-{step}-{number}"
+            name = again(lambda request=request: start(request), self.refused).name  # type: ignore[misc]
+            job = again(lambda name=name: self._ended(client, name), self.refused)  # type: ignore[misc]
+            self.jobs.append(job)
+            try:
+                job.raise_for_state()
+            except OutOfSpace as error:
+                self.failed_honestly.append(f"{step}: {error}")
+                time.sleep(5)
+                continue
+            self._note(step)
+            return job
+        raise AssertionError(f"{step} found no space {_TIMES} times")
+
+    @staticmethod
+    def _ended(client: Vermeil, name: str) -> Job:
+        for job in client.watch(name):
+            if job.finished:
+                return job
+        raise DeadlineExceeded(f"the watch of {name} ended before the job")
+
+    def _note(self, step: str) -> None:
+        self.steps[step] = round(time.monotonic() - self.began, 1)
