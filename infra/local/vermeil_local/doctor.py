@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 import psutil
 from vermeil_errors import VermeilError
@@ -105,7 +106,13 @@ def _broker(settings: LocalSettings) -> Finding:
         with make_app(settings.broker_url, settings.home).connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
 
-    return _try("broker", connect, settings.broker_url)
+    return _try("broker", connect, _without_password(settings.broker_url))
+
+
+def _without_password(url: str) -> str:
+    """What may be shown of an address."""
+    secret = urlsplit(url).password
+    return url.replace(f":{secret}@", ":…@") if secret else url
 
 
 def _try(name: str, attempt: Callable[[], object], well: str) -> Finding:

@@ -296,6 +296,27 @@ def test_a_key_s_secret_is_printed_alone_so_that_it_can_be_piped(
     assert "expire_time" not in gateway.requests[1][2]["key"]
 
 
+def test_a_role_stands_for_the_scopes_that_it_needs(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {}
+    for role in ("reader", "submitter", "admin"):
+        assert run(["keys", "create", "--role", role]) == 0
+        given[role] = gateway.requests[-1][2]["key"]["scopes"]
+    assert given == {"reader": ["read"], "submitter": ["inference", "read", "submit"], "admin": ["admin"]}
+    assert run(["keys", "create", "--role", "king"]) == 2
+    assert "reader, submitter, admin" in capsys.readouterr().err
+
+
+def test_changes_are_shown_with_who_made_them(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["audit", "--caller", "keys/fake"]) == 0
+    shown = capsys.readouterr().out
+    assert "keys/fake" in shown
+    assert "POST /v1/trainings" in shown
+
+
 def test_keys_are_listed_and_revoked(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["keys", "list"]) == 0
     shown = capsys.readouterr().out

@@ -198,6 +198,12 @@ class Vermeil:
         """End a key for good."""
         return self.transport.post(f"/v1/{_named('keys', name)}/revoke")
 
+    def audit_events(self, caller: str = "", resource: str = "") -> Iterator[Json]:
+        """Who changed what, newest first (vermeil.registry.v1.AuditEvent)."""
+        wanted = {"caller": caller, "resource": resource}
+        given = {name: value for name, value in wanted.items() if value}
+        yield from self._pages("/v1/audit-events", "events", **given)
+
     def chat(
         self, model: str, messages: str | Sequence[Mapping[str, Any]], **options: Any
     ) -> Iterator[Piece]:

@@ -203,10 +203,16 @@ def _revoked(_body: Json) -> httpx.Response:
     return httpx.Response(200, json={"name": "keys/fake", "revoke_time": "2026-01-01T00:00:00Z"})
 
 
+def _audit_events(_body: Json) -> httpx.Response:
+    event = {"time": "2026-01-01T00:00:00Z", "caller": "keys/fake", "action": "POST /v1/trainings"}
+    return httpx.Response(200, json={"events": [event | {"resource": "jobs/1", "status": 202}]})
+
+
 _ANSWERS: dict[str, Callable[[Json], httpx.Response]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": lambda body: _stream(body["prompt"], lambda text: {"text": text}),
     "/v1/images/generations": _pictures,
+    "/v1/audit-events": _audit_events,
     "/v1/keys": _keys,
     "/v1/keys/fake/revoke": _revoked,
     "/v1/search": _hits,

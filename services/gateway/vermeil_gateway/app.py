@@ -11,6 +11,7 @@ from vermeil_gateway import problems
 from vermeil_gateway.admission import Admission
 from vermeil_gateway.api import ROUTERS
 from vermeil_gateway.api.shared import refuse_unknown_parameters
+from vermeil_gateway.audit import Audited
 from vermeil_gateway.callers import Callers
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.disconnect import UnderWay
@@ -66,6 +67,7 @@ def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactSt
     problems.install(app)
     install_docs(app, needs_keys=bool(settings.api_keys))
     app.add_middleware(Guarded, settings=settings, callers=app.state.callers, admission=app.state.admission)
+    app.add_middleware(Audited, clients=clients)
     if settings.gateway_cors_origins:
         app.add_middleware(
             CORSMiddleware,

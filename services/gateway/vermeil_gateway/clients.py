@@ -22,6 +22,7 @@ from vermeil.job.v1.job_pb2 import Job
 from vermeil.job.v1.job_service_pb2 import WatchJobRequest
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceStub
 from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
+from vermeil.registry.v1.audit_service_pb2_grpc import AuditServiceStub
 from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceStub
 from vermeil_errors import Cancelled, DeadlineExceeded, Unavailable, VermeilError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
     from vermeil.job.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceAsyncStub
+    from vermeil.registry.v1.audit_service_pb2_grpc import AuditServiceAsyncStub
     from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
     from vermeil.training.v1.training_service_pb2_grpc import TrainingServiceAsyncStub
 
@@ -70,6 +72,7 @@ class Clients:
         self.jobs: JobServiceAsyncStub = JobServiceStub(channels["registry"])
         self.registry: RegistryServiceAsyncStub = RegistryServiceStub(channels["registry"])
         self.keys: ApiKeyServiceAsyncStub = ApiKeyServiceStub(channels["registry"])
+        self.audit: AuditServiceAsyncStub = AuditServiceStub(channels["registry"])
         self.ingest: IngestServiceAsyncStub = IngestServiceStub(channels["ingest"])
         self.text_encoder: EncoderServiceAsyncStub = EncoderServiceStub(channels["encoder-text"])
         self.image_encoder: EncoderServiceAsyncStub = EncoderServiceStub(channels["encoder-image"])
@@ -111,7 +114,7 @@ class Clients:
         method: "grpc.aio.UnaryUnaryMultiCallable[RequestMessage, ResponseMessage]",
         request: RequestMessage,
     ) -> ResponseMessage:
-        """A call about keys, for which every request waits."""
+        """A call about keys or changes, for which a request waits."""
         return await method(request, timeout=min(KEY_SECONDS, self._call_timeout))
 
     async def compute(

@@ -20,7 +20,7 @@ _ALSO_FOR_INFERENCE = ("/v1/models", "/v1/images/")
 
 def allowing(method: str, path: str) -> frozenset[Scope]:
     """The scopes of which one is needed; "admin" is always one."""
-    if path in ("/metrics", "/v1/keys") or path.startswith("/v1/keys/"):
+    if path in ("/metrics", "/v1/keys", "/v1/audit-events") or path.startswith("/v1/keys/"):
         return frozenset({"admin"})
     if path in INFERENCE_PATHS:
         return frozenset({"inference", "admin"})
@@ -28,3 +28,8 @@ def allowing(method: str, path: str) -> frozenset[Scope]:
         own: frozenset[Scope] = frozenset({"read", "admin"})
         return own | {"inference"} if path.startswith(_ALSO_FOR_INFERENCE) else own
     return frozenset({"submit", "admin"})
+
+
+def is_change(method: str, path: str) -> bool:
+    """Whether a request would change something: work begun or ended, a key made or taken back."""
+    return method not in ("GET", "HEAD", "OPTIONS") and path not in COMPUTING_PATHS | _READING

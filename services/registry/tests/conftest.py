@@ -10,10 +10,13 @@ import pytest
 from sqlalchemy import text
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
+from vermeil.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil_jobs import GrpcJobs, Ledger, ManualClock, Policy, RecordingDoorbell
 from vermeil_jobs.suite import Bench
 from vermeil_registry.api import JobServicer
+from vermeil_registry.audit import Audit
+from vermeil_registry.audit_api import AuditServicer
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.catalogue_api import RegistryServicer
 from vermeil_registry.database import Database
@@ -143,6 +146,7 @@ class Wire:
         self.watches = Watches(self.ledger, self.threads, poll_seconds=0.05)
         self.catalogue = Catalogue(database, clock=self.clock)
         self.keys = Keys(database, clock=self.clock)
+        self.audit = Audit(database, clock=self.clock)
 
     def services(self) -> list[Service]:
         jobs = JobServicer(self.ledger, self.threads, self.watches)
@@ -158,6 +162,11 @@ class Wire:
                 "vermeil.registry.v1.ApiKeyService",
                 add_ApiKeyServiceServicer_to_server,
                 ApiKeyServicer(self.keys, self.threads),
+            ),
+            Service(
+                "vermeil.registry.v1.AuditService",
+                add_AuditServiceServicer_to_server,
+                AuditServicer(self.audit, self.threads),
             ),
         ]
 

@@ -201,3 +201,17 @@ API_KEY_REPORTERS = Table(
     _column("time", Time),
 )
 """The last report of each gateway, so that none is counted twice."""
+
+AUDIT_EVENTS = Table(
+    "audit_events",
+    metadata,
+    Column("number", _Number, primary_key=True),
+    _column("time", Time),
+    *_texts("caller", "action", "resource"),
+    _column("status", Integer),
+    _column("trace_request_id", Text),
+    Column("request_id", Text, nullable=False, unique=True),
+    Index("audit_events_by_caller", "caller", "number"),
+    Index("audit_events_by_resource", "resource", "number"),
+)
+"""Who changed what; rows are added and never changed."""

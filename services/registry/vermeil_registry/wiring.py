@@ -2,11 +2,14 @@
 
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
+from vermeil.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil_jobs import CeleryDoorbell, Doorbell, Ledger, make_app
 from vermeil_rpc import Service
 
 from vermeil_registry.api import JobServicer
+from vermeil_registry.audit import Audit
+from vermeil_registry.audit_api import AuditServicer
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.catalogue_api import RegistryServicer
 from vermeil_registry.database import Database
@@ -65,6 +68,12 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
             "vermeil.registry.v1.ApiKeyService",
             add_ApiKeyServiceServicer_to_server,
             ApiKeyServicer(Keys(database), threads),
+            ready=ready,
+        ),
+        Service(
+            "vermeil.registry.v1.AuditService",
+            add_AuditServiceServicer_to_server,
+            AuditServicer(Audit(database), threads),
             ready=ready,
         ),
     ]

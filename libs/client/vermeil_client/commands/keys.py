@@ -1,13 +1,17 @@
-"""Keys of the gateway: create, list, revoke."""
+"""Keys of the gateway: create, list, revoke; and who changed what with them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import typer
+from vermeil_errors import InvalidInput
 
 from vermeil_client.commands.output import Output
 
+ROLES = {"reader": ["read"], "submitter": ["inference", "read", "submit"], "admin": ["admin"]}
+"""What people do, as the scopes that it takes."""
 _COLUMNS = ["name", "for", "owner", "may", "state", "tokens", "last used"]
 
 
@@ -18,12 +22,14 @@ def add_commands(app: typer.Typer) -> None:
     keys.command("list")(list_keys)
     keys.command("revoke")(revoke_key)
     app.add_typer(keys, name="keys")
+    app.command("audit")(list_audit_events)
 
 
 def create_key(
     context: typer.Context,
     display_name: str = typer.Argument("", help="What it is for."),
-    scope: list[str] = typer.Option(["inference"], help="inference, read, submit or admin; may be repeated."),
+    scope: list[str] = typer.Option([], help="inference, read, submit or admin; may be repeated."),
+    role: str = typer.Option("", help="reader, submitter or admin: the scopes that such a person needs."),
     owner: str = typer.Option("default", help="Who answers for it."),
     days: float = typer.Option(0, min=0, help="Days until it ends; 0 for never."),
     requests_per_minute: int = typer.Option(0, min=0, help="0 for no bound."),
@@ -34,6 +40,9 @@ def create_key(
 ) -> None:
     """Create a key and print its secret, this once: nobody can show it again."""
     output: Output = context.obj
+    if role and role not in ROLES:
+        raise InvalidInput.for_field("--role", role, "is no role", f"write one of {', '.join(ROLES)}")
+    scopes = list(dict.fromkeys([*ROLES.get(role, ()), *scope])) or ["inference"]
     options: dict[str, Any] = {"owner": f"owners/{owner.removeprefix('owners/')}"}
     options["limits"] = {
         "requests_per_minute": requests_per_minute,
@@ -45,7 +54,7 @@ def create_key(
     if days:
         options["expire_time"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
     with output.connect() as client:
-        made = client.create_key(display_name, scope, **options)
+        made = client.create_key(display_name, scopes, **options)
     if output.as_json:
         output.show({"key": made.raw, "secret": made.secret})
     else:
@@ -69,6 +78,19 @@ def revoke_key(context: typer.Context, key: str) -> None:
         output.show(answer)
     else:
         output.say(f"{answer['name']} opens nothing any more")
+
+
+def list_audit_events(
+    context: typer.Context,
+    caller: str = typer.Option("", help="Only of this caller, such as keys/0123456789abcdef."),
+    resource: str = typer.Option("", help="Only about this, such as jobs/01m8kx1qg33nv8nfmw."),
+    limit: int = typer.Option(100, min=1, help="Newest this many."),
+) -> None:
+    """Show who changed what, newest first; needs an admin's key."""
+    output: Output = context.obj
+    columns = ["time", "caller", "action", "resource", "status", "trace_request_id"]
+    with output.connect() as client:
+        output.table(columns, islice(client.audit_events(caller, resource), limit))
 
 
 def _row(key: Mapping[str, Any]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from vermeil_gateway.api import (
+    audit_events,
     chat,
     completions,
     datasets,
@@ -31,5 +32,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     evaluations.router,
     encoding.router,
     keys.router,
+    audit_events.router,
     health.router,
 )

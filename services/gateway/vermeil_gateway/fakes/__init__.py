@@ -11,11 +11,13 @@ from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServ
 from vermeil.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
+from vermeil.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil.training.v1.training_service_pb2_grpc import add_TrainingServiceServicer_to_server
 from vermeil_artifacts import MemoryStore
 from vermeil_rpc import Service
 
+from vermeil_gateway.fakes.audit import FakeAudit
 from vermeil_gateway.fakes.generation import FakeGeneration
 from vermeil_gateway.fakes.jobs import FakeJobs
 from vermeil_gateway.fakes.keys import FakeKeys
@@ -28,6 +30,7 @@ __all__ = [
     "IMAGE_VERSION",
     "MODEL",
     "VERSION",
+    "FakeAudit",
     "FakeBackends",
     "FakeGeneration",
     "FakeJobs",
@@ -41,6 +44,7 @@ __all__ = [
 class FakeBackends:
     """All of them, sharing their jobs."""
 
+    audit: FakeAudit = field(default_factory=FakeAudit)
     generation: FakeGeneration = field(default_factory=FakeGeneration)
     jobs: FakeJobs = field(default_factory=FakeJobs)
     keys: FakeKeys = field(default_factory=FakeKeys)
@@ -65,6 +69,7 @@ class FakeBackends:
                 "vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, self.registry
             ),
             Service("vermeil.registry.v1.ApiKeyService", add_ApiKeyServiceServicer_to_server, self.keys),
+            Service("vermeil.registry.v1.AuditService", add_AuditServiceServicer_to_server, self.audit),
             Service("vermeil.ingest.v1.IngestService", add_IngestServiceServicer_to_server, work),
             Service("vermeil.encoder.v1.EncoderService", add_EncoderServiceServicer_to_server, work),
             Service("vermeil.training.v1.TrainingService", add_TrainingServiceServicer_to_server, work),
