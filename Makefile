@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 BUILD := PYTHONPATH=build-support $(PYTHON) -P -m
 
-.PHONY: help setup quickstart test check fusion-study fmt protos pins clean
+.PHONY: help setup quickstart test check advisories fusion-study fmt protos pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ test: setup ## all tests
 
 check: setup ## everything CI checks: lint, types, layers, contracts, sizes, tests
 	@$(BUILD) vermeil_build.check $(STEPS)
+
+advisories: setup ## hold the pins against known weaknesses; needs PyPI's advisories, and says so where it cannot have them
+	@$(BUILD) vermeil_build.advisories
 
 fusion-study: setup ## compare all ways of joining a language model and an image generator; hours, goes on where it stopped
 	@$(PYTHON) services/trainer/benchmarks/fusion_study.py $(OPTIONS)

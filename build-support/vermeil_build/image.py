@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vermeil_build.pins import CUDA_ONLY, PINS, TORCH_TRIO, Pin, cpu_torch, read_pins
+from vermeil_build.sbom import write as write_sbom
 from vermeil_build.setup import SetupError, output, run
 from vermeil_build.tree import ROOT, units
 
@@ -105,6 +106,7 @@ def build(root: Path, unit: Path, folder: Path, torch: str, work: Path) -> None:
         run(tools / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
     run(*install, "--no-deps", *sorted((work / "wheels").glob("*.whl")))
     _write_program(folder, name.replace("-", "_"))
+    write_sbom(name, folder)
 
 
 def _write_program(folder: Path, package: str) -> None:
