@@ -107,13 +107,17 @@ def _keep(output: Output, verb: str, folder: Path) -> None:
         output.show({"revision": made.revision, "rows": made.num_rows, "artifacts": len(made.artifacts)})
 
 
-def doctor(context: typer.Context) -> None:
-    """Look at this machine: what is there, what is missing, what to do about it."""
-    from vermeil_local.doctor import examine  # noqa: PLC0415 only this command needs it
+def doctor(
+    context: typer.Context,
+    deployment: bool = typer.Option(False, "--deployment", help="Look at the servers the settings name."),
+) -> None:
+    """Look at this machine, or at a deployment: what is there, what is missing, what to do about it."""
+    from vermeil_local.deployment import examine_deployment  # noqa: PLC0415 only this command needs them
+    from vermeil_local.doctor import examine  # noqa: PLC0415
 
     output: Output = context.obj
     problems = 0
-    for finding in examine(LocalSettings.load()):
+    for finding in examine_deployment() if deployment else examine(LocalSettings.load()):
         problems += finding.verdict == "problem"
         if output.as_json:
             output.show(dataclasses.asdict(finding))

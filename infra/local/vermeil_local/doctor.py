@@ -11,8 +11,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import psutil
-from vermeil_errors import VermeilError
+from kombu.exceptions import OperationalError
+from vermeil_errors import Unavailable, VermeilError
 from vermeil_jobs import make_app
+from vermeil_settings import BrokerSettings
 
 from vermeil_local.home import Home
 from vermeil_local.ports import require_free
@@ -48,7 +50,7 @@ def examine(settings: LocalSettings) -> Iterator[Finding]:
     running = home.running()
     for name, address in (("VERMEIL_BIND", settings.bind), ("VERMEIL_HTTP_BIND", settings.http_bind)):
         yield Finding(name, "ok", f"in use by this home ({address})") if running else _port(name, address)
-    yield _broker(settings)
+    yield look_at_broker(settings)
 
 
 def _python() -> Finding:
@@ -80,7 +82,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _home(home: Home) -> Finding:
-    return _try("home", home.prepare, f"{home.path} is writable")
+    return attempt("home", home.prepare, f"{home.path} is writable")
 
 
 def _disk(settings: LocalSettings) -> Finding:
@@ -98,26 +100,34 @@ def _memory() -> Finding:
 
 
 def _port(name: str, address: str) -> Finding:
-    return _try(name, lambda: require_free(name, address), f"{address} is free")
+    return attempt(name, lambda: require_free(name, address), f"{address} is free")
 
 
-def _broker(settings: LocalSettings) -> Finding:
+def look_at_broker(settings: BrokerSettings) -> Finding:
+    """Whether queues can be reached."""
+
+    where = without_password(settings.broker_url)
+
     def connect() -> None:
-        with make_app(settings.broker_url, settings.home).connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=3)
+        try:
+            with make_app(settings.broker_url, settings.home).connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=3)
+        except OperationalError as error:
+            raise Unavailable(f"{where} does not answer: {error}", fix="check VERMEIL_BROKER_URL") from error
 
-    return _try("broker", connect, _without_password(settings.broker_url))
+    return attempt("broker", connect, where)
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     """What may be shown of an address."""
     secret = urlsplit(url).password
     return url.replace(f":{secret}@", ":…@") if secret else url
 
 
-def _try(name: str, attempt: Callable[[], object], well: str) -> Finding:
+def attempt(name: str, work: Callable[[], object], well: str) -> Finding:
+    """What became of trying; `well` is said if nothing was raised."""
     try:
-        attempt()
+        work()
     except (VermeilError, OSError) as error:
         return Finding(name, "problem", str(error))
     return Finding(name, "ok", well)

@@ -28,6 +28,14 @@ def migrate(database: Database, *, to: str = "head") -> None:
     database.write(work)
 
 
+def revisions() -> list[str]:
+    """All forms that this version of the code knows, oldest first."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return [script.revision for script in scripts][::-1]
+
+
 def revision(connection: Connection) -> str | None:
     """How far the database's form is; None if it has none yet."""
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
@@ -36,27 +44,28 @@ def revision(connection: Connection) -> str | None:
 
 
 def _move(connection: Connection, to: str) -> None:
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    current = revision(connection)
-    scripts = ScriptDirectory.from_config(config)
-    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+    known, current = ["base", *revisions()], revision(connection) or "base"
+    if current not in known:
         raise Conflict(
             f"the database is at revision {current}, which this version does not know",
             fix="start the newer version of Vermeil that made it, or use another VERMEIL_HOME",
         )
-    known = ["base", *reversed([script.revision for script in scripts.walk_revisions()])]
     wanted = known[-1] if to == "head" else to
-    before = known.index(current or "base")
     if wanted not in known:
         raise Conflict(
             f"revision {wanted} is not known to this version",
             fix="use a version of Vermeil at least as new as the one that made it",
         )
-    if before == known.index(wanted):
+    if current == wanted:
         return
-    (command.upgrade if before < known.index(wanted) else command.downgrade)(config, wanted)
-    _logger.info("migrated the database", before=current, after=to)
+    config = _config()
+    config.attributes["connection"] = connection
+    move = command.upgrade if known.index(current) < known.index(wanted) else command.downgrade
+    move(config, wanted)
+    _logger.info("migrated the database", before=current, after=wanted)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

@@ -1,0 +1,81 @@
+"""`vermeil doctor --deployment`: what answers is told apart from what does not, with what to do about it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from vermeil_client.commands import run
+from vermeil_gateway.testing import running_gateway
+from vermeil_local.deployment import examine_deployment
+from vermeil_local.doctor import Finding, without_password
+from vermeil_registry.by_hand import HouseSettings
+from vermeil_registry.wiring import build
+from vermeil_rpc.testing import running
+from vermeil_testing import Authority, free_port
+
+
+def _seen(monkeypatch: pytest.MonkeyPatch, **variables: object) -> dict[str, Finding]:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"VERMEIL_{name}", str(value))
+    return {finding.name: finding for finding in examine_deployment()}
+
+
+def test_a_deployment_that_answers_is_well_by_tls_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ca, certificate, key = Authority(tmp_path / "tls").issue()
+    monkeypatch.setenv("VERMEIL_HOME", str(tmp_path / "home"))
+    tls = {"TLS_CA": ca, "TLS_CERTIFICATE": certificate, "TLS_KEY": key}
+    for name, value in tls.items():
+        monkeypatch.setenv(f"VERMEIL_{name}", str(value))
+    settings = HouseSettings.load(rpc_grace_seconds=0.1)
+    with running(lambda: build(settings), settings=settings) as registry, running_gateway() as gateway:
+        seen = _seen(
+            monkeypatch,
+            REGISTRY_ADDRESS=registry.address,
+            TRAINER_ADDRESS=gateway.services_address,
+            URL=gateway.url,
+        )
+    well = {name for name, finding in seen.items() if finding.verdict == "ok"}
+    assert well >= {
+        "registry",
+        "database",
+        "database's clock",
+        "store",
+        "broker",
+        "gateway",
+        "gateway's clock",
+    }
+    assert "(TLS)" in seen["registry"].detail
+    assert "VERMEIL_TLS_CA" in seen["trainer"].detail  # it speaks plainly
+
+
+def test_what_is_away_is_a_problem_with_a_name_and_a_fix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    (tmp_path / "file").write_text("")
+    away = {
+        "HOME": tmp_path / "home",
+        "DATABASE_URL": f"postgresql+psycopg://vermeil:hunter2@{nobody}/vermeil",
+        "ARTIFACTS_URL": f"file://{tmp_path}/file/store",
+        "BROKER_URL": f"redis://:hunter2@{nobody}/0",
+        "REGISTRY_ADDRESS": nobody,
+        "URL": f"http://{nobody}",
+    }
+    for name, value in away.items():
+        monkeypatch.setenv(f"VERMEIL_{name}", str(value))
+    assert run(["--json", "doctor", "--deployment"]) == 1
+    shown = capsys.readouterr().out
+    seen = {line["name"]: line for line in map(json.loads, shown.splitlines())}
+    assert {seen[name]["verdict"] for name in ("registry", "database", "store", "broker", "gateway")} == {
+        "problem"
+    }
+    assert "VERMEIL_URL" in seen["gateway"]["detail"]
+    assert "VERMEIL_BROKER_URL" in seen["broker"]["detail"]
+    assert "hunter2" not in shown
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    assert without_password("redis://:hunter2@redis:6379/0") == "redis://:…@redis:6379/0"
+    assert without_password("filesystem://") == "filesystem://"

@@ -1,0 +1,109 @@
+"""`vermeil doctor --deployment`: what the settings name, looked at from here, one finding at a time.
+
+Asks as a service would: by the same addresses, token and certificates. It changes nothing but a probe
+of a few bytes in the store, the same for every look.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from vermeil_artifacts import store_from_settings
+from vermeil_client.settings import ClientSettings
+from vermeil_errors import VermeilError
+from vermeil_registry.by_hand import HouseSettings
+from vermeil_registry.state import State, look
+from vermeil_rpc import connect
+
+from vermeil_local.doctor import Finding, attempt, look_at_broker, without_password
+
+_SECONDS = 5.0
+_MOST_SKEW = 2.0
+"""Seconds; leases and ends of keys are judged by the clocks of registry and gateway."""
+
+
+def examine_deployment() -> Iterator[Finding]:
+    """Look at services, database, store, broker and gateway of the environment's settings."""
+    settings = HouseSettings.load()
+    for name in sorted(type(settings).model_fields):
+        if name.endswith("_address"):
+            yield _service(name.removesuffix("_address").replace("_", " "), getattr(settings, name), settings)
+    yield from _database(settings)
+    yield _store(settings)
+    yield look_at_broker(settings)
+    yield from _gateway(ClientSettings.load())
+
+
+def _service(name: str, address: str, settings: HouseSettings) -> Finding:
+    try:
+        with connect(address, token=settings.token, tls=settings.tls) as channel:
+            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_SECONDS)
+    except VermeilError as error:
+        return Finding(name, "problem", str(error))
+    told = HealthCheckResponse.ServingStatus.Name(answer.status).lower().replace("_", " ")
+    how = "TLS" if settings.tls and not address.startswith("unix:") else "plain"
+    is_well = answer.status == HealthCheckResponse.SERVING
+    return Finding(name, "ok" if is_well else "problem", f"{told} at {address} ({how})")
+
+
+def _database(settings: HouseSettings) -> Iterator[Finding]:
+    try:
+        state = look(settings.database_url)
+    except VermeilError as error:
+        yield Finding("database", "problem", str(error))
+        return
+    yield _form(state, without_password(settings.database_url))
+    yield _clock("database's clock", state.skew_seconds)
+
+
+def _form(state: State, url: str) -> Finding:
+    if state.revision is None:
+        return Finding(
+            "database", "warning", f"{url} has no tables yet: the registry makes them when it starts"
+        )
+    if state.revision == state.newest:
+        return Finding("database", "ok", f"{url} at revision {state.revision}")
+    advice = (
+        "start the registry of this version" if state.revision < state.newest else "use a newer version here"
+    )
+    detail = f"{url} is at revision {state.revision}, this version knows {state.newest}: {advice}"
+    return Finding("database", "warning", detail)
+
+
+def _store(settings: HouseSettings) -> Finding:
+    def write_and_read() -> None:
+        store = store_from_settings(settings)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "probe").write_text("vermeil doctor\n")
+            digest = store.publish(Path(folder), kind="probe").digest
+        with store.open(digest, "probe") as file:
+            file.read()
+
+    return attempt("store", write_and_read, f"{settings.artifacts_url} is written and read")
+
+
+def _gateway(settings: ClientSettings) -> Iterator[Finding]:
+    url, before = settings.gateway_url(), datetime.now(UTC)
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=_SECONDS)
+    except httpx.TransportError as error:
+        yield Finding("gateway", "problem", f"{url} cannot be reached: {error}; set VERMEIL_URL")
+        return
+    verdict = "ready" if answer.is_success else f"not ready: {answer.text[:200]}"
+    yield Finding("gateway", "ok" if answer.is_success else "problem", f"{url} is {verdict}")
+    if "date" in answer.headers:
+        # The header has whole seconds, rounded down.
+        told = parsedate_to_datetime(answer.headers["date"])
+        yield _clock("gateway's clock", (told - before).total_seconds() + 0.5)
+
+
+def _clock(name: str, skew: float) -> Finding:
+    if abs(skew) <= _MOST_SKEW:
+        return Finding(name, "ok", f"within {_MOST_SKEW:g} s of this one")
+    ahead = "ahead of" if skew > 0 else "behind"
+    return Finding(name, "problem", f"{abs(skew):.0f} s {ahead} this one: let both keep time by NTP")

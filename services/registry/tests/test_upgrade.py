@@ -1,0 +1,76 @@
+"""Houses of every revision, with rows in every table, opened with the code of today."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from vermeil_jobs import JobState, Ledger, RecordingDoorbell
+from vermeil_registry.audit import Audit
+from vermeil_registry.catalogue import Catalogue
+from vermeil_registry.database import Database
+from vermeil_registry.dump import dump, load, tables
+from vermeil_registry.keys import Keys
+from vermeil_registry.migrate import migrate, revision, revisions
+from vermeil_registry.state import look
+from vermeil_registry.storage import SqlStorage
+
+from .conftest import Databases  # pants: no-infer-dep
+
+HOUSES = Path(__file__).parent / "houses"
+
+
+def lines_of(house: str) -> list[bytes]:
+    return (HOUSES / f"{house}.jsonl").read_bytes().splitlines(keepends=True)
+
+
+@pytest.fixture(params=revisions())
+def old_house(request: pytest.FixtureRequest, databases: Databases) -> Iterator[tuple[str, Database]]:
+    """A revision, and a house that was made when it was the newest."""
+    database = databases.open(databases.empty_url())
+    migrate(database, to=request.param)
+    database.write(lambda connection: load(connection, lines_of(request.param)))
+    yield request.param, database
+    database.close()
+
+
+def test_every_table_of_a_house_has_rows(old_house: tuple[str, Database]) -> None:
+    house, database = old_house
+    names = {table.name for table in database.read(tables)}
+    filled = {line[2 : line.index(b'"', 2)].decode() for line in lines_of(house)}
+    assert filled == names, "write the house of a new revision with tests/houses/make.py"
+
+
+def test_no_row_is_lost_or_changed_on_the_way_to_today(old_house: tuple[str, Database]) -> None:
+    house, database = old_house
+    migrate(database)
+    assert database.read(revision) == revisions()[-1]
+    assert set(lines_of(house)) <= set(database.read(lambda connection: list(dump(connection))))
+
+
+def test_today_s_code_reads_and_goes_on_with_what_it_finds(old_house: tuple[str, Database]) -> None:
+    house, database = old_house
+    migrate(database)
+    ledger = Ledger(SqlStorage(database), RecordingDoorbell())
+    second, first = ledger.list_jobs().jobs
+    assert (first.state, second.state) == (JobState.SUCCEEDED, JobState.PENDING)
+    assert [line.text for line in ledger.list_logs(first.name).lines] == ["begun"]
+    assert ledger.claim(second.name, worker="worker").lease is not None
+    version = Catalogue(database).get_version("models", "models/nano")
+    assert (version.job, version.artifact) == (first.name, first.outputs["model"])
+    if house >= "0002":
+        key = Keys(database).check("keys/0123456789abcdef", sha256(b"a secret").digest())
+        assert (key.new.scopes, key.usage.tokens_in_total) == (("read",), 30)
+    events, _ = Audit(database).list_events(10, "")
+    assert [event.new.resource for event in events] == ([first.name] if house >= "0003" else [])
+
+
+def test_how_a_database_is_can_be_seen_without_changing_it(databases: Databases) -> None:
+    url = databases.empty_url()
+    assert look(url).revision is None
+    database = databases.open(url)
+    migrate(database, to="0001")
+    seen = look(url)
+    assert (seen.revision, seen.newest) == ("0001", revisions()[-1])
+    assert abs(seen.skew_seconds) < 60
+    assert database.read(revision) == "0001"
