@@ -19,7 +19,7 @@ def test_a_restored_house_serves_its_models_and_knows_its_jobs(
         client.cancel(under_way.name)
     ask = ("complete", "kept", "-p", "river", "--max-tokens", "8", "--temperature", "0", "--json")
     before = vermeil.command(*ask).stdout
-    lineage = vermeil.command("models", "kept", "--json").stdout
+    lineage = json.loads(vermeil.command("models", "kept", "--json").stdout)
 
     home = tmp_path / "home"
     into_it = Installation(home, {**vermeil.environment, "VERMEIL_HOME": str(home)}, "", "")
@@ -28,7 +28,7 @@ def test_a_restored_house_serves_its_models_and_knows_its_jobs(
     assert again.returncode == 5
     assert "has rows already" in again.stderr
     with installation(home) as restored:
-        assert restored.command("models", "kept", "--json").stdout == lineage
+        assert json.loads(restored.command("models", "kept", "--json").stdout) == lineage
         assert restored.command(*ask).stdout == before
         jobs = [json.loads(line) for line in restored.command("jobs", "list", "--json").stdout.splitlines()]
         assert {job.name, under_way.name} <= {each["name"] for each in jobs}
