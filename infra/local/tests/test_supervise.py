@@ -15,7 +15,7 @@ def _module(folder: Path, text: str) -> Path:
     return folder
 
 
-async def _until(condition, seconds: float = 20.0) -> None:
+async def _until(condition, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)

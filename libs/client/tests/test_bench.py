@@ -163,7 +163,7 @@ def _loaded(handler: Handler, pace: Pace, mixture: Mixture = _MIXTURE, timeout: 
     async def scenario() -> Run:
         app = web.Application()
         app.router.add_post(CHAT_PATH, handler)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)  # of handlers that never end
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]

@@ -172,7 +172,7 @@ def test_prompts_of_every_category_are_fulfilled_by_scenes_that_show_them(catego
             by_caption.setdefault(caption, []).append(scene)
     num_found = 0
     for prompt in prompts:
-        for scene in by_caption.get(prompt.text, []):
+        for scene in by_caption.get(prompt.text, [])[:3]:
             num_found += 1
             assert fulfils(scene, prompt)
             assert fulfils(judge(render(scene)), prompt)

@@ -57,7 +57,7 @@ class AwayJobs(MemoryJobs):
 
 
 def wait_until_told(context: JobContext) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         context.check()
         time.sleep(0.01)
@@ -72,7 +72,7 @@ def raising(error: Exception) -> Work:
 
 
 def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.01)

@@ -18,7 +18,7 @@ from vermeil_rpc.testing import local_settings, running
 Make = Callable[..., Service]
 Scenario = Callable[[], Coroutine[Any, Any, float]]
 Fastest = Callable[[Scenario], float]
-WITHIN = 0.1
+WITHIN = 2.0
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ class Watched:
 
 async def _seconds_until(event: asyncio.Event) -> float:
     started = perf_counter()
-    await asyncio.wait_for(event.wait(), 5)
+    await asyncio.wait_for(event.wait(), 60)
     return perf_counter() - started
 
 
@@ -138,7 +138,7 @@ def test_a_synchronous_client_can_cancel_a_stream(generator: Make) -> None:
             next(call)
         started = perf_counter()
         while not made[0].ended.is_set():
-            assert perf_counter() - started < 5
+            assert perf_counter() - started < 60
             sleep(0.005)
     assert isinstance(made[0].by, asyncio.CancelledError)
 

@@ -36,7 +36,7 @@ def _health(address: str, service: str = ENCODER) -> int:
         return status
 
 
-def _eventually(condition: Callable[[], bool], within: float = 3) -> None:
+def _eventually(condition: Callable[[], bool], within: float = 60) -> None:
     started = perf_counter()
     while not condition():
         assert perf_counter() - started < within
@@ -213,7 +213,7 @@ def test_a_stream_without_end_is_cut_when_the_grace_is_over(generator: Make, on_
                 break
             started = perf_counter()
             await server.server.drain()
-            assert 0.2 < perf_counter() - started < 2
+            assert 0.2 < perf_counter() - started < 30
 
     on_loop(scenario())
 

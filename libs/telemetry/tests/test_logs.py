@@ -129,6 +129,18 @@ def test_configuring_twice_writes_each_line_once(stream: io.StringIO) -> None:
     assert len(_lines(stream)) == 1
 
 
+def test_a_standard_error_that_was_replaced_and_closed_is_left_for_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO
+) -> None:
+    old = io.StringIO()
+    monkeypatch.setattr("sys.stderr", old)
+    configure("x")
+    monkeypatch.setattr("sys.stderr", stream)
+    old.close()
+    get_logger("a").info("still heard")
+    assert len(_lines(stream)) == 1
+
+
 def test_text_format_is_for_people(stream: io.StringIO) -> None:
     configure("x", format="text", stream=stream)
     get_logger("a").info("model loaded", model="models/nano")

@@ -46,10 +46,12 @@ def bound(**fields: object) -> Iterator[None]:
 
 
 def configure_logs(service: str, level: str, style: Literal["json", "text"], stream: TextIO | None) -> None:
-    """Send every log line of the process to `stream`; calling again replaces the earlier choice."""
-    stream = stream or sys.stderr
+    """Send every log line of the process to `stream`; calling again replaces the earlier choice.
+
+    Without one it goes to whatever is standard error then, which others (pytest) replace and close.
+    """
     handler = _Handler(stream)
-    handler.setFormatter(_formatter(service, style, colors=stream.isatty()))
+    handler.setFormatter(_formatter(service, style, colors=handler.stream.isatty()))
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, _Handler)]:
         root.removeHandler(old)
@@ -63,6 +65,16 @@ def configure_logs(service: str, level: str, style: Literal["json", "text"], str
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Marks our handler, so that configuring twice does not write twice."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream or sys.stderr)
+        self._follows_standard_error = stream is None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        if self._follows_standard_error:
+            self.stream = sys.stderr
+        super().emit(record)
 
 
 def _formatter(service: str, style: str, *, colors: bool) -> logging.Formatter:

@@ -48,7 +48,7 @@ def test_a_server_dies_with_who_started_it_even_when_that_is_killed() -> None:
         pid = int(owner.stdout.readline())
         os.kill(pid, 0)
         owner.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while _is_running(pid):
         assert time.monotonic() < end, f"process {pid} stayed behind"
         time.sleep(0.05)

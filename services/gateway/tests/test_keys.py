@@ -156,7 +156,7 @@ def test_known_keys_open_while_the_registry_is_away_and_nothing_is_forgotten(doo
     assert refused.headers["retry-after"]
     assert keys.keys[name].usage.requests == 1
     keys.is_away = False
-    eventually(lambda: keys.keys[name].usage.requests == 2, 4)
+    eventually(lambda: keys.keys[name].usage.requests == 2)
 
 
 def test_a_key_is_looked_up_once_in_a_while() -> None:
@@ -174,12 +174,12 @@ def test_streams_and_answers_broken_off_are_charged_too(door: Running) -> None:
     usage = door.backends.keys.keys[key["key"]["name"]].usage
     with door.http.stream("POST", "/v1/chat/completions", json=HI | {"stream": True}, headers=bearer(key)):
         pass
-    eventually(lambda: usage.tokens_today > 0, 4)
+    eventually(lambda: usage.tokens_today > 0)
     told = usage.tokens_today
     waiting = {"model": "vermeil-nano", "messages": [{"role": "user", "content": "wait"}], "stream": True}
     with door.http.stream("POST", "/v1/chat/completions", json=waiting, headers=bearer(key)) as answer:
         next(answer.iter_lines())
-    eventually(lambda: usage.tokens_today > told, 4)
+    eventually(lambda: usage.tokens_today > told)
 
 
 @pytest.mark.parametrize(

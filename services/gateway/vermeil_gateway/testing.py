@@ -96,7 +96,7 @@ def running_gateway(
         thread.join(30)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 2.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something holds."""
     end = monotonic() + seconds
     while not holds():

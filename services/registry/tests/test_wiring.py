@@ -29,7 +29,7 @@ def new(request_id: str = "r1") -> NewJob:
 
 
 def wait_for(count: int, doorbell: RecordingDoorbell) -> list[str]:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while len(doorbell.rung) < count:
         assert time.monotonic() < end, doorbell.rung
         time.sleep(0.01)
@@ -113,7 +113,7 @@ class SlowBell(RecordingDoorbell):
 
     def ring(self, job: Job) -> None:
         if self.broken:
-            time.sleep(0.2)
+            time.sleep(1)
         super().ring(job)
 
 
@@ -124,7 +124,7 @@ def test_nobody_waits_for_a_broker_that_is_away(settings: RegistrySettings) -> N
         jobs = GrpcJobs(channel)
         started = time.monotonic()
         names = [jobs.create(new(f"r{number}")).name for number in range(20)]
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 15, "20 s if each were waited for"
         bell.broken = False
         assert set(wait_for(20, bell)) == set(names)
 

