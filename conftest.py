@@ -1,4 +1,4 @@
-"""For all tests: no verdict by the clock; a file of which all tests are left out fails not."""
+"""For all tests: no verdict by the clock, and none on a file whose tests are all left out."""
 
 import pytest
 from hypothesis import HealthCheck, settings
