@@ -11,7 +11,7 @@ from vermeil_trainer.testing import World, write_words
 Values = dict[str, Any]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Callable[..., Values]:
     """A recipe that trains in a second; sections given by name replace single fields."""
 

@@ -13,7 +13,7 @@ from vermeil_errors import InvalidInput
 from vermeil_jobs import JobState
 from vermeil_model import load_adapter, load_checkpoint, merged
 from vermeil_trainer.reading import recipe_from_dict, recipe_to_message
-from vermeil_trainer.testing import World
+from vermeil_trainer.testing import World, write_words
 from vermeil_trainer.train import Trained, train
 
 Small = Callable[..., dict[str, Any]]
@@ -28,10 +28,15 @@ def _encoded(raw: Path, folder: Path) -> Any:
     return open_encoded(folder)
 
 
-@pytest.fixture
-def base(small: Small, raw: Path, tmp_path: Path) -> Path:
-    trained = train(recipe_from_dict(small()), _encoded(raw, tmp_path / "encoded"), tmp_path / "base")
-    return trained.model
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_words(tmp_path_factory.mktemp("words") / "raw")
+
+
+@pytest.fixture(scope="module")
+def base(small: Small, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    return train(recipe_from_dict(small()), _encoded(raw, folder / "encoded"), folder / "base").model
 
 
 def _adapt(small: Small, base: Path, raw: Path, folder: Path, **options: Any) -> Trained:

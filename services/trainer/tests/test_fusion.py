@@ -1,6 +1,7 @@
 """Two models become one: from backbones and a mixture to a model folder that remembers where it is from."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from vermeil_errors import InvalidInput, NotFound
 from vermeil_jobs import Job, JobState, NewModelVersion
 from vermeil_model import FusedModel, ImageModel, TextModel, load_checkpoint
 from vermeil_trainer.__main__ import main
-from vermeil_trainer.testing import World, write_pictures, write_questions
+from vermeil_trainer.testing import World, write_pictures, write_questions, write_words
 from vermeil_training import read_metrics
 
 Values = dict[str, Any]
@@ -58,13 +59,29 @@ def _with(**changes: Any) -> Values:
     return {**FUSION, **{name: {**FUSION[name], **value} for name, value in changes.items()}}
 
 
-@pytest.fixture
-def backbones(world: World, tmp_path: Path) -> World:
-    world.add_dataset(write_pictures(tmp_path / "pictures"), "datasets/pictures")
-    world.add_dataset(write_questions(tmp_path / "questions"), "datasets/questions")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, World]:
+    """Two backbones, learned once, and where all of it lies."""
+    folder = tmp_path_factory.mktemp("backbones")
+    world = World.in_folder(folder)
+    world.add_dataset(write_words(folder / "raw"))
+    world.add_dataset(write_pictures(folder / "pictures"), "datasets/pictures")
+    world.add_dataset(write_questions(folder / "questions"), "datasets/questions")
     for number, recipe in enumerate((TEXT, IMAGE)):
         done = world.work(world.submit(recipe, f"backbone-{number}"))
         assert done.state is JobState.SUCCEEDED, done.error
+    return folder, world
+
+
+@pytest.fixture
+def backbones(trained: tuple[Path, World], tmp_path: Path) -> World:
+    """A world of the test's own with the same data and models."""
+    folder, known = trained
+    for name in ("raw", "pictures", "questions", "artifacts"):
+        shutil.copytree(folder / name, tmp_path / name)
+    world = World.in_folder(tmp_path)
+    for version, _ in known.jobs.rows.versions.values():
+        world.register(version)
     return world
 
 
