@@ -50,6 +50,14 @@ def test_every_alert_has_its_page_in_the_runbook() -> None:
         assert rule["annotations"]["runbook"] == f"runbook.md#{rule['alert'].lower()}"
 
 
+@pytest.mark.parametrize("page", ["docs/threat-model.md", "infra/observability/runbook.md"])
+def test_pages_for_operators_name_variables_and_files_that_exist(page: str, variables: set[str]) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert set(re.findall(r"VERMEIL_[A-Z0-9_]+", text)) <= variables
+    linked = [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]
+    assert [each for each in linked if not ((ROOT / page).parent / each).exists()] == []
+
+
 def test_prometheus_takes_the_rules_and_its_settings() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:

@@ -15,13 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vermeil.registry.v1.audit_event_pb2 import AuditEvent
 from vermeil.registry.v1.audit_service_pb2 import RecordAuditEventRequest
 from vermeil_errors import VermeilError
-from vermeil_telemetry import get_logger
+from vermeil_telemetry import counter, get_logger
 
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.scopes import is_change
 
 _NAMED_BY = ("job", "key")
 _MAX_RESOURCE = 256
+_unwritten = counter("gateway_changes_unwritten", "Changes that could not be written down")
 _logger = get_logger(__name__)
 
 
@@ -67,6 +68,7 @@ class Audited:
             # The change has happened: who asked for it may go away, its line is written all the same.
             await asyncio.shield(self._clients.ask_keys(self._clients.audit.RecordAuditEvent, request))
         except VermeilError:
+            _unwritten.inc()
             told = {"caller": event.caller, "action": event.action, "resource": event.resource}
             _logger.exception("not written down", **told, status=event.status)
 
