@@ -3,11 +3,13 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import openai
 import pytest
+from PIL import Image
 from vermeil_artifacts import LocalStore
 from vermeil_client import Vermeil, user_turn
 from vermeil_data import TextTokenizer
@@ -139,6 +141,11 @@ def test_bad_pictures_are_refused_with_field_value_and_fix(client: openai.OpenAI
 
     broken = refused(shown(CAT[:100]), words="is not a whole picture.*send a whole file in PNG")
     assert broken.param == "messages[0].content[0].image"
+    file = BytesIO()
+    Image.new("1", (8000, 6250)).save(file, "PNG")
+    assert len(file.getvalue()) < 10_000
+    huge = refused(shown(file.getvalue()), words="50,000,000 pixels, the limit is 16,777,216")
+    assert huge.param == "messages[0].content[0].image"
     elsewhere = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
     assert refused(elsewhere, words="nothing is fetched here").status_code == 400
     assert refused(*[shown(CAT)] * 17, words="more than the 16").param == "messages"

@@ -1,5 +1,6 @@
 """One `vermeil up` for each home, however the last one ended."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -57,6 +58,19 @@ def test_a_running_vermeil_can_be_found(tmp_path: Path, holder) -> None:
     running = Home(tmp_path).running()
     assert running is not None
     assert (running.pid, running.url, running.address) == (holder.pid, "http://127.0.0.1:1", "127.0.0.1:2")
+
+
+def test_a_vermeil_of_another_version_or_one_that_only_begins_can_be_stopped(tmp_path: Path, holder) -> None:
+    endpoint = tmp_path / "endpoint.json"
+    body = json.loads(endpoint.read_text())
+    endpoint.write_text(json.dumps({"pid": body["pid"], "http": "http://127.0.0.1:1"}))
+    assert Home(tmp_path).running() is None
+    assert Home(tmp_path).holder() == holder.pid
+    endpoint.unlink()
+    assert Home(tmp_path).holder() == holder.pid
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    assert Home(tmp_path).holder() is None
 
 
 def test_an_untouched_home_runs_nothing(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import typer
 from vermeil_client.commands.output import Output
-from vermeil_errors import DeadlineExceeded, Unavailable
+from vermeil_errors import Conflict, DeadlineExceeded, Unavailable
 
 from vermeil_local.detach import start_detached
 from vermeil_local.home import Home
@@ -55,15 +56,18 @@ def down(context: typer.Context) -> None:
     output: Output = context.obj
     settings = LocalSettings.load()
     home = Home(settings.home)
-    running = home.running()
-    if running is None:
-        output.say(f"nothing runs on {home.path}")
+    if not home.is_held():
+        output.say(f"nothing runs on {home.path}; where it runs on another folder, name that in VERMEIL_HOME")
         return
-    os.kill(running.pid, signal.SIGTERM)
+    pid = home.holder()
+    if pid is None:
+        raise Conflict(f"a process holds {home.path} and does not say which", fix="stop it by hand")
+    with suppress(ProcessLookupError):  # it ended by itself
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 2 * settings.drain_seconds + 10
     while home.is_held():
         if time.monotonic() > deadline:
-            raise DeadlineExceeded(f"process {running.pid} does not stop", fix=f"see {home.logs}")
+            raise DeadlineExceeded(f"process {pid} does not stop", fix=f"see {home.logs}")
         time.sleep(0.1)
     output.say("stopped")
 

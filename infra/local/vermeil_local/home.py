@@ -6,6 +6,7 @@ process that held it, however that process ended.
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -82,6 +83,10 @@ class Home:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise self._taken() from error
+            self._endpoint.unlink(missing_ok=True)  # of one that was killed
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             try:
                 yield
             finally:
@@ -104,6 +109,16 @@ class Home:
             return Running(**body)
         except (OSError, ValueError, TypeError):
             return None
+
+    def holder(self) -> int | None:
+        """The process that holds this home, also one that only begins, or is of another version."""
+        if not self.is_held():
+            return None
+        try:
+            return int(json.loads(self._endpoint.read_text())["pid"])
+        except (OSError, ValueError, TypeError, KeyError):
+            text = self._lock_file.read_text()
+            return int(text) if text.isdecimal() else None
 
     def require_unheld(self) -> None:
         """Refuse if another process holds this home now.

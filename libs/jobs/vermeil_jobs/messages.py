@@ -271,9 +271,13 @@ def time_to_message(time: datetime) -> timestamp_pb2.Timestamp:
     return message
 
 
-def time_from_message(message: timestamp_pb2.Timestamp) -> datetime:
-    """The time a peer sent, to the microsecond."""
-    return message.ToDatetime(UTC)
+def time_from_message(message: timestamp_pb2.Timestamp, field: str = "time") -> datetime:
+    """The time a peer sent, to the microsecond; `field` is where it stood, for the error."""
+    try:
+        return message.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        value = f"{message.seconds} s and {message.nanos} ns"
+        raise InvalidInput.for_field(field, value, "is no time", "send one of the years 1 to 9999") from error
 
 
 def duration_to_message(duration: timedelta) -> duration_pb2.Duration:
@@ -285,7 +289,13 @@ def duration_to_message(duration: timedelta) -> duration_pb2.Duration:
 
 def duration_from_message(message: duration_pb2.Duration) -> timedelta:
     """How long a lease lasts; none given means the default."""
-    return message.ToTimedelta() or DEFAULT_LEASE
+    try:
+        return message.ToTimedelta() or DEFAULT_LEASE
+    except (ValueError, OverflowError) as error:
+        value = f"{message.seconds} s and {message.nanos} ns"
+        raise InvalidInput.for_field(
+            "lease_duration", value, "is no duration", "send seconds, or leave it out"
+        ) from error
 
 
 def _value_to_message(value: JsonValue) -> struct_pb2.Value:

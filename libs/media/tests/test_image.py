@@ -47,6 +47,11 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
+def blank_png(width: int, height: int) -> bytes:
+    """A whole picture, one bit a pixel."""
+    return file_of(Image.new("1", (width, height)), "PNG")
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_png_comes_back_exactly(channels: Channels) -> None:
     pixels = picture(channels=channels)
@@ -156,6 +161,14 @@ def test_a_bomb_is_refused_by_its_header_with_its_size() -> None:
     assert error.value.metadata == {"problem": "too_large"}
     with pytest.raises(TooLarge):
         decode_image(png_header(60_000, 60_000))
+
+
+def test_fifty_megapixels_in_a_small_file_are_refused_before_they_are_unpacked() -> None:
+    raw = blank_png(8000, 6250)
+    assert len(raw) < 10_000
+    with pytest.raises(TooLarge, match="50,000,000 pixels, the limit is 33,554,432"):
+        decode_image(raw)
+    assert decode_image(blank_png(80, 62)).shape == (62, 80, 3)
 
 
 @pytest.mark.parametrize(

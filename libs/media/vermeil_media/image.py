@@ -76,8 +76,8 @@ class ImageLimits:
 
     max_bytes: int = 64 << 20
     """Of the file; default 64 MiB."""
-    max_pixels: int = 50_000_000
-    """Width times height; default 50 million, that is 150 MB in memory."""
+    max_pixels: int = 1 << 25
+    """Width times height; default 33,554,432: what cameras take, and 100 MB in memory."""
     max_ratio: float = 50.0
     """Longer side to shorter side; default 50."""
     max_frames: int = 1000

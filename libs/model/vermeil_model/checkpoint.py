@@ -35,6 +35,7 @@ from vermeil_model.tensor_files import (
     write_tensors,
 )
 from vermeil_model.text_model import TextModel
+from vermeil_model.unfilled import unfilled
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -143,7 +144,7 @@ def load_any_checkpoint(
     kind, config = _read(folder)
     files = TensorFiles(folder)
     tensors = {name: files.read(name) for name in files.names}
-    with torch.device("meta"):
+    with unfilled():
         model = kind.make(config)
     return fill_model(model, tensors, kind.prefix, source=folder, dtype=dtype, device=device)
 
@@ -200,7 +201,7 @@ def fill_model(
     dtype: torch.dtype | None,
     device: torch.device | str,
 ) -> Network:
-    """Give a model without memory (of device "meta") these tensors as its weights; ready to evaluate."""
+    """Give a model that was made `unfilled` these tensors as its weights; ready to evaluate."""
     expected = {prefix + name: tensor.shape for name, tensor in model.state_dict().items()}
     check_tensors({name: tensor.shape for name, tensor in tensors.items()}, expected, source)
     first = prefix + next(iter(model.state_dict()))

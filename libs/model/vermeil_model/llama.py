@@ -19,6 +19,7 @@ from vermeil_model.config import ModelConfig, RopeScaling
 from vermeil_model.llama_names import LAYER_NAMES, row_counts
 from vermeil_model.tensor_files import WEIGHTS_FILE, TensorFiles, read_json, write_json, write_tensors
 from vermeil_model.text_model import TextModel
+from vermeil_model.unfilled import unfilled
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _REQUIRED_VALUES = {
@@ -46,7 +47,7 @@ def import_llama(
                 "tie_word_embeddings", True, f"contradicts {_HEAD}, which differs", "Set it to false."
             )
     config = _config_from(values, tied=tied)
-    with torch.device("meta"):
+    with unfilled():
         model = TextModel(config)
     return fill_model(model, _joined(theirs, config), "", source=folder, dtype=dtype, device=device)
 

@@ -91,6 +91,13 @@ def test_a_bare_status_becomes_a_clear_error(
     assert says in str(error)
 
 
+def test_a_peer_that_has_a_name_is_called_by_it_and_its_address_stays_inside() -> None:
+    for code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        said = str(decode(Failed(code, "connect to unix:/tmp/x: refused"), "unix:/tmp/x", "the generator"))
+        assert said.startswith("the generator ")
+        assert "/tmp" not in said
+
+
 def test_a_rich_status_of_another_domain_goes_by_its_code() -> None:
     status = encode(NotFound("gone"), "r1")
     status.details[0].value = status.details[0].value.replace(b"vermeil", b"someone")

@@ -22,13 +22,16 @@ def connect_async(
     token: str | None = None,
     tls: Tls | None = None,
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    name: str = "",
 ) -> grpc.aio.Channel:
     """A channel to a server of ours, for the running event loop; close it with `await channel.close()`.
+
+    `name` is for errors that go outside, whose readers its address does not concern.
 
     Raises:
         InvalidInput: A file of `tls` is missing or wrong.
     """
-    callers: list[Any] = [_UnaryCaller(address, token), _StreamCaller(address, token)]
+    callers: list[Any] = [_UnaryCaller(address, token, name), _StreamCaller(address, token, name)]
     options = channel_options(max_message_bytes)
     if tls is None or is_socket(address):
         return grpc.aio.insecure_channel(address, options=options, interceptors=callers)
@@ -39,8 +42,9 @@ def connect_async(
 
 
 class _UnaryCaller(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
-    def __init__(self, address: str, token: str | None) -> None:
+    def __init__(self, address: str, token: str | None, name: str) -> None:
         self._address = address
+        self._name = name
         self._token = token
 
     async def intercept_unary_unary(
@@ -50,13 +54,14 @@ class _UnaryCaller(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-a
         try:
             await call
         except grpc.aio.AioRpcError as error:
-            raise decode(error, self._address) from error
+            raise decode(error, self._address, self._name) from error
         return call
 
 
 class _StreamCaller(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
-    def __init__(self, address: str, token: str | None) -> None:
+    def __init__(self, address: str, token: str | None, name: str) -> None:
         self._address = address
+        self._name = name
         self._token = token
 
     async def intercept_unary_stream(
@@ -70,7 +75,7 @@ class _StreamCaller(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type
             async for answer in call:
                 yield answer
         except grpc.aio.AioRpcError as error:
-            raise decode(error, self._address) from error
+            raise decode(error, self._address, self._name) from error
         finally:
             call.cancel()
 

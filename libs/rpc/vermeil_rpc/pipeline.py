@@ -1,16 +1,19 @@
 """One interceptor around every handler: whatever kind of call, it runs inside one guard.
 
 Streamed answers are written from the same task that runs the guard, so a client that goes away
-cancels guard and handler together, and context variables never leak between calls.
+cancels guard and handler together, and context variables never leak between calls. Requests are read inside
+it too: gRPC itself would call bytes that are no message an unknown error of ours.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from inspect import isasyncgen
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
+from vermeil_errors import InvalidInput
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -60,15 +63,17 @@ class Pipeline(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
 
 def _guarded(handler: _Handler, method: str, guard: Guard) -> _Handler:
-    async def one_answer(request: Any, context: Context) -> Any:
+    read = _reader(handler)
+
+    async def one_answer(sent: Any, context: Context) -> Any:
         inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
         async with guard(Call(method, context)):
-            return await inner(request, context)
+            return await inner(read(sent), context)
 
-    async def many_answers(request: Any, context: Context) -> None:
+    async def many_answers(sent: Any, context: Context) -> None:
         inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
         async with guard(Call(method, context)):
-            answers = inner(request, context)
+            answers = inner(read(sent), context)
             if not isasyncgen(answers):
                 await answers
                 return
@@ -84,7 +89,27 @@ def _guarded(handler: _Handler, method: str, guard: Guard) -> _Handler:
     }[handler.request_streaming, handler.response_streaming]
     guarded: _Handler = make(
         many_answers if handler.response_streaming else one_answer,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=None,
         response_serializer=handler.response_serializer,
     )
     return guarded
+
+
+def _reader(handler: _Handler) -> Callable[[Any], Any]:
+    """From what was sent, or a stream of that, to what the handler takes."""
+    parse: Callable[[bytes], Any] = handler.request_deserializer or bytes
+
+    def one(body: bytes) -> Any:
+        try:
+            return parse(body)
+        except DecodeError as error:
+            raise InvalidInput(
+                f"the request's {len(body)} bytes are no message of this method: {error}",
+                fix="send what the contract says",
+            ) from error
+
+    async def each(bodies: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for body in bodies:
+            yield one(body)
+
+    return each if handler.request_streaming else one

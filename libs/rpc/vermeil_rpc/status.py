@@ -61,11 +61,11 @@ def encode(error: VermeilError, request_id: str) -> status_pb2.Status:
     return status
 
 
-def decode(error: grpc.RpcError, address: str) -> VermeilError:
-    """The error of the tree behind a failed call to `address`."""
+def decode(error: grpc.RpcError, address: str, name: str = "") -> VermeilError:
+    """The error of the tree behind a failed call to `address`, which it does not tell where it has a name."""
     status = _rich_status(error)
     if status is None:
-        return _from_bare_code(error, address)
+        return _from_bare_code(error, address, name)
     info = _unpack(status.details, error_details_pb2.ErrorInfo())
     bad = _unpack(status.details, error_details_pb2.BadRequest())
     violations = [Violation(each.field, each.description) for each in bad.field_violations]
@@ -74,7 +74,7 @@ def decode(error: grpc.RpcError, address: str) -> VermeilError:
     return from_reason(info.reason, status.message, violations, dict(info.metadata))
 
 
-def _from_bare_code(error: grpc.RpcError, address: str) -> VermeilError:
+def _from_bare_code(error: grpc.RpcError, address: str, name: str) -> VermeilError:
     code, text = error.code(), error.details() or ""
     too_large = _TOO_LARGE.search(text)
     if too_large:
@@ -82,12 +82,14 @@ def _from_bare_code(error: grpc.RpcError, address: str) -> VermeilError:
         fix = "send an artifact reference instead of bytes, or ask for fewer items at once"
         return TooLarge(f"a {direction} message of {size:,} bytes is over the limit of {limit:,}", fix=fix)
     match code:
+        case grpc.StatusCode.UNAVAILABLE if name:
+            return Unavailable(f"{name} cannot be reached", fix="try again shortly")
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(f"{address} cannot be reached: {text}", fix=_fix_of_unavailable(text))
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(f"{address} did not answer within the time given")
+            return DeadlineExceeded(f"{name or address} did not answer within the time given")
         case grpc.StatusCode.UNIMPLEMENTED:
-            return Internal(f"{address} does not know this call: {text}", fix="update the older side")
+            return Internal(f"{name or address} does not know this call: {text}", fix="update the older side")
     return class_for_grpc_status(code.name)(text or code.name)
 
 

@@ -16,7 +16,7 @@ def sendable(path: str | Path) -> bytes:
 
     Raises:
         InvalidInput: It is no PNG, JPEG, WebP or GIF.
-        TooLarge: It has more than 50 million pixels.
+        TooLarge: It has more than 33,554,432 pixels.
     """
     pixels_HWC = decode_image(read_bytes(Path(path)), name="the picture")
     height, width = pixels_HWC.shape[:2]

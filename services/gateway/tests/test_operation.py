@@ -47,6 +47,7 @@ def test_ready_follows_the_services_that_are_needed() -> None:
         refused = gateway.chat()
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
+        assert refused.json()["error"]["message"] == "the generator cannot be reached; try again shortly"
 
 
 def test_metrics_count_by_route_not_by_path(gateway: Running) -> None:

@@ -92,7 +92,7 @@ class Clients:
             "generator": settings.generator_address,
         }
         channels = {
-            name: connect_async(address, token=settings.token, tls=settings.tls)
+            name: connect_async(address, token=settings.token, tls=settings.tls, name=f"the {name}")
             for name, address in addresses.items()
         }
         return cls(channels, settings.gateway_call_timeout, settings.gateway_generation_timeout)

@@ -19,6 +19,7 @@ from vermeil.generation.v1.generation_service_pb2 import (
 from vermeil_artifacts import LocalStore
 from vermeil_errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded
 from vermeil_generator.fakes import publish_tiny_model, tiny_tokenizer, write_tiny_model
+from vermeil_generator.messages import ask_from_message
 from vermeil_generator.testing import CONTEXT, House, run, running, until
 
 TOKENIZER = tiny_tokenizer()
@@ -40,6 +41,13 @@ def test_a_client_that_goes_away_frees_its_places(house: House) -> None:
             assert await generator.ask(prompt="to", sampling=Sampling(max_tokens=1))
 
     run(leave())
+
+
+def test_a_role_that_nobody_knows_is_refused_by_its_number() -> None:
+    request = GenerateRequest(model="models/tiny")
+    request.conversation.messages.add().role = 999  # type: ignore[assignment]
+    with pytest.raises(InvalidInput, match=r"messages\[0\]\.role = 999: is not supported"):
+        ask_from_message(request, lambda _media, _field: b"")
 
 
 def test_a_deadline_frees_the_place_too(house: House) -> None:

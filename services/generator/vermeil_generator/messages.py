@@ -112,7 +112,7 @@ def _turn(message: Message, field: str, fetch: Fetch) -> Turn:
     if role is None:
         raise InvalidInput.for_field(
             f"{field}.role",
-            Role.Name(message.role),
+            Role.Name(message.role) if message.role in Role.values() else message.role,
             "is not supported",
             "send a system, user, assistant or tool role",
         )

@@ -96,7 +96,9 @@ def _new(message: api_key_pb2.ApiKey) -> NewKey:
 
 
 def _time(message: api_key_pb2.ApiKey, name: Any) -> datetime | None:
-    return messages.time_from_message(getattr(message, name)) if message.HasField(name) else None
+    if not message.HasField(name):
+        return None
+    return messages.time_from_message(getattr(message, name), f"key.{name}")
 
 
 def _key(key: Key) -> api_key_pb2.ApiKey:

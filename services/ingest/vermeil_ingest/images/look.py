@@ -19,7 +19,7 @@ from vermeil_ingest.images.candidates import BadCandidate, Candidate, Found
 from vermeil_ingest.images.facts import Facts, Json, Looking, read_off, understood
 
 SECONDS = 20.0
-"""Time for one picture; a second suffices for 50 million pixels."""
+"""Time for one picture; a second suffices for 33 million pixels."""
 _CHUNK, _CHUNK_BYTES = 64, 8 << 20
 
 Seen = tuple[Candidate, Facts] | BadCandidate

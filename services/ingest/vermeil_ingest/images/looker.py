@@ -13,7 +13,7 @@ import warnings
 from vermeil_ingest.images.facts import Looking, answer
 
 _MAX_MEMORY = 8 << 30
-"""Address space in bytes; a picture of 50 million pixels needs under 1 GiB."""
+"""Address space in bytes; a picture of 33 million pixels needs under 1 GiB."""
 
 
 def main() -> None:

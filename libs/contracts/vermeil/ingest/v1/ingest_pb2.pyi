@@ -149,7 +149,7 @@ class ImageRules(_message.Message):
     are alike, count as one; absent: only equal files do.
     """
     max_pixels: _builtins.int
-    """Width times height; larger pictures are refused before they are decoded; 0 means 50 million."""
+    """Width times height; larger pictures are refused before they are decoded; 0 means 33,554,432."""
     max_frames: _builtins.int
     """Longer animations are refused; 0 means 1000."""
     num_workers: _builtins.int
