@@ -28,6 +28,20 @@ def door(_door: Running) -> Running:
     return _door
 
 
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged, everything of it; afterwards logs are as they were."""
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    stream = io.StringIO()
+    configure("gateway", level="DEBUG", stream=stream)
+    for client in ("httpx", "httpcore"):  # this process is the client too
+        logging.getLogger(client).setLevel(logging.WARNING)
+    yield stream
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+
+
 def made(door: Running, *scopes: str) -> dict[str, str]:
     answer = door.http.post("/v1/keys", json={"key": {"scopes": scopes}}, headers=OPERATOR)
     return {"name": answer.json()["key"]["name"], "authorization": f"Bearer {answer.json()['secret']}"}
@@ -72,12 +86,12 @@ def test_strangers_cannot_fill_the_line(door: Running) -> None:
     assert written(door) == []
 
 
-def test_a_change_that_could_not_be_written_down_is_an_error_in_the_log(door: Running) -> None:
-    stream = io.StringIO()
-    configure("gateway", stream=stream)
+def test_a_change_that_could_not_be_written_down_is_an_error_in_the_log(
+    door: Running, log: io.StringIO
+) -> None:
     door.backends.audit.is_away = True
     assert door.http.post("/v1/trainings", json=TRAINING, headers=OPERATOR).status_code == 202
-    (line,) = [json.loads(each) for each in stream.getvalue().splitlines() if "not written down" in each]
+    (line,) = [json.loads(each) for each in log.getvalue().splitlines() if "not written down" in each]
     assert (line["level"], line["action"]) == ("error", "POST /v1/trainings")
 
 
@@ -91,11 +105,7 @@ def test_admins_read_the_line_and_nobody_else(door: Running) -> None:
         assert door.http.get("/v1/audit-events", headers=headers).status_code == 403
 
 
-def test_a_session_with_keys_leaves_no_secret_in_the_log(door: Running) -> None:
-    stream = io.StringIO()
-    configure("gateway", level="DEBUG", stream=stream)
-    for client in ("httpx", "httpcore"):  # this process is the client too
-        logging.getLogger(client).setLevel(logging.WARNING)
+def test_a_session_with_keys_leaves_no_secret_in_the_log(door: Running, log: io.StringIO) -> None:
     key = made(door, "inference", "submit")
     del key["name"]
     secret = key["authorization"].removeprefix("Bearer ")
@@ -115,8 +125,8 @@ def test_a_session_with_keys_leaves_no_secret_in_the_log(door: Running) -> None:
     door.backends.keys.is_away = True
     door.http.post("/v1/completions", json={}, headers={"authorization": f"Bearer {secret[:-1]}A"})
     door.backends.keys.is_away = False
-    log = stream.getvalue()
-    assert log.count("\n") >= len(session)
-    assert secret[:-1] not in log
-    assert secret[-20:-1] not in log
-    assert "operator-secret" not in log
+    told = log.getvalue()
+    assert told.count("\n") >= len(session)
+    assert secret[:-1] not in told
+    assert secret[-20:-1] not in told
+    assert "operator-secret" not in told
