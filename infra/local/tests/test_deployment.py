@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from vermeil_client.commands import run
+import typer
+from typer.testing import CliRunner
+from vermeil_client.commands.output import Output
 from vermeil_gateway.testing import running_gateway
+from vermeil_local.commands import add_commands
 from vermeil_local.deployment import examine_deployment
 from vermeil_local.doctor import Finding, without_password
 from vermeil_registry.by_hand import HouseSettings
@@ -51,7 +54,7 @@ def test_a_deployment_that_answers_is_well_by_tls_too(
 
 
 def test_what_is_away_is_a_problem_with_a_name_and_a_fix(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     (tmp_path / "file").write_text("")
@@ -65,15 +68,17 @@ def test_what_is_away_is_a_problem_with_a_name_and_a_fix(
     }
     for name, value in away.items():
         monkeypatch.setenv(f"VERMEIL_{name}", str(value))
-    assert run(["--json", "doctor", "--deployment"]) == 1
-    shown = capsys.readouterr().out
-    seen = {line["name"]: line for line in map(json.loads, shown.splitlines())}
+    commands = typer.Typer()
+    add_commands(commands)
+    told = CliRunner().invoke(commands, ["doctor", "--deployment"], obj=Output(None, as_json=True))
+    assert told.exit_code == 1
+    seen = {line["name"]: line for line in map(json.loads, told.stdout.splitlines())}
     assert {seen[name]["verdict"] for name in ("registry", "database", "store", "broker", "gateway")} == {
         "problem"
     }
     assert "VERMEIL_URL" in seen["gateway"]["detail"]
     assert "VERMEIL_BROKER_URL" in seen["broker"]["detail"]
-    assert "hunter2" not in shown
+    assert "hunter2" not in told.output
 
 
 def test_an_address_is_shown_without_its_password() -> None:
