@@ -80,6 +80,15 @@ def test_a_try_is_written_down_too_and_looking_and_asking_are_not(door: Running)
     ]
 
 
+def test_no_path_breaks_the_line(door: Running) -> None:
+    for path in ("/v1/%0Aevil", "/v1/jobs/%00%0D%0Ax/cancel", f"/v1/jobs/{'x' * 3000}/cancel"):
+        assert door.http.post(path, headers=OPERATOR).status_code >= 400
+    lines = [(each.action, each.resource) for each in door.backends.audit.events]
+    assert lines[0] == ("POST /v1/?evil", "")
+    assert len(lines) == 3
+    assert all(text.isprintable() and len(text) <= 256 for line in lines for text in line)
+
+
 def test_strangers_cannot_fill_the_line(door: Running) -> None:
     wrong = {"authorization": "Bearer wrong"}
     assert door.http.post("/v1/trainings", json=TRAINING, headers=wrong).status_code == 401

@@ -21,7 +21,7 @@ from vermeil_gateway.clients import Clients
 from vermeil_gateway.scopes import is_change
 
 _NAMED_BY = ("job", "key")
-_MAX_RESOURCE = 256
+_MAX_RESOURCE, _MAX_PATH = 256, 200
 _unwritten = counter("gateway_changes_unwritten", "Changes that could not be written down")
 _logger = get_logger(__name__)
 
@@ -58,7 +58,7 @@ class Audited:
             return
         event = AuditEvent(
             caller=state["caller"],
-            action=f"{scope['method']} {getattr(scope.get('route'), 'path', scope['path'][:_MAX_RESOURCE])}",
+            action=f"{scope['method']} {getattr(scope.get('route'), 'path', '') or _line(scope['path'])}",
             resource=_resource(answer) or _asked_for(scope),
             status=answer[0]["status"],
             trace_request_id=state["request_id"],
@@ -89,4 +89,9 @@ def _resource(answer: list[Message]) -> str:
 def _asked_for(scope: Scope) -> str:
     """What a path names where nothing came of it: /v1/jobs/x/cancel is about jobs/x."""
     names = scope.get("path_params") or {}
-    return "/".join(scope["path"].split("/")[2:4])[:_MAX_RESOURCE] if names else ""
+    return _line("/".join(scope["path"].split("/")[2:4])) if names else ""
+
+
+def _line(path: str) -> str:
+    """A path that fits into a line of the registry, whatever was sent."""
+    return "".join(each if each.isprintable() else "?" for each in path[:_MAX_PATH])
