@@ -21,6 +21,7 @@ SERVICES = (
     "vermeil.job.v1.JobService",
     "vermeil.registry.v1.RegistryService",
     "vermeil.registry.v1.ApiKeyService",
+    "vermeil.registry.v1.AuditService",
     "vermeil.ingest.v1.IngestService",
     "vermeil.encoder.v1.EncoderService",
     "vermeil.training.v1.TrainingService",
