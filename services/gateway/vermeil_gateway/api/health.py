@@ -1,7 +1,7 @@
 """For those who run the gateway: alive, ready, metrics."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from vermeil_gateway.api.shared import WithClients
@@ -28,7 +28,7 @@ async def readyz(request: Request, clients: WithClients) -> JSONResponse:
     return JSONResponse({"status": status, "services": services}, status_code=200 if ready else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
     """Figures for Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -65,7 +65,10 @@ class FakeRegistry(RegistryServiceServicer):
     async def ListDatasets(self, request: registry.ListDatasetsRequest, context: Any) -> Any:
         """Two datasets, one a page if asked so."""
         names = ["datasets/peps", "datasets/tinyshakespeare"]
-        start = int(request.page_token or "0")
+        token = request.page_token or "0"
+        if not (token.isascii() and token.isdecimal()):
+            raise InvalidInput.for_field("page_token", token, "is not one of these pages", "send what came")
+        start = int(token)
         end = start + (request.page_size or 100)
         found = [_dataset(name) for name in names[start:end]]
         return registry.ListDatasetsResponse(
