@@ -13,7 +13,7 @@ from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceS
 from vermeil_artifacts import MemoryStore
 from vermeil_errors import InvalidInput, NotFound, Unavailable, VermeilError
 
-from vermeil_gateway.fakes.pictures import draw, picture_part
+from vermeil_gateway.fakes.pictures import FOREVER, draw, picture_part
 from vermeil_gateway.fakes.registry import IMAGE_MODEL, IMAGE_VERSION, MODEL, VERSION
 
 PROMPT_TOKENS = 5
@@ -103,7 +103,7 @@ class FakeGeneration(GenerationServiceServicer):
                 store = self.store if prompt == "keep" else None
                 yield generation.GenerateResponse(choice=choice, delta=picture_part(GREY, store))
             if prompt == "wait":
-                await asyncio.Event().wait()
+                await asyncio.sleep(FOREVER)
             if prompt == "fail":
                 raise InvalidInput("the fake was asked to fail")
             if prompt == "die":

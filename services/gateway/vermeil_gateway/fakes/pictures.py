@@ -20,6 +20,8 @@ from vermeil_gateway.pictures import FILE, KIND
 SIDE = 8
 """Pixels of a picture, in both directions."""
 STEPS = 4
+FOREVER = 86_400
+"""Seconds; the loop holds who sleeps, and nobody holds who waits for an event of their own."""
 
 
 async def draw(request: GenerateImagesRequest, store: ArtifactStore) -> AsyncIterator[GenerateImagesResponse]:
@@ -32,7 +34,7 @@ async def draw(request: GenerateImagesRequest, store: ArtifactStore) -> AsyncIte
     yield GenerateImagesResponse(model=IMAGE_VERSION, progress=wire.ImageProgress(steps_total=total))
     for step in range(1, STEPS + 1):
         if request.prompt == "wait":
-            await asyncio.Event().wait()
+            await asyncio.sleep(FOREVER)
         if request.prompt == "fail":
             raise InvalidInput("the fake was asked to fail")
         done = wire.ImageProgress(steps_done=step * num_images, steps_total=total)
