@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deployment import Component, Deployment, Victim
 from proxy import Mode
+from vermeil_testing import Server
 
 
 @dataclass
@@ -95,9 +96,12 @@ class DiskFull(Fault):
         disk.fill()
 
     def end(self, house: Deployment) -> None:
-        disk = self._struck(house).disk
-        assert disk is not None
-        disk.free()
+        struck = self._struck(house)
+        assert struck.disk is not None
+        struck.disk.free()
+        victim = struck.victim() if struck.victim else None
+        if isinstance(victim, Server) and not victim.is_running:
+            victim.start()  # Postgres ends where it cannot write its log
 
 
 CUTS = (Mode.REFUSE, Mode.RESET, Mode.MUTE, Mode.SLOW)

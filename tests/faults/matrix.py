@@ -30,7 +30,7 @@ _LONGEST_RIDE = 300.0
 _RECOVERY_SECONDS = 120.0
 _SHORTEST, _LONGEST = 4.0, 14.0
 """Seconds that a fault lasts."""
-_LATEST = 60.0
+_LATEST = 40.0
 """Seconds of the ride after which nothing strikes any more, however slow the machine."""
 _TALK_BEFORE = 3.0
 """Seconds between the first question of the talks and the ride; a fault may strike in them already."""

@@ -7,6 +7,7 @@ a clear answer: the work is asked for anew once there is space.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 NAME = "words"
 PATIENCE = 150.0
 """Seconds for which a client asks again before it calls that a failure."""
-_STEPS = 25
+_STEPS = 15
 _TIMES = 4
 _PROMPT = "river stone light"
 
@@ -58,17 +59,21 @@ def answer_at_once(client: Vermeil, model: str) -> str:
     return str(choice["message"]["content"])
 
 
-def again(ask: Callable[[], T], refused: list[str]) -> T:
-    """Ask until there is an answer or an error that asking again will not mend."""
+def again(ask: Callable[[], T], refused: list[str], full: list[str]) -> T:
+    """Ask until there is an answer or an error that asking again will not mend; space comes back."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
             return ask()
+        except OutOfSpace as error:
+            if time.monotonic() > end:
+                raise
+            full.append(str(error))
         except VermeilError as error:
             if not may_be_asked_again(error) or time.monotonic() > end:
                 raise
             refused.append(error.reason)
-            time.sleep(0.5)
+        time.sleep(0.5)
 
 
 def may_be_asked_again(error: VermeilError) -> bool:
@@ -84,7 +89,7 @@ class Ride:
     jobs: list[Job] = field(default_factory=list)
     """Those acknowledged, as they ended; of an encoding only its effect is seen."""
     failed_honestly: list[str] = field(default_factory=list)
-    """Jobs that failed and said why."""
+    """What was refused or failed for want of space, and said so."""
     refused: list[str] = field(default_factory=list)
     """Reasons with which the client was told to come again."""
     steps: dict[str, float] = field(default_factory=dict)
@@ -101,14 +106,14 @@ class Ride:
         model = str(trained.result["model_version"])
         self._do("evaluate", client, lambda request: client.evaluate(model, request_id=request))
         number = model.rpartition("/")[2]
-        self.answer = again(lambda: answer(client, f"{NAME}@{number}"), self.refused)
+        self.answer = self._again(partial(answer, client, f"{NAME}@{number}"))
         self._note("serve")
 
     def _do(self, step: str, client: Vermeil, start: Callable[[str], Job]) -> Job:
         for number in range(_TIMES):
             request = f"{self.id}-{step}-{number}"
-            name = again(lambda request=request: start(request), self.refused).name  # type: ignore[misc]
-            job = again(lambda name=name: self._ended(client, name), self.refused)  # type: ignore[misc]
+            name = self._again(partial(start, request)).name
+            job = self._again(partial(self._ended, client, name))
             self.jobs.append(job)
             try:
                 job.raise_for_state()
@@ -119,6 +124,9 @@ class Ride:
             self._note(step)
             return job
         raise AssertionError(f"{step} found no space {_TIMES} times")
+
+    def _again(self, ask: Callable[[], T]) -> T:
+        return again(ask, self.refused, self.failed_honestly)
 
     @staticmethod
     def _ended(client: Vermeil, name: str) -> Job:

@@ -11,7 +11,7 @@ from ride import may_be_asked_again
 from vermeil_client import Vermeil
 from vermeil_errors import VermeilError
 
-_PAUSE = 2.0
+_PAUSE = 6.0
 """Seconds between an answer and the next question."""
 
 

@@ -15,10 +15,13 @@ from pathlib import Path
 
 _IMPORTED = (
     "torch",
-    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
     "vermeil_model",
     "vermeil_training",
     "vermeil_trainer.train",
+    "vermeil_trainer.learning",
+    "vermeil_trainer.model_folder",
+    "vermeil_evaluator.models.opening",
     "vermeil_trainer.tasks",
     "vermeil_ingest.tasks",
     "vermeil_evaluator.tasks",

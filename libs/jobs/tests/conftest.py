@@ -35,6 +35,8 @@ class AwayJobs(MemoryJobs):
     """A registry that can be away, and that can refuse an outcome."""
 
     away = False
+    reason: type[VermeilError] = Unavailable
+    """What it raises while it is away."""
     finish_seconds = 0.0
     """How long the answer to a finish takes."""
     refuse: type[VermeilError] | None = None
@@ -53,7 +55,7 @@ class AwayJobs(MemoryJobs):
 
     def _reach(self) -> None:
         if self.away:
-            raise Unavailable("the registry is away")
+            raise self.reason("the registry is away")
 
 
 def wait_until_told(context: JobContext) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
+from vermeil_errors import OutOfSpace, Unavailable, VermeilError
 from vermeil_jobs import (
     Drain,
     Draining,
@@ -106,9 +107,15 @@ def test_work_whose_lease_is_lost_stops_and_counts_for_nothing(
     bench.jobs.heartbeat(job.name, fence=heir.fence)
 
 
+@pytest.mark.parametrize("reason", [Unavailable, OutOfSpace], ids=["away", "without space"])
 def test_a_registry_that_is_away_stops_no_work_and_loses_no_outcome(
-    bench: Bench, jobs: AwayJobs, runner: MakeRunner, threads: ThreadPoolExecutor
+    bench: Bench,
+    jobs: AwayJobs,
+    runner: MakeRunner,
+    threads: ThreadPoolExecutor,
+    reason: type[VermeilError],
 ) -> None:
+    jobs.reason = reason
     away = threading.Event()
 
     def work(context: JobContext, spec: StringValue) -> JobOutcome:

@@ -17,6 +17,7 @@ from vermeil_errors import (
     DeadlineExceeded,
     Internal,
     NotFound,
+    OutOfSpace,
     StaleFence,
     VermeilError,
     from_exception,
@@ -132,7 +133,8 @@ class Runner:
                 )
                 return None
             except VermeilError as error:
-                if not (error.retryable or isinstance(error, DeadlineExceeded)):
+                # Its database may be full: what the work has made is worth waiting for.
+                if not (error.retryable or isinstance(error, DeadlineExceeded | OutOfSpace)):
                     _logger.warning("the registry refuses how the job ended", error=str(error))
                     if isinstance(outcome, Failure | Draining):
                         return None

@@ -43,6 +43,11 @@ class Server(ABC):
         """host:port."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     @abstractmethod
     def command(self) -> list[str]:
         """What starts it, in the foreground."""
