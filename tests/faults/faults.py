@@ -104,18 +104,18 @@ class DiskFull(Fault):
             victim.start()  # Postgres ends where it cannot write its log
 
 
-CUTS = (Mode.REFUSE, Mode.RESET, Mode.MUTE, Mode.SLOW)
 COMPONENTS = ("worker", "broker", "database", "store", "registry", "generator")
-WITH_DISK = ("worker", "broker", "database", "store", "generator")
 
 
 def every_fault() -> dict[str, Fault]:
-    """By name. The registry keeps nothing on a disk of its own."""
-    faults: list[Fault] = []
-    for component in COMPONENTS:
-        faults += [Killed(component), Paused(component)]
-        faults += [CutOff(component, mode) for mode in CUTS]
-        faults += [DiskFull(component)] if component in WITH_DISK else []
+    """By name, one kind after the other. The registry keeps nothing on a disk of its own."""
+    modes = (Mode.MUTE, Mode.REFUSE, Mode.RESET, Mode.SLOW)
+    faults: list[Fault] = [
+        *(Killed(each) for each in COMPONENTS),
+        *(Paused(each) for each in COMPONENTS),
+        *(DiskFull(each) for each in COMPONENTS if each != "registry"),
+        *(CutOff(each, mode) for mode in modes for each in COMPONENTS),
+    ]
     return {fault.name: fault for fault in faults}
 
 

@@ -85,7 +85,8 @@ class Bookkeeper:
                 raise NotFound(
                     f"{name} does not exist", field="after", fix="name jobs that were created before"
                 )
-            end = states.PredecessorEnd(self.now, name, predecessor.standing.state)
+            before = predecessor.standing
+            end = states.PredecessorEnd(self.now, name, before.state, before.error)
             standing = states.apply(standing, end) or standing
         record = Record(new_job_name(self.now), new, self.now, standing)
         record = self.rows.insert(self._scheduled(record))
@@ -204,7 +205,7 @@ class Bookkeeper:
         if after.state is states.PENDING and after.is_ready(self.now):
             self.effects.ready.append(record.job)
         if after.state.is_final:
-            end = states.PredecessorEnd(self.now, record.name, after.state)
+            end = states.PredecessorEnd(self.now, record.name, after.state, after.error)
             for name in self.rows.successors(record.name):
                 self._apply(found(self.rows, name, hold=True), end)
         return record

@@ -125,6 +125,7 @@ class PredecessorEnd(Event):
 
     name: str
     state: JobState
+    error: JobError | None = None
 
 
 _E = TypeVar("_E", bound=Event)
@@ -305,7 +306,8 @@ def fail_with_predecessor(standing: Standing, event: PredecessorEnd) -> Standing
     """What it needs will never be there."""
     if event.state is not FAILED:
         return None
-    error = JobError(PREDECESSOR_FAILED, f"{event.name}, which must succeed first, has failed")
+    cause = f": {event.error.reason}: {event.error.message}" if event.error else ""
+    error = JobError(PREDECESSOR_FAILED, f"{event.name}, which must succeed first, has failed{cause}")
     return replace(standing, error=error, end_time=event.now)
 
 

@@ -86,6 +86,7 @@ class FollowingSuite:
         if not early:
             names = [bench.create(after=(first.name,)).name]
             names.append(bench.create(after=(names[0],)).name)
+        reason = failure(retryable=False).error
         bench.jobs.finish(first.name, fence=bench.claim(first).fence, outcome=failure(retryable=False))
         if early:
             names = [bench.create(after=(first.name,)).name]
@@ -94,6 +95,7 @@ class FollowingSuite:
             assert job.state is JobState.FAILED
             assert job.error is not None
             assert job.error.reason == PREDECESSOR_FAILED
+            assert job.error.message.endswith(f"{reason.reason}: {reason.message}"), "the cause is told on"
             assert job.end_time == bench.clock.now
         if not early:
             assert bench.jobs.get(names[0]).error.message.startswith(first.name)  # type: ignore[union-attr]
