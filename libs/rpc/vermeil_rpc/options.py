@@ -45,9 +45,9 @@ def server_options(max_message_bytes: int) -> Options:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_age_ms", MOST_CONNECTION_AGE * 1000),
-        # Clients ping every 30 s; gRPC's own minimum is 5 min and would cut them off.
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        # Clients ping every 15 s; gRPC's own minimum is 5 min and would cut them off.
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ]
 
 
@@ -56,8 +56,13 @@ def channel_options(max_message_bytes: int) -> Options:
     return [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        # A connection that went mute is found out within 20 s, also by short calls, which would end between
+        # two pings again and again, and before the next call where there are none.
+        ("grpc.keepalive_time_ms", 15_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        # Of every other ping, for which those of keepalive wait; gRPC's own is 60 s.
+        ("grpc.http2.ping_timeout_ms", 5_000),
+        ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # A restarted server is found again within a second, not within gRPC's two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
