@@ -32,7 +32,13 @@ def test_a_database_keeps_its_rows_when_the_server_is_killed() -> None:
     assert name in postgres().sql("SELECT datname FROM pg_database").split()
 
 
-def test_a_missing_server_is_a_skip_that_names_its_package() -> None:
+def test_a_missing_server_is_a_skip_that_names_its_package_and_in_ci_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install nonsense-server"):
+        find("nonsense", "nonsense-server")
+    monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception, match="apt-get install nonsense-server"):
         find("nonsense", "nonsense-server")
 
