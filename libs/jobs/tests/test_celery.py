@@ -47,8 +47,15 @@ def app(server: Redis | RabbitMQ | None, home: Path) -> JobsApp:
 
 
 @pytest.fixture
-def jobs(app: JobsApp) -> MemoryJobs:
-    return MemoryJobs(CeleryDoorbell(app))
+def bell(app: JobsApp) -> Iterator[CeleryDoorbell]:
+    bell = CeleryDoorbell(app)
+    yield bell
+    bell.close()
+
+
+@pytest.fixture
+def jobs(bell: CeleryDoorbell) -> MemoryJobs:
+    return MemoryJobs(bell)
 
 
 @contextmanager
@@ -210,11 +217,11 @@ def test_a_broker_killed_in_the_middle_costs_time_and_no_job(
 
 
 def test_a_broker_that_freezes_counts_as_away_until_it_wakes(
-    server: Redis | RabbitMQ | None, app: JobsApp
+    server: Redis | RabbitMQ | None, bell: CeleryDoorbell
 ) -> None:
     if server is None:
         pytest.skip("a folder has no server to freeze")
-    bell, job = CeleryDoorbell(app), MemoryJobs().create(new("request-1"))
+    job = MemoryJobs().create(new("request-1"))
     bell.ring(job)
     server.signal(signal.SIGSTOP)
     try:

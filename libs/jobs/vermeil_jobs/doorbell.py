@@ -48,6 +48,13 @@ class CeleryDoorbell:
                 raise Unavailable(f"the broker cannot be reached: {error}") from error
             self._connection = connection
 
+    def close(self) -> None:
+        """Give the connection up; the next ring makes another."""
+        with self._ringing:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.collect(_ANSWER_SECONDS)
+
     def _send(self, job: Job, connection: Connection) -> None:
         if not connection.connected:
             connection.connect()  # type: ignore[no-untyped-call]
