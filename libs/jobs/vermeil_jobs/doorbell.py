@@ -53,7 +53,7 @@ class CeleryDoorbell:
         with self._ringing:
             connection, self._connection = self._connection, None
         if connection is not None:
-            connection.collect(_ANSWER_SECONDS)
+            connection.collect(_ANSWER_SECONDS)  # type: ignore[no-untyped-call]
 
     def _send(self, job: Job, connection: Connection) -> None:
         if not connection.connected:
