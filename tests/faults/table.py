@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 _HEAD = (
-    "| fault | runs | kept | failed honestly | broken | attempts, most | told to retry | back after, s |\n"
-    "|---|---|---|---|---|---|---|---|\n"
+    "| fault | runs | struck in the ride | kept | failed honestly | broken | attempts, most | told to retry "
+    "| back after, s |\n|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -24,8 +24,9 @@ def _line(name: str, runs: list[dict[str, Any]]) -> str:
     told = sum(sum(run["told_to_retry"].values()) for run in runs)
     asked = sum(run["asked"] for run in runs)
     back = sorted(run["recovered"] for run in runs)
+    struck = sum(run["struck_after"] < run["steps"].get("serve", run["struck_after"] + 1) for run in runs)
     cells = [
-        name, f"{len(runs)} ({'; '.join(places)})", *counts, str(most), f"{told} of {asked}",
+        name, f"{len(runs)} ({'; '.join(places)})", str(struck), *counts, str(most), f"{told} of {asked}",
         f"{back[0]:g} to {back[-1]:g}",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |\n"
