@@ -85,7 +85,8 @@ def test_bodies_over_what_memory_may_hold_are_refused_until_others_end() -> None
     body = {"model": "vermeil-nano", "prompt": ["wait", "x" * 6000], "stream": True}
     with running_gateway(gateway_max_held_bytes=10_000) as gateway:
         with gateway.http.stream("POST", "/v1/completions", json=body) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # kept: the answer ends with its reader
+            next(lines)
             refused = gateway.complete(prompt="x" * 6000)
             assert refused.status_code == 429
             assert "bytes" in refused.json()["error"]["message"]
