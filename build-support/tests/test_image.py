@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from vermeil_build.image import chosen_pins, main, needed_units, outside_requirements, project
+from vermeil_build.image import chosen_pins, main, needed_units, outside_requirements
 from vermeil_build.pins import Pin
-from vermeil_build.tree import ROOT, units
 
 
 def _unit(root: Path, name: str, dependencies: list[str], extras: str = "") -> Path:
@@ -50,14 +49,6 @@ def test_a_library_brings_the_extra_it_is_asked_with(tmp_path: Path) -> None:
     needed = needed_units("vermeil-ingest", folders)
     assert set(needed.values()) == set(folders.values())
     assert outside_requirements(needed) == ["numpy", "scikit-learn"]
-
-
-def test_every_service_of_the_tree_can_be_an_image() -> None:
-    folders = {str(project(each)["name"]): each for each in units(ROOT)}
-    services = [name for name, folder in folders.items() if folder.is_relative_to(ROOT / "services")]
-    assert len(services) > 8
-    for name in services:
-        assert "vermeil-errors" in needed_units(name, folders)
 
 
 def test_pins_keep_their_hashes_and_a_cpu_build_leaves_cuda_out() -> None:
