@@ -10,7 +10,8 @@ from vermeil_telemetry import get_logger
 
 from vermeil_registry.database import Database
 
-_LOCK = 0x7665726D65696C
+LOCK = 0x7665726D65696C
+"""Held on Postgres by who migrates."""
 _logger = get_logger(__name__)
 
 
@@ -21,9 +22,14 @@ def migrate(database: Database, *, to: str = "head") -> None:
     """
 
     def work(connection: Connection) -> None:
-        if not database.is_sqlite:
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        _move(connection, to)
+        if database.is_sqlite:
+            _move(connection, to)
+            return
+        from vermeil_registry.patience import waiting_for_good  # noqa: PLC0415  the driver is an extra
+
+        with waiting_for_good(connection):
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            _move(connection, to)
 
     database.write(work)
 

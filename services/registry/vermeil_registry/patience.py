@@ -4,11 +4,14 @@ The driver waits for an answer for good, so that a few such calls would take all
 with them. A connection that was given up is closed, and the pool makes new ones.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
+from sqlalchemy import Connection
 
 T = TypeVar("T")
 ANSWER_SECONDS = 15.0
@@ -19,10 +22,24 @@ _LOOK_SECONDS = 0.1
 class PatientConnection(psycopg.Connection[Any]):
     """Waits for an answer, but not for good."""
 
+    waits_for_good = False
+
     def wait(self, gen: PQGen[T], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> T:
         """The driver's one place where it waits."""
+        limit = None if self.waits_for_good else ANSWER_SECONDS
         try:
-            return super().wait(gen, interval, ANSWER_SECONDS if timeout is None else timeout)
+            return super().wait(gen, interval, limit if timeout is None else timeout)
         except _WaitTimeout as error:
             self.pgconn.finish()
             raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS:g} s") from error
+
+
+@contextmanager
+def waiting_for_good(connection: Connection) -> Iterator[None]:
+    """While it lasts, statements take what they take: changing big tables does, and others wait."""
+    driver: Any = connection.connection.driver_connection
+    driver.waits_for_good = True
+    try:
+        yield
+    finally:
+        driver.waits_for_good = False
