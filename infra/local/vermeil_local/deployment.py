@@ -88,7 +88,12 @@ def _store(settings: HouseSettings) -> Finding:
 
 
 def _gateway(settings: ClientSettings) -> Iterator[Finding]:
-    url, before = settings.gateway_url(), datetime.now(UTC)
+    try:
+        url = settings.gateway_url()
+    except VermeilError as error:
+        yield Finding("gateway", "problem", str(error))
+        return
+    before = datetime.now(UTC)
     try:
         answer = httpx.get(f"{url}/readyz", timeout=_SECONDS)
     except httpx.TransportError as error:
