@@ -30,7 +30,7 @@ def evaluate(
     option: list[str] = typer.Option(
         [], "--set", help="Option of the task, such as max_tokens=64; repeatable."
     ),
-    split: str = typer.Option("validation", help="validation or train."),
+    split: str = typer.Option("validation", help="validation, train, or test where the dataset has one."),
     limit: int = typer.Option(0, help="At most this many items; 0 for all."),
     seed: int = typer.Option(0, help="Seed of sampling and of the intervals."),
     request_id: str = REQUEST,

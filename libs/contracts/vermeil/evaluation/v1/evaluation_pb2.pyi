@@ -60,7 +60,7 @@ class EvaluationSpec(_message.Message):
     dataset: _builtins.str
     """"datasets/{dataset}" or one of its versions; empty for the data the model was trained on."""
     split: _builtins.str
-    """"validation" or "train"; default "validation"."""
+    """"validation", "train", or "test" where the dataset has one; default "validation"."""
     limit: _builtins.int
     """At most this many items; 0 for all."""
     seed: _builtins.int
