@@ -36,6 +36,7 @@ from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import Solver, check_request, guided
 from vermeil_model.patches import to_pixels
+from vermeil_model.unfilled import unfilled
 
 
 class VermeilImageTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -49,7 +50,7 @@ class VermeilImageTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @classmethod
     def of(cls, model: ImageModel) -> VermeilImageTransformer:
         """The same network, sharing its weights."""
-        with torch.device("meta"):
+        with unfilled():
             transformer: VermeilImageTransformer = cls(image=model.config.to_dict())
         transformer.network = model
         transformer.eval()

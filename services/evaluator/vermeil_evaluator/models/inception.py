@@ -22,6 +22,7 @@ from torch import Tensor
 from vermeil_errors import InvalidInput, NotFound
 from vermeil_media import decode_image
 from vermeil_model.tensor_files import TensorFiles, check_tensors, read_json, write_json, write_tensors
+from vermeil_model.unfilled import unfilled
 
 from vermeil_evaluator.models.inception_network import NUM_OUTPUTS, InceptionNetwork
 from vermeil_evaluator.models.model import Check, PictureSize, in_runs
@@ -84,7 +85,7 @@ class InceptionFolder:
 
 def network(tensors: Mapping[str, Tensor], source: Path) -> InceptionNetwork:
     """The network with these weights; those of another network are refused by name."""
-    with torch.device("meta"):
+    with unfilled():
         made = InceptionNetwork().eval().requires_grad_(requires_grad=False)
     expected = {name: tensor.shape for name, tensor in made.state_dict().items()}
     found = {name: tensor for name, tensor in tensors.items() if _is_weight(name)}
