@@ -146,3 +146,25 @@ def test_a_number_out_of_range_is_named_with_its_bound(
     error = answer.json()["error"]
     assert error["param"] == param
     assert fix in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "field"),
+    [
+        ("/v1/keys", ("key", "display_name"), "key.display_name"),
+        ("/v1/ingestions", ("spec", "sources", 0, "uri"), "spec.sources[0].uri"),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_by_its_field(
+    gateway: Running, path: str, place: tuple[str | int, ...], field: str
+) -> None:
+    body = json.loads(json.dumps(BODIES[path]))
+    inner: Any = body
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = "half \ud83d"
+    headers = {"content-type": "application/json"}
+    answer = gateway.http.post(path, content=json.dumps(body), headers=headers)
+    assert answer.status_code == 400
+    assert "half a surrogate pair; send valid Unicode" in answer.text
+    assert field in answer.text

@@ -24,6 +24,8 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 _MAX_DEPTH = 6
 _NESTED = re.compile(r"Failed to parse (?P<field>[\w\[\]]+) field: (?P<problem>.*?)\.?$", re.DOTALL)
 _NO_FIELD = re.compile(r'has no field named "(?P<field>[^"]*)"(?:.*"\[(?P<known>[^"]*)\]")?', re.DOTALL)
+_SURROGATE = re.compile("surrogate", re.IGNORECASE)
+_HALF_PAIR = "a text holds half a surrogate pair; send valid Unicode"
 _PLACE = re.compile(r' at "?(?P<place>\w+(\.[\w\[\]]+)*)"?\.*(\s|$)')
 
 
@@ -112,7 +114,7 @@ def _invalid(text: str, message: str) -> InvalidInput:
     if unknown := _NO_FIELD.search(text):
         name = ".".join(filter(None, (field, unknown["field"])))
         return InvalidInput.for_field(name, None, "is not a field of this request", _nearest(unknown))
-    problem = text[:1].lower() + text[1:].rstrip(".")
+    problem = _HALF_PAIR if _SURROGATE.search(text) else text[:1].lower() + text[1:].rstrip(".")
     return InvalidInput(f"{field}: {problem}" if field else problem, violations=[Violation(field, problem)])
 
 

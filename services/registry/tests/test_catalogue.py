@@ -14,6 +14,8 @@ from vermeil_errors import AlreadyExists, InvalidInput, NotFound
 from vermeil_jobs import JobOutcome, NewDatasetVersion
 from vermeil_jobs.suite import Bench
 from vermeil_jobs.suite.bench import artifact
+from vermeil_registry.catalogue import Catalogue
+from vermeil_registry.database import Database
 from vermeil_rpc import connect
 
 SECONDS = 10
@@ -241,6 +243,40 @@ def test_what_is_wrong_as_written_names_its_field(
     with pytest.raises(InvalidInput) as refused:
         getattr(names, method)(request_message)
     assert refused.value.violations[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("method", "request_message", "field"),
+    [
+        ("GetArtifact", wire.GetArtifactRequest(name="artifacts/\0"), "digest"),
+        ("ListArtifacts", wire.ListArtifactsRequest(kind="model\0"), "kind"),
+        (
+            "UpdateDataset",
+            wire.UpdateDatasetRequest(
+                dataset=dataset_pb2.Dataset(name="datasets/pages", description="all\0"),
+                update_mask=FieldMask(paths=["description"]),
+            ),
+            "description",
+        ),
+    ],
+)
+def test_what_one_database_cannot_store_none_takes(
+    names: Names, method: str, request_message: object, field: str
+) -> None:
+    names.add_dataset("datasets/pages", 1, "r1")
+    with pytest.raises(InvalidInput, match=f"{field} = .*has a NUL character at .; leave it out") as refused:
+        getattr(names, method)(request_message)
+    assert refused.value.violations[0].field == field
+
+
+def test_json_may_hold_what_no_text_may(names: Names) -> None:
+    card = {"note\0": "nul \0"}
+    assert names.add_dataset("datasets/pages", 1, "r1", card=card).card == card
+
+
+def test_half_a_surrogate_pair_is_refused_like_nul(database: Database) -> None:
+    with pytest.raises(InvalidInput, match=r"kind = .*has half a surrogate pair at 1; leave it out"):
+        Catalogue(database).list_artifacts(10, "", "a\ud83d")
 
 
 def test_a_version_cannot_claim_a_job_that_never_was(names: Names) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, StatementError
 from vermeil_errors import Conflict, InvalidInput, OutOfSpace, Unavailable, VermeilError
 
 T = TypeVar("T")
@@ -70,8 +70,13 @@ class Database:
 
     @staticmethod
     def _run(engine: Engine, work: Callable[[Connection], T]) -> T:
-        with engine.begin() as connection:
-            return work(connection)
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except StatementError as error:
+            if isinstance(error.orig, VermeilError):  # of a column that refuses the value
+                raise error.orig from error
+            raise
 
 
 def _make_engine(url: str) -> Engine:

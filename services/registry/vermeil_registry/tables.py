@@ -5,6 +5,7 @@ Plain tables, no ORM: a row is read into a frozen value and written back by comp
 """
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,9 +24,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
+from vermeil_errors import InvalidInput
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _Number = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -40,6 +43,27 @@ class Time(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class Words(TypeDecorator[str]):
+    """A text that every database takes: Postgres has no NUL, and no half of a surrogate pair is UTF-8.
+
+    The one place where both are refused, in what is written and in what is asked for; JSON escapes them.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self.field = field
+        """What callers know the column by."""
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        if value is not None and (found := _UNSTORABLE.search(value)):
+            what = "a NUL character" if found[0] == "\0" else "half a surrogate pair"
+            raise InvalidInput.for_field(self.field, value, f"has {what} at {found.start()}", "leave it out")
+        return value
 
 
 class Json(TypeDecorator[Any]):
@@ -58,36 +82,37 @@ class Json(TypeDecorator[Any]):
 metadata = MetaData()
 
 
-def _column(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
+def _column(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Column[Any]:
     return Column(name, kind, nullable=False)
 
 
 def _texts(*names: str) -> list[Column[Any]]:
-    return [_column(name, Text) for name in names]
+    return [_column(name, Words(name)) for name in names]
 
 
 JOBS = Table(
     "jobs",
     metadata,
     Column("number", _Number, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    *_texts("owner", "request_id", "kind", "queue", "spec_type"),
+    Column("name", Words("name"), nullable=False, unique=True),
+    *_texts("owner", "request_id", "kind", "queue"),
+    _column("spec_type", Words("spec.type_url")),
     _column("spec_value", LargeBinary),
     _column("after", Json),
     _column("inputs", Json),
-    _column("traceparent", Text),
+    _column("traceparent", Words("traceparent")),
     _column("create_time", Time),
     # how it stands
-    _column("state", Text),
+    _column("state", Words("state")),
     _column("max_attempts", Integer),
     _column("attempt", Integer),
     _column("cancel_requested", Boolean),
     _column("num_waiting", Integer),
     Column("ready_time", Time),
     _column("fence", BigInteger),
-    _column("worker", Text),
+    _column("worker", Words("worker")),
     Column("lease_end", Time),
-    _column("ending", Text),
+    _column("ending", Words("ending")),
     Column("error", Json),
     Column("start_time", Time),
     Column("end_time", Time),
@@ -109,15 +134,15 @@ JOBS = Table(
 SUCCESSORS = Table(
     "job_successors",
     metadata,
-    Column("predecessor", Text, ForeignKey("jobs.name"), primary_key=True),
-    Column("successor", Text, ForeignKey("jobs.name"), primary_key=True),
+    Column("predecessor", Words("predecessor"), ForeignKey("jobs.name"), primary_key=True),
+    Column("successor", Words("successor"), ForeignKey("jobs.name"), primary_key=True),
 )
 """One job waits for another."""
 
 LINES = Table(
     "job_lines",
     metadata,
-    Column("job", Text, ForeignKey("jobs.name"), primary_key=True),
+    Column("job", Words("job"), ForeignKey("jobs.name"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     _column("time", Time),
     *_texts("level", "text"),
@@ -128,10 +153,10 @@ ARTIFACTS = Table(
     "artifacts",
     metadata,
     Column("number", _Number, primary_key=True),
-    Column("digest", Text, nullable=False, unique=True),
-    _column("kind", Text),
+    Column("digest", Words("digest"), nullable=False, unique=True),
+    _column("kind", Words("kind")),
     _column("num_bytes", BigInteger),
-    _column("job", Text),
+    _column("job", Words("job")),
     _column("create_time", Time),
 )
 """Files in the store."""
@@ -140,8 +165,8 @@ ENTRIES = Table(
     "entries",
     metadata,
     Column("number", _Number, primary_key=True),
-    _column("collection", Text),
-    Column("name", Text, nullable=False, unique=True),
+    _column("collection", Words("collection")),
+    Column("name", Words("name"), nullable=False, unique=True),
     *_texts("owner", "description"),
     _column("last_version", Integer),
     _column("create_time", Time),
@@ -152,15 +177,15 @@ ENTRIES = Table(
 VERSIONS = Table(
     "versions",
     metadata,
-    Column("entry", Text, ForeignKey("entries.name"), primary_key=True),
+    Column("entry", Words("entry"), ForeignKey("entries.name"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("digest", Text, ForeignKey("artifacts.digest"), nullable=False),
+    Column("digest", Words("digest"), ForeignKey("artifacts.digest"), nullable=False),
     _column("details", Json),
-    _column("job", Text),
+    _column("job", Words("job")),
     _column("create_time", Time),
-    _column("owner", Text),
-    Column("request_id", Text),
-    Column("fingerprint", Text),
+    _column("owner", Words("owner")),
+    Column("request_id", Words("request_id")),
+    Column("fingerprint", Words("fingerprint")),
     UniqueConstraint("owner", "request_id", name="one_version_per_request"),
     Index("versions_by_digest", "digest"),
 )
@@ -170,7 +195,7 @@ API_KEYS = Table(
     "api_keys",
     metadata,
     Column("number", _Number, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("name", Words("name"), nullable=False, unique=True),
     _column("secret_digest", LargeBinary),
     *_texts("display_name", "owner"),
     _column("scopes", Json),
@@ -179,15 +204,15 @@ API_KEYS = Table(
     Column("expire_time", Time),
     Column("revoke_time", Time),
     Column("last_used_time", Time),
-    Column("request_id", Text, nullable=False, unique=True),
+    Column("request_id", Words("request_id"), nullable=False, unique=True),
 )
 """A key of the gateway; of its secret only the hash."""
 
 API_KEY_USAGE = Table(
     "api_key_usage",
     metadata,
-    Column("key", Text, ForeignKey("api_keys.name"), primary_key=True),
-    Column("day", Text, primary_key=True),
+    Column("key", Words("key"), ForeignKey("api_keys.name"), primary_key=True),
+    Column("day", Words("day"), primary_key=True),
     _column("requests", BigInteger),
     _column("tokens", BigInteger),
 )
@@ -196,7 +221,7 @@ API_KEY_USAGE = Table(
 API_KEY_REPORTERS = Table(
     "api_key_reporters",
     metadata,
-    Column("reporter", Text, primary_key=True),
+    Column("reporter", Words("reporter"), primary_key=True),
     _column("sequence", BigInteger),
     _column("time", Time),
 )
@@ -209,8 +234,8 @@ AUDIT_EVENTS = Table(
     _column("time", Time),
     *_texts("caller", "action", "resource"),
     _column("status", Integer),
-    _column("trace_request_id", Text),
-    Column("request_id", Text, nullable=False, unique=True),
+    _column("trace_request_id", Words("trace_request_id")),
+    Column("request_id", Words("request_id"), nullable=False, unique=True),
     Index("audit_events_by_caller", "caller", "number"),
     Index("audit_events_by_resource", "resource", "number"),
 )
