@@ -8,7 +8,15 @@ from vermeil_client import AsyncVermeil, DrawingProgress, Picture, Vermeil
 from vermeil_client.client import resource_name
 from vermeil_client.resources import Job
 from vermeil_client.testing import FakeGateway
-from vermeil_errors import Cancelled, InvalidInput, NotFound, Unavailable
+from vermeil_errors import (
+    AttemptsExhausted,
+    Cancelled,
+    InvalidInput,
+    NotFound,
+    PredecessorFailed,
+    Unavailable,
+    VermeilError,
+)
 from vermeil_media import decode_image
 
 
@@ -52,6 +60,15 @@ def test_waiting_for_a_failed_job_raises_its_error_with_its_fields() -> None:
     with pytest.raises(InvalidInput) as caught:
         client.wait(client.train({"name": "a"}).name)
     assert caught.value.violations[0].field == "run.steps"
+
+
+@pytest.mark.parametrize("cls", [PredecessorFailed, AttemptsExhausted])
+def test_a_job_that_others_or_its_attempts_failed_says_so_in_public(cls: type[VermeilError]) -> None:
+    error = {"reason": cls.reason, "message": "jobs/1, which must succeed first, has failed"}
+    job = Job.from_json({"name": "jobs/2", "state": "JOB_STATE_FAILED", "error": error})
+    with pytest.raises(cls) as caught:
+        job.raise_for_state()
+    assert caught.value.public_message == error["message"]
 
 
 def test_a_cancelled_job_raises_cancelled() -> None:

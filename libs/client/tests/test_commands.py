@@ -112,13 +112,16 @@ def test_detach_prints_the_job_and_does_not_wait(
     assert len(gateway.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"), [("NOT_FOUND", 3), ("PREDECESSOR_FAILED", 15), ("ATTEMPTS_EXHAUSTED", 16)]
+)
 def test_a_failed_job_ends_with_its_own_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    reason: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    error = {"reason": "NOT_FOUND", "message": "no dataset datasets/x"}
+    error = {"reason": reason, "message": "no dataset datasets/x"}
     fake = FakeGateway(job_error=error)
     monkeypatch.setattr(output, "Vermeil", lambda url: Vermeil("http://gateway", http=fake))
-    assert run(["evaluate", "fake"]) == 3
+    assert run(["evaluate", "fake"]) == code
     assert "no dataset datasets/x" in capsys.readouterr().err
 
 

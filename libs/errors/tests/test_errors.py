@@ -74,6 +74,7 @@ def test_an_unknown_reason_from_a_newer_peer_is_internal() -> None:
 
 def test_a_bare_grpc_status_finds_the_most_general_class() -> None:
     assert class_for_grpc_status("FAILED_PRECONDITION") is Conflict
+    assert class_for_grpc_status("ABORTED") is StaleFence
     assert class_for_grpc_status("RESOURCE_EXHAUSTED") is TooLarge
     assert class_for_grpc_status("OUT_OF_RANGE") is InvalidInput
     assert class_for_grpc_status("UNIMPLEMENTED") is Internal

@@ -3,6 +3,7 @@
 from vermeil_errors.catalogue import catalogue, class_for_grpc_status, from_exception, from_reason
 from vermeil_errors.tree import (
     AlreadyExists,
+    AttemptsExhausted,
     Cancelled,
     Conflict,
     DataCorrupted,
@@ -13,6 +14,7 @@ from vermeil_errors.tree import (
     OutOfSpace,
     Overloaded,
     PermissionDenied,
+    PredecessorFailed,
     QuotaExceeded,
     StaleFence,
     TooLarge,
@@ -24,6 +26,7 @@ from vermeil_errors.tree import (
 
 __all__ = [
     "AlreadyExists",
+    "AttemptsExhausted",
     "Cancelled",
     "Conflict",
     "DataCorrupted",
@@ -34,6 +37,7 @@ __all__ = [
     "OutOfSpace",
     "Overloaded",
     "PermissionDenied",
+    "PredecessorFailed",
     "QuotaExceeded",
     "StaleFence",
     "TooLarge",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from vermeil_errors.tree import (
     AlreadyExists,
+    AttemptsExhausted,
     Cancelled,
     Conflict,
     DataCorrupted,
@@ -18,6 +19,7 @@ from vermeil_errors.tree import (
     OutOfSpace,
     Overloaded,
     PermissionDenied,
+    PredecessorFailed,
     QuotaExceeded,
     StaleFence,
     TooLarge,
@@ -33,6 +35,7 @@ _CLASSES: tuple[type[VermeilError], ...] = (
     AlreadyExists,
     Conflict,
     StaleFence,
+    PredecessorFailed,
     Unauthenticated,
     PermissionDenied,
     TooLarge,
@@ -42,6 +45,7 @@ _CLASSES: tuple[type[VermeilError], ...] = (
     Unavailable,
     DeadlineExceeded,
     Cancelled,
+    AttemptsExhausted,
     DataCorrupted,
     Internal,
 )

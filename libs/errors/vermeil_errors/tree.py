@@ -29,7 +29,8 @@ class VermeilError(Exception):
     ├── NotFound              the named thing does not exist
     ├── AlreadyExists         the name is taken by something else
     ├── Conflict              the present state does not allow it
-    │   └── StaleFence        somebody newer holds the lease
+    │   ├── StaleFence        somebody newer holds the lease
+    │   └── PredecessorFailed what has to succeed first has failed
     ├── Unauthenticated       who are you?
     ├── PermissionDenied      you may not
     ├── TooLarge              more bytes than the limit
@@ -39,6 +40,7 @@ class VermeilError(Exception):
     ├── Unavailable           the other side cannot be reached      (retryable)
     ├── DeadlineExceeded      the time given has passed
     ├── Cancelled             the caller or the owner stopped it
+    ├── AttemptsExhausted     tried as often as allowed, in vain
     ├── DataCorrupted         stored bytes are not what was written
     └── Internal              our own mistake; its text stays inside
     """
@@ -146,6 +148,13 @@ class StaleFence(Conflict):
     grpc_status = "ABORTED"
 
 
+class PredecessorFailed(Conflict):
+    """A job never began: one that has to succeed before it has failed."""
+
+    reason = "PREDECESSOR_FAILED"
+    exit_code = 15
+
+
 class Unauthenticated(VermeilError):
     """No credentials, or wrong ones."""
 
@@ -227,6 +236,15 @@ class Cancelled(VermeilError):
     grpc_status = "CANCELLED"
     http_status = 499
     exit_code = 130
+
+
+class AttemptsExhausted(VermeilError):
+    """A job was tried as often as it may be, and no attempt came to a good end."""
+
+    reason = "ATTEMPTS_EXHAUSTED"
+    grpc_status = "ABORTED"
+    http_status = 500
+    exit_code = 16
 
 
 class DataCorrupted(VermeilError):

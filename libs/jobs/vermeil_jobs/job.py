@@ -99,7 +99,7 @@ class JobError:
     """Why a job failed."""
 
     reason: str
-    """Constant of the error catalogue, or ATTEMPTS_EXHAUSTED, PREDECESSOR_FAILED."""
+    """Constant of the error catalogue."""
     message: str
     """A sentence for people."""
     violations: tuple[Violation, ...] = ()

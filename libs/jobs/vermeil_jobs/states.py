@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar, cast
 
+from vermeil_errors import AttemptsExhausted, PredecessorFailed
+
 from vermeil_jobs.job import JobError, JobState
 
 PENDING, RUNNING = JobState.PENDING, JobState.RUNNING
 SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
-
-ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
-PREDECESSOR_FAILED = "PREDECESSOR_FAILED"
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def fail_the_last_time(standing: Standing, event: Fail) -> Standing | None:
     if not _holds(standing, event):
         return None
     message = f"given up after {standing.attempt} attempts; the last one: {event.error.message}"
-    error = JobError(ATTEMPTS_EXHAUSTED, message, event.error.violations)
+    error = JobError(AttemptsExhausted.reason, message, event.error.violations)
     return _ended(standing, event, "failure", error)
 
 
@@ -284,7 +283,7 @@ def expire_the_last_time(standing: Standing, event: Expire) -> Standing | None:
     if standing.is_leased(event.now) or not _is_exhausted(standing):
         return None
     message = f"given up after {standing.attempt} attempts; in the last one worker {standing.worker} vanished"
-    return replace(_cut_off(standing, event), error=JobError(ATTEMPTS_EXHAUSTED, message))
+    return replace(_cut_off(standing, event), error=JobError(AttemptsExhausted.reason, message))
 
 
 @_rule(Forgive, FROM=RUNNING, TO=RUNNING)
@@ -307,7 +306,7 @@ def fail_with_predecessor(standing: Standing, event: PredecessorEnd) -> Standing
     if event.state is not FAILED:
         return None
     cause = f": {event.error.reason}: {event.error.message}" if event.error else ""
-    error = JobError(PREDECESSOR_FAILED, f"{event.name}, which must succeed first, has failed{cause}")
+    error = JobError(PredecessorFailed.reason, f"{event.name}, which must succeed first, has failed{cause}")
     return replace(standing, error=error, end_time=event.now)
 
 

@@ -1,7 +1,7 @@
 """What finishing, failing, cancelling and releasing promise: every effect once."""
 
 import pytest
-from vermeil_errors import Conflict, InvalidInput, StaleFence, Violation
+from vermeil_errors import AttemptsExhausted, Conflict, InvalidInput, StaleFence, Violation
 
 from vermeil_jobs.job import (
     Cancellation,
@@ -13,7 +13,6 @@ from vermeil_jobs.job import (
     NewModelVersion,
     Progress,
 )
-from vermeil_jobs.states import ATTEMPTS_EXHAUSTED
 from vermeil_jobs.suite.bench import Bench, artifact, failure
 
 
@@ -139,7 +138,7 @@ class EndingSuite:
         done = bench.jobs.finish(job.name, fence=bench.claim(job).fence, outcome=failure("second storm"))
         assert done.state is JobState.FAILED
         assert done.error is not None
-        assert done.error.reason == ATTEMPTS_EXHAUSTED
+        assert done.error.reason == AttemptsExhausted.reason
         assert "second storm" in done.error.message
         log = [line.text for line in bench.jobs.list_logs(job.name).lines]
         assert any("first storm" in text for text in log)

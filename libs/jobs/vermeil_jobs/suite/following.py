@@ -3,10 +3,9 @@
 import threading
 
 import pytest
-from vermeil_errors import DeadlineExceeded, NotFound
+from vermeil_errors import DeadlineExceeded, NotFound, PredecessorFailed, catalogue
 
 from vermeil_jobs.job import JobOutcome, JobState, Progress
-from vermeil_jobs.states import PREDECESSOR_FAILED
 from vermeil_jobs.suite.bench import Bench, failure
 
 
@@ -94,7 +93,8 @@ class FollowingSuite:
             job = bench.jobs.get(name)
             assert job.state is JobState.FAILED
             assert job.error is not None
-            assert job.error.reason == PREDECESSOR_FAILED
+            assert job.error.reason == PredecessorFailed.reason
+            assert catalogue()[job.error.reason].grpc_status == "FAILED_PRECONDITION"
             assert job.error.message.endswith(f"{reason.reason}: {reason.message}"), "the cause is told on"
             assert job.end_time == bench.clock.now
         if not early:

@@ -3,10 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from vermeil_errors import InvalidInput, StaleFence
+from vermeil_errors import AttemptsExhausted, InvalidInput, StaleFence
 
 from vermeil_jobs.job import JobOutcome, JobState, LogLine, Progress
-from vermeil_jobs.states import ATTEMPTS_EXHAUSTED
 from vermeil_jobs.suite.bench import LEASE, Bench, artifact
 
 
@@ -135,7 +134,7 @@ class WorkingSuite:
         parked = bench.jobs.get(job.name)
         assert parked.state is JobState.FAILED
         assert parked.error is not None
-        assert parked.error.reason == ATTEMPTS_EXHAUSTED
+        assert parked.error.reason == AttemptsExhausted.reason
         assert "worker-2 vanished" in parked.error.message
         assert parked.end_time == bench.clock.now
         assert not bench.is_claimable(job)
