@@ -13,6 +13,7 @@ from vermeil_errors import (
     OutOfSpace,
     StaleFence,
     TooLarge,
+    Unimplemented,
     VermeilError,
     Violation,
     catalogue,
@@ -77,7 +78,8 @@ def test_a_bare_grpc_status_finds_the_most_general_class() -> None:
     assert class_for_grpc_status("ABORTED") is StaleFence
     assert class_for_grpc_status("RESOURCE_EXHAUSTED") is TooLarge
     assert class_for_grpc_status("OUT_OF_RANGE") is InvalidInput
-    assert class_for_grpc_status("UNIMPLEMENTED") is Internal
+    assert class_for_grpc_status("UNIMPLEMENTED") is Unimplemented
+    assert class_for_grpc_status("UNKNOWN") is Internal
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

@@ -20,6 +20,7 @@ from vermeil_errors.tree import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    Unimplemented,
     VermeilError,
     Violation,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Unimplemented",
     "VermeilError",
     "Violation",
     "catalogue",

@@ -25,6 +25,7 @@ from vermeil_errors.tree import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    Unimplemented,
     VermeilError,
     Violation,
 )
@@ -43,6 +44,7 @@ _CLASSES: tuple[type[VermeilError], ...] = (
     QuotaExceeded,
     OutOfSpace,
     Unavailable,
+    Unimplemented,
     DeadlineExceeded,
     Cancelled,
     AttemptsExhausted,

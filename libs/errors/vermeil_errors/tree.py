@@ -38,6 +38,7 @@ class VermeilError(Exception):
     ├── QuotaExceeded         what the caller was granted is used up
     ├── OutOfSpace            the disk or the store is full
     ├── Unavailable           the other side cannot be reached      (retryable)
+    ├── Unimplemented         the other side's version does not know the call
     ├── DeadlineExceeded      the time given has passed
     ├── Cancelled             the caller or the owner stopped it
     ├── AttemptsExhausted     tried as often as allowed, in vain
@@ -218,6 +219,15 @@ class Unavailable(VermeilError):
     http_status = 503
     exit_code = 11
     retryable = True
+
+
+class Unimplemented(VermeilError):
+    """This version of the service does not know the call: it is older, or newer, than who asks."""
+
+    reason = "UNIMPLEMENTED"
+    grpc_status = "UNIMPLEMENTED"
+    http_status = 501
+    exit_code = 17
 
 
 class DeadlineExceeded(VermeilError):

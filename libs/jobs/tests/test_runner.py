@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
-from vermeil_errors import AlreadyExists, Cancelled, InvalidInput, Unavailable, Violation
+from vermeil_errors import AlreadyExists, Cancelled, InvalidInput, Unavailable, Unimplemented, Violation
 from vermeil_jobs import (
     JobContext,
     JobOutcome,
@@ -61,7 +61,13 @@ def test_a_failure_that_no_attempt_will_mend_ends_the_job_at_once(bench: Bench, 
 
 
 @pytest.mark.parametrize(
-    "error", [Unavailable("the store is away"), KeyError("surprise"), Cancelled("by a peer")]
+    "error",
+    [
+        Unavailable("the store is away"),
+        Unimplemented("upgraded soon"),
+        KeyError("surprise"),
+        Cancelled("by a peer"),
+    ],
 )
 def test_a_failure_that_may_pass_is_tried_again(bench: Bench, runner: MakeRunner, error: Exception) -> None:
     again = runner(raising(error)).run(bench.create().name)

@@ -19,6 +19,7 @@ from vermeil_errors import (
     NotFound,
     OutOfSpace,
     StaleFence,
+    Unimplemented,
     VermeilError,
     from_exception,
 )
@@ -159,7 +160,9 @@ def _failure(context: JobContext, error: Exception) -> Failure | Cancellation:
         context.log("".join(traceback.format_exception(error))[-4000:], "error")
     else:
         _logger.warning("the work failed", error=str(known), reason=known.reason)
-    retryable = unexpected or known.retryable or isinstance(known, DeadlineExceeded | Cancelled)
+    # Unimplemented: an upgrade may be under way, in which the other side follows.
+    passing = isinstance(known, DeadlineExceeded | Cancelled | Unimplemented)
+    retryable = unexpected or known.retryable or passing
     return Failure(_job_error(known), retryable)
 
 

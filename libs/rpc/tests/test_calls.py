@@ -3,15 +3,16 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
 from vermeil.encoder.v1.encoder_pb2 import Tokens
 from vermeil.encoder.v1.encoder_service_pb2 import EncodeRequest, EncodeResponse
-from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
+from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceServicer, EncoderServiceStub
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
-from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
+from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer, GenerationServiceStub
 from vermeil_errors import (
     DeadlineExceeded,
     Internal,
@@ -21,6 +22,7 @@ from vermeil_errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    Unimplemented,
     VermeilError,
 )
 from vermeil_rpc import Service, connect, connect_async
@@ -99,6 +101,37 @@ def test_a_mistake_of_ours_leaks_nothing_and_is_logged(
     (record,) = [record for record in caplog.records if record.name.startswith("vermeil_rpc")]
     event: Any = record.msg
     assert isinstance(event["exc_info"], KeyError)
+
+
+def test_a_method_that_nobody_wrote_stays_unimplemented(
+    encoder: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = replace(encoder(), servicer=EncoderServiceServicer())
+    with caplog.at_level(logging.ERROR), running([service]) as server:
+        with pytest.raises(Unimplemented, match="EncoderService does not know Encode; update"):
+            _encode(server.address)
+        with grpc.insecure_channel(server.address) as foreign, pytest.raises(grpc.RpcError) as caught:
+            EncoderServiceStub(foreign).Encode(EncodeRequest(), timeout=5)
+    call: Any = caught.value
+    assert call.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert not [record for record in caplog.records if record.name.startswith("vermeil_rpc")]
+
+
+def test_a_stream_that_nobody_wrote_stays_unimplemented(generator: Make) -> None:
+    service = replace(generator(_pieces_then(None)), servicer=GenerationServiceServicer())
+    with (
+        running([service]) as server,
+        connect(server.address) as channel,
+        pytest.raises(Unimplemented, match="does not know Generate;"),
+    ):
+        list(GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=5))
+
+
+def test_work_that_raises_not_implemented_is_a_mistake_of_ours(encoder: Make) -> None:
+    error = NotImplementedError("aten::secret has no kernel here")
+    with running([encoder(_fails_with(error))]) as server, pytest.raises(Internal) as caught:
+        _encode(server.address)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_call_without_a_deadline_is_refused_and_told_how_to_mend_it(encoder: Make, on_loop: OnLoop) -> None:

@@ -12,6 +12,7 @@ from vermeil_errors import (
     NotFound,
     TooLarge,
     Unavailable,
+    Unimplemented,
     VermeilError,
     Violation,
     catalogue,
@@ -72,7 +73,7 @@ def test_endless_texts_are_clipped_to_what_trailers_carry() -> None:
     [
         (grpc.StatusCode.UNAVAILABLE, "refused", Unavailable, "host:1 cannot be reached"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", DeadlineExceeded, "did not answer within the time given"),
-        (grpc.StatusCode.UNIMPLEMENTED, "no method", Internal, "does not know this call"),
+        (grpc.StatusCode.UNIMPLEMENTED, "no method", Unimplemented, "does not know this call"),
         (grpc.StatusCode.NOT_FOUND, "gone", NotFound, "gone"),
         (grpc.StatusCode.FAILED_PRECONDITION, "", Conflict, "FAILED_PRECONDITION"),
         (

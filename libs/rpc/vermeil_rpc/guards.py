@@ -12,11 +12,18 @@ from time import perf_counter
 
 import grpc
 from prometheus_client import Histogram
-from vermeil_errors import InvalidInput, Overloaded, Unauthenticated, from_exception
+from vermeil_errors import (
+    InvalidInput,
+    Overloaded,
+    Unauthenticated,
+    Unimplemented,
+    VermeilError,
+    from_exception,
+)
 from vermeil_telemetry import begin_request, get_logger, histogram, span
 
 from vermeil_rpc.pipeline import Call
-from vermeil_rpc.status import DETAILS_KEY, encode
+from vermeil_rpc.status import DETAILS_KEY, UPDATE, encode
 
 REQUEST_ID = "x-request-id"
 """Header that names a request in every log."""
@@ -48,9 +55,10 @@ class CallGuard:
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise
-        except Exception as error:
-            code = from_exception(error).grpc_status
-            await _abort(call, error, request_id)
+        except Exception as raised:
+            error = _seen(call, raised)
+            code = error.grpc_status
+            await _abort(call, error, raised, request_id)
         finally:
             seconds = perf_counter() - started
             _duration(call.method, code).observe(seconds)
@@ -74,9 +82,16 @@ def _check_token(call: Call, token: str) -> None:
         raise Unauthenticated(problem, fix="give both sides the same VERMEIL_SERVICE_TOKEN")
 
 
-async def _abort(call: Call, raised: Exception, request_id: str) -> None:
-    error = from_exception(raised)
-    if error.http_status >= 500 and not error.retryable:
+def _seen(call: Call, raised: Exception) -> VermeilError:
+    """The tree's view of what a handler raised; the generated ones say by a code that nobody wrote theirs."""
+    if isinstance(raised, NotImplementedError) and call.context.code() is grpc.StatusCode.UNIMPLEMENTED:
+        service, _, method = call.method[1:].partition("/")
+        return Unimplemented(f"this version of {service} does not know {method}", fix=UPDATE)
+    return from_exception(raised)
+
+
+async def _abort(call: Call, error: VermeilError, raised: Exception, request_id: str) -> None:
+    if error.http_status >= 500 and not error.retryable and not isinstance(error, Unimplemented):
         _logger.error("call failed", reason=error.reason, exc_info=raised)
     else:
         _logger.info("call refused", reason=error.reason, error=str(error))

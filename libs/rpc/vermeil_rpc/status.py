@@ -13,9 +13,9 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from vermeil_errors import (
     DeadlineExceeded,
-    Internal,
     TooLarge,
     Unavailable,
+    Unimplemented,
     VermeilError,
     Violation,
     class_for_grpc_status,
@@ -29,6 +29,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 """Trailer that carries the google.rpc.Status."""
 
 Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.BadRequest)
+
+UPDATE = "update the older side"
+"""What helps a call that the other side does not know."""
 
 _MAX_TEXT = 1000
 _MAX_DETAIL = 200
@@ -89,7 +92,7 @@ def _from_bare_code(error: grpc.RpcError, address: str, name: str) -> VermeilErr
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded(f"{name or address} did not answer within the time given")
         case grpc.StatusCode.UNIMPLEMENTED:
-            return Internal(f"{name or address} does not know this call: {text}", fix="update the older side")
+            return Unimplemented(f"{name or address} does not know this call: {text}", fix=UPDATE)
     return class_for_grpc_status(code.name)(text or code.name)
 
 
