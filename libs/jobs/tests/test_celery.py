@@ -216,6 +216,36 @@ def test_a_broker_killed_in_the_middle_costs_time_and_no_job(
     assert {jobs.get(name).attempt for name in names} == {1}
 
 
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
+@pytest.mark.slow
+def test_a_worker_looks_for_its_broker_for_as_long_as_it_is_away(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default it goes deaf after a hundred tries, 48 minutes, and ends with its last job."""
+    broker = Redis()
+    broker.start()
+    app = make_app(broker.url, home)
+    bell = CeleryDoorbell(app)
+    jobs = MemoryJobs(bell)
+    register(app, kind(lambda context, spec: JobOutcome()), jobs)
+    with start_worker(
+        app,
+        pool="threads",
+        queues=[QUEUE],
+        perform_ping_check=False,
+        shutdown_timeout=60,
+        loglevel="CRITICAL",
+    ) as worker:
+        monkeypatch.setattr("kombu.utils.functional.sleep", lambda _seconds: None)
+        broker.kill()
+        wait_for(lambda: worker.consumer.broker_connection_retry_attempt > 100)
+        broker.start()
+        *_, done = jobs.watch(jobs.create(new("when-it-is-back")).name, timeout=60)
+    assert done.state is JobState.SUCCEEDED
+    bell.close()
+    broker.close()
+
+
 def test_a_broker_that_freezes_counts_as_away_until_it_wakes(
     server: Redis | RabbitMQ | None, bell: CeleryDoorbell
 ) -> None:

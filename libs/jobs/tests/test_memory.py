@@ -3,6 +3,7 @@
 import pytest
 from vermeil_jobs import ManualClock, MemoryJobs, MemoryNames, Names, RecordingDoorbell
 from vermeil_jobs.suite import Bench, JobClientSuite, NamesSuite
+from vermeil_jobs.suite.bench import failure
 
 
 class TestMemoryJobs(JobClientSuite):
@@ -11,6 +12,26 @@ class TestMemoryJobs(JobClientSuite):
         clock, doorbell = ManualClock(), RecordingDoorbell()
         jobs = MemoryJobs(doorbell, clock=clock)
         return Bench(jobs, clock, doorbell, jobs.sweep)
+
+
+def test_who_was_rung_for_in_vain_is_recalled_and_nobody_else() -> None:
+    clock, doorbell = ManualClock(), RecordingDoorbell()
+    jobs = MemoryJobs(doorbell, clock=clock)
+    bench = Bench(jobs, clock, doorbell, jobs.sweep)
+    waiting, tried, held = (bench.create() for _ in range(3))
+    bench.create(after=(waiting.name,))
+    lost = bench.create()
+    bench.claim(lost)
+    for _ in range(10):
+        clock.advance(300)
+        bench.sweep()
+    jobs.finish(tried.name, fence=bench.claim(tried).fence, outcome=failure())
+    bench.claim(held)
+    doorbell.take()
+    jobs.recall()
+    assert doorbell.take() == []
+    bench.sweep()
+    assert sorted(doorbell.take()) == sorted([waiting.name, lost.name])
 
 
 class TestMemoryNames(NamesSuite):

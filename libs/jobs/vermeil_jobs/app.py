@@ -86,5 +86,6 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
         worker_detect_quorum_queues=False,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
+        broker_connection_max_retries=None,  # after 100, the default, a worker goes deaf
     )
     return app

@@ -144,6 +144,11 @@ class Bookkeeper:
     def forgive(self, name: str) -> None:
         self._apply(found(self.rows, name), states.Forgive(self.now, self.policy.grace))
 
+    def recall(self, name: str) -> None:
+        record = found(self.rows, name, hold=True)
+        if record.num_rings:
+            self.rows.save(replace(record, num_rings=0, ring_time=self.now))
+
     def look_after(self, name: str) -> None:
         record = found(self.rows, name, hold=True)
         if record.ring_time is None or record.ring_time > self.now:

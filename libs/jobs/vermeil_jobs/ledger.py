@@ -43,7 +43,7 @@ from vermeil_jobs.job import (
 )
 from vermeil_jobs.names import job_id
 from vermeil_jobs.pages import check_page_size, make_token, read_number
-from vermeil_jobs.storage import Storage, Transaction
+from vermeil_jobs.storage import Record, Storage, Transaction
 
 T = TypeVar("T")
 _SWEEP_LIMIT = 200
@@ -173,6 +173,16 @@ class Ledger:
                 return
             page = self.list_jobs(state=JobState.RUNNING, page_token=page.next_page_token)
 
+    def recall(self) -> None:
+        """Call once rings are heard again: who was rung for in vain is due at once."""
+        for state in (JobState.PENDING, JobState.RUNNING):
+            before: int | None = None
+            while records := self._storage.read(partial(_page, before=before, state=state)):
+                for record in records:
+                    if record.num_rings:
+                        self._write(partial(Bookkeeper.recall, name=record.name))
+                before = records[-1].number
+
     def sweep(self) -> int:
         """Look at the jobs that are due: ring again, or end what nobody will; returns how many.
 
@@ -204,6 +214,10 @@ class Ledger:
             except VermeilError as error:
                 _logger.warning("could not ring; the sweeper will", job=job.name, error=str(error))
         return result
+
+
+def _page(rows: Transaction, before: int | None, state: JobState) -> list[Record]:
+    return rows.page(before=before, limit=_SWEEP_LIMIT, state=state, kind="")
 
 
 def _check_lease(lease: timedelta) -> None:

@@ -9,8 +9,24 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from vermeil_errors import Unavailable
-from vermeil_jobs import GrpcJobs, Job, JobOutcome, JobState, NewJob, RecordingDoorbell, Spec, make_app
+from vermeil_jobs import (
+    GrpcJobs,
+    Job,
+    JobOutcome,
+    JobState,
+    Ledger,
+    ManualClock,
+    MemoryJobs,
+    NewJob,
+    RecordingDoorbell,
+    Spec,
+    make_app,
+)
+from vermeil_jobs.job import utc_now
+from vermeil_registry.database import Database
+from vermeil_registry.migrate import migrate
 from vermeil_registry.settings import RegistrySettings
+from vermeil_registry.storage import SqlStorage
 from vermeil_registry.sweeper import Sweeper
 from vermeil_registry.wiring import build
 from vermeil_rpc import connect
@@ -137,7 +153,52 @@ def test_a_sweep_that_breaks_is_tried_again() -> None:
         raise Unavailable("the database is away")
 
     sweeper = Sweeper(RecordingDoorbell(), interval=0.01)
-    sweeper.start(sweep)
+    sweeper.start(sweep, lambda: None)
     while len(sweeps) < 3:
         time.sleep(0.01)
     sweeper.stop()
+
+
+def test_who_waits_is_recalled_once_when_the_broker_is_back_and_the_database_too() -> None:
+    job = MemoryJobs().create(new())
+    bell = RecordingDoorbell()
+    recalled: list[list[str]] = []
+
+    def recall() -> None:
+        recalled.append(bell.take())
+        if len(recalled) == 1:
+            raise Unavailable("the database is away")
+
+    sweeper = Sweeper(bell, interval=0.01)
+    sweeper.start(lambda: 0, recall)
+    bell.broken = True
+    sweeper.ring(job)
+    time.sleep(0.1)
+    assert not recalled
+    bell.broken = False
+    while len(recalled) < 2:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    sweeper.stop()
+    assert recalled == [[job.name]] * 2
+    assert bell.rung == []
+
+
+def test_who_was_rung_for_in_vain_is_rung_for_at_once_when_the_registry_starts(
+    settings: RegistrySettings,
+) -> None:
+    """Its last ring may have been lost with the queue, and its next be minutes away."""
+    settings.home.mkdir()
+    database = Database(settings.database_url)
+    migrate(database)
+    clock = ManualClock()
+    clock.now = utc_now()
+    ledger = Ledger(SqlStorage(database), RecordingDoorbell(), clock=clock)
+    job = ledger.create(new())
+    for _ in range(10):
+        clock.advance(300)
+        assert ledger.sweep() == 1
+    database.close()
+    bell = RecordingDoorbell()
+    with running(lambda: build(settings, doorbell=bell)):
+        assert wait_for(1, bell) == [job.name]

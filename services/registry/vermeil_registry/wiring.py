@@ -36,7 +36,8 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
     async def start() -> None:
         await threads.run(migrate, database)
         await threads.run(ledger.forgive)
-        sweeper.start(ledger.sweep)
+        await threads.run(ledger.recall)
+        sweeper.start(ledger.sweep, ledger.recall)
 
     async def drain() -> None:
         watches.drain()
