@@ -1,6 +1,8 @@
 """The registry as it is started: settings, doorbells, sweeper, health."""
 
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,7 +33,8 @@ from vermeil_registry.sweeper import Sweeper
 from vermeil_registry.wiring import build
 from vermeil_rpc import connect
 from vermeil_rpc.testing import running
-from vermeil_testing import postgres
+from vermeil_testing import postgres, redis
+from vermeil_testing.server import ask
 
 
 @pytest.fixture
@@ -52,6 +55,13 @@ def wait_for(count: int, doorbell: RecordingDoorbell) -> list[str]:
     return doorbell.take()
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
 def test_everything_lives_under_one_home(settings: RegistrySettings) -> None:
     with running(lambda: build(settings)) as server, connect(server.address) as channel:
         GrpcJobs(channel).create(new())
@@ -69,6 +79,24 @@ def test_a_new_job_rings_the_queue_it_names(settings: RegistrySettings) -> None:
     assert message.headers["request_id"] == "r1"
     assert message.headers["traceparent"] == job.traceparent
     assert message.payload[0] == [{"job": job.name}]
+
+
+def test_a_registry_that_has_ended_leaves_neither_a_connection_nor_a_thread(
+    settings: RegistrySettings,
+) -> None:
+    broker = redis()
+
+    def others() -> int:
+        return ask(broker.port, b"CLIENT LIST\r\n").count(b" addr=") - 1
+
+    alone = others()
+    services = build(settings.model_copy(update={"broker_url": broker.url}))
+    with running(services) as server, connect(server.address) as channel:
+        GrpcJobs(channel).create(new())
+        wait_until(lambda: others() > alone)
+    wait_until(lambda: others() == alone)
+    assert not [each.name for each in threading.enumerate() if each.name.startswith("registry")]
+    assert services, "kept until here, so that nothing was closed only because nobody knew it any more"
 
 
 def test_jobs_are_there_again_after_a_restart_and_are_rung_for(settings: RegistrySettings) -> None:

@@ -27,7 +27,8 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
     """All services over one database; nothing runs before they start."""
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
-    bell = doorbell or CeleryDoorbell(make_app(settings.broker_url, settings.home))
+    broker = CeleryDoorbell(make_app(settings.broker_url, settings.home))
+    bell = doorbell or broker
     sweeper = Sweeper(bell, interval=settings.sweep_seconds)
     ledger = Ledger(SqlStorage(database), sweeper)
     threads = Threads()
@@ -47,6 +48,7 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
 
     async def stop() -> None:
         await threads.run(sweeper.stop)
+        await threads.run(broker.close)
         threads.close()
         database.close()
 
