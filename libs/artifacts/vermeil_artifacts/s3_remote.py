@@ -46,10 +46,15 @@ class Stored:
     """When it was last written, by the server's clock."""
 
 
-def connect(endpoint: str, access_key: str | None, secret_key: str | None, *, secure: bool) -> Minio:
-    """A client that gives up on an absent server in seconds, on a silent one in a minute (SDK: 25)."""
+def connect(
+    endpoint: str, access_key: str | None, secret_key: str | None, *, secure: bool, silence: float = 20.0
+) -> Minio:
+    """A client that gives up on an absent server in seconds, on a silent one in a minute (SDK: 25).
+
+    `silence` is how many seconds an answer may take, thrice.
+    """
     pool = urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=5, read=20),
+        timeout=urllib3.Timeout(connect=min(5.0, silence), read=silence),
         maxsize=16,
         cert_reqs="CERT_REQUIRED",
         ca_certs=certifi.where(),
@@ -118,9 +123,9 @@ class Remote:
                 for chunk in self._chunks_from(key, done):
                     done += len(chunk)
                     yield chunk
-            except Unavailable:
+            except Unavailable as error:
                 attempts -= done == before
-                if not attempts:
+                if not attempts or (done == before and _is_silence(error)):
                     raise
                 continue
             if done < num_bytes:
@@ -181,6 +186,13 @@ class Remote:
                 f"{self.url}: {doing} failed: {error}",
                 fix="check VERMEIL_S3_ENDPOINT, VERMEIL_S3_SECURE and that the server runs",
             ) from error
+
+
+def _is_silence(error: Unavailable) -> bool:
+    """Whether each try waited in vain: more of them would hold the caller for minutes."""
+    cause = error.__cause__
+    reason = cause.reason if isinstance(cause, urllib3.exceptions.MaxRetryError) else cause
+    return isinstance(reason, urllib3.exceptions.TimeoutError)
 
 
 def _translated(error: S3Error, doing: str) -> VermeilError:

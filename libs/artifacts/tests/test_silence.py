@@ -1,0 +1,103 @@
+"""A server that takes connections and says nothing: every operation gives it up after three tries."""
+
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from vermeil_artifacts import s3_remote
+from vermeil_artifacts.s3_remote import Remote, connect
+from vermeil_errors import Unavailable
+
+SILENCE_SECONDS = 1.0
+_REGION = b"<LocationConstraint>us-east-1</LocationConstraint>"
+_UPLOAD = b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"
+
+
+def remote(address: str) -> Remote:
+    return Remote(connect(address, "key", "secret", secure=False, silence=SILENCE_SECONDS), "bucket", "house")
+
+
+@contextmanager
+def silent_server() -> Iterator[tuple[str, "Counter[str]"]]:
+    """Tells the region and begins uploads, so that all else can be asked; says and reads nothing then.
+
+    Gives its address, and how often each operation was asked for: "PUT part", "HEAD small".
+    """
+    over, seen = threading.Event(), Counter[str]()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            url = urlsplit(self.path)
+            known = {("GET", "location="): _REGION, ("POST", "uploads="): _UPLOAD}
+            body = known.get((self.command, url.query))
+            if body is None:
+                part = "part" if "partNumber" in url.query else url.path.rpartition("/")[2]
+                seen[f"{self.command} {part}"] += 1
+                over.wait()
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - names of the base class
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+        def finish(self) -> None:
+            """Whoever it was has hung up."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}", seen
+    over.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_every_operation_gives_up_a_server_that_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_remote, "PART_BYTES", 5 * 2**20)
+    large = tmp_path / "large"
+    large.write_bytes(bytes(11 * 2**20))
+    operations: dict[str, Callable[[Remote], object]] = {
+        "PUT small": lambda it: it.put_bytes("small", b"x"),
+        "PUT part": lambda it: it.put_file("large", large, large.stat().st_size),
+        "GET small": lambda it: it.read("small"),
+        "GET streamed": lambda it: list(it.chunks("streamed", 10)),
+        "HEAD small": lambda it: it.stat("small"),
+        "HEAD copy": lambda it: it.touch("copy"),
+        "GET bucket": lambda it: list(it.list("blobs/")),
+        "POST bucket": lambda it: it.remove(["small"]),
+    }
+
+    def give_up(operation: Callable[[Remote], object]) -> None:
+        with pytest.raises(Unavailable, match="check VERMEIL_S3_ENDPOINT"):
+            operation(remote(address))
+
+    with silent_server() as (address, seen), ThreadPoolExecutor(len(operations)) as pool:
+        list(pool.map(give_up, operations.values()))
+    asked = {name: seen[name] for name in operations}
+    once = {"POST bucket": 1}  # what is no repetition to HTTP is not repeated
+    parts = {"PUT part": asked["PUT part"]}
+    assert asked == dict.fromkeys(operations, 3) | once | parts
+    assert 3 <= asked["PUT part"] <= 3 * 3, "three parts at once"
+
+
+def test_a_server_that_never_even_reads_is_given_up_when_the_store_is_opened() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        pytest.raises(Unavailable, match=r"looking for the bucket failed.*timed out"),
+    ):
+        remote(f"127.0.0.1:{deaf.getsockname()[1]}").probe()
