@@ -14,6 +14,7 @@ from vermeil_local.doctor import Finding, without_password
 from vermeil_registry.by_hand import HouseSettings
 from vermeil_registry.wiring import build
 from vermeil_rpc.testing import running
+from vermeil_settings import code_version
 from vermeil_testing import Authority, free_port
 
 
@@ -50,6 +51,8 @@ def test_a_deployment_that_answers_is_well_by_tls_too(
         "gateway's clock",
     }
     assert "(TLS)" in seen["registry"].detail
+    assert all(f"version {code_version()}" in seen[name].detail for name in ("registry", "gateway"))
+    assert seen["versions"].verdict == "ok"
     assert "VERMEIL_TLS_CA" in seen["trainer"].detail  # it speaks plainly
 
 
@@ -79,6 +82,20 @@ def test_what_is_away_is_a_problem_with_a_name_and_a_fix(
     assert "VERMEIL_URL" in seen["gateway"]["detail"]
     assert "VERMEIL_BROKER_URL" in seen["broker"]["detail"]
     assert "hunter2" not in told.output
+
+
+def test_a_mix_of_versions_is_a_warning_that_names_who_runs_what(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VERMEIL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("vermeil_rpc.health.code_version", lambda: "0.0.9")
+    settings = HouseSettings.load(rpc_grace_seconds=0.1)
+    with running(lambda: build(settings), settings=settings) as registry:
+        nobody = f"http://127.0.0.1:{free_port()}"
+        seen = _seen(monkeypatch, REGISTRY_ADDRESS=registry.address, URL=nobody)
+    assert "version 0.0.9" in seen["registry"].detail
+    assert seen["versions"].verdict == "warning"
+    assert f"0.0.9: registry; this command: {code_version()}; bring" in seen["versions"].detail
 
 
 def test_an_address_is_shown_without_its_password() -> None:

@@ -19,6 +19,8 @@ from vermeil_errors import VermeilError
 from vermeil_registry.by_hand import HouseSettings
 from vermeil_registry.state import State, look
 from vermeil_rpc import connect
+from vermeil_rpc.health import VERSION_KEY
+from vermeil_settings import code_version
 
 from vermeil_local.doctor import Finding, attempt, look_at_broker, without_password
 
@@ -29,26 +31,51 @@ _MOST_SKEW = 2.0
 
 def examine_deployment() -> Iterator[Finding]:
     """Look at services, database, store, broker and gateway of the environment's settings."""
-    settings = HouseSettings.load()
+    settings, versions = HouseSettings.load(), Versions()
     for name in sorted(type(settings).model_fields):
         if name.endswith("_address"):
-            yield _service(name.removesuffix("_address").replace("_", " "), getattr(settings, name), settings)
+            title = name.removesuffix("_address").replace("_", " ")
+            yield _service(title, getattr(settings, name), settings, versions)
     yield from _database(settings)
     yield _store(settings)
     yield look_at_broker(settings)
-    yield from _gateway(ClientSettings.load())
+    yield from _gateway(ClientSettings.load(), versions)
+    yield versions.compared()
 
 
-def _service(name: str, address: str, settings: HouseSettings) -> Finding:
+class Versions:
+    """Which code each of those runs that could be asked."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def note(self, name: str, version: str | None) -> str:
+        """Keep it, and give it as it is shown; those from before the question say none."""
+        shown = version or "unknown"
+        self._names.setdefault(shown, []).append(name)
+        return f"version {shown}"
+
+    def compared(self) -> Finding:
+        """Whether all are of one version, which is this one."""
+        here = code_version()
+        if self._names.keys() <= {here}:
+            return Finding("versions", "ok", f"all that answer run {here}, as this does")
+        told = "; ".join(f"{version}: {', '.join(names)}" for version, names in sorted(self._names.items()))
+        return Finding("versions", "warning", f"{told}; this command: {here}; bring all to one version")
+
+
+def _service(name: str, address: str, settings: HouseSettings, versions: Versions) -> Finding:
     try:
         with connect(address, token=settings.token, tls=settings.tls) as channel:
-            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_SECONDS)
+            answer, call = HealthStub(channel).Check.with_call(HealthCheckRequest(), timeout=_SECONDS)
+            trailers = dict(call.trailing_metadata() or ())
     except VermeilError as error:
         return Finding(name, "problem", str(error))
     told = HealthCheckResponse.ServingStatus.Name(answer.status).lower().replace("_", " ")
     how = "TLS" if settings.tls and not address.startswith("unix:") else "plain"
     is_well = answer.status == HealthCheckResponse.SERVING
-    return Finding(name, "ok" if is_well else "problem", f"{told} at {address} ({how})")
+    version = versions.note(name, trailers.get(VERSION_KEY))
+    return Finding(name, "ok" if is_well else "problem", f"{told} at {address} ({how}), {version}")
 
 
 def _database(settings: HouseSettings) -> Iterator[Finding]:
@@ -87,7 +114,7 @@ def _store(settings: HouseSettings) -> Finding:
     return attempt("store", write_and_read, f"{settings.artifacts_url} is written and read")
 
 
-def _gateway(settings: ClientSettings) -> Iterator[Finding]:
+def _gateway(settings: ClientSettings, versions: Versions) -> Iterator[Finding]:
     try:
         url = settings.gateway_url()
     except VermeilError as error:
@@ -100,11 +127,19 @@ def _gateway(settings: ClientSettings) -> Iterator[Finding]:
         yield Finding("gateway", "problem", f"{url} cannot be reached: {error}; set VERMEIL_URL")
         return
     verdict = "ready" if answer.is_success else f"not ready: {answer.text[:200]}"
-    yield Finding("gateway", "ok" if answer.is_success else "problem", f"{url} is {verdict}")
+    version = versions.note("gateway", _version_in(answer))
+    yield Finding("gateway", "ok" if answer.is_success else "problem", f"{url} is {verdict}, {version}")
     if "date" in answer.headers:
         # The header has whole seconds, rounded down.
         told = parsedate_to_datetime(answer.headers["date"])
         yield _clock("gateway's clock", (told - before).total_seconds() + 0.5)
+
+
+def _version_in(answer: httpx.Response) -> str | None:
+    try:
+        return str(answer.json()["version"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _clock(name: str, skew: float) -> Finding:

@@ -1,17 +1,22 @@
 """Health that is real: each service's readiness is asked again and again, and told on change.
 
-Speaks grpc.health.v1, so any load balancer and `grpc_health_probe` understand it.
+Speaks grpc.health.v1, so any load balancer and `grpc_health_probe` understand it. Answers carry the version
+of the code in a trailer.
 """
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from vermeil_settings import code_version
 from vermeil_telemetry import get_logger
 
 from vermeil_rpc.service import Service
 
+VERSION_KEY = "x-vermeil-version"
+"""Trailer of every health check: which code runs here."""
 _ANSWER_WITHIN = 5.0
 _STATUS = health_pb2.HealthCheckResponse.ServingStatus
 _logger = get_logger(__name__)
@@ -23,7 +28,7 @@ class Health:
     def __init__(self, services: Sequence[Service], probe_every: float) -> None:
         self._services = services
         self._probe_every = probe_every
-        self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._servicer = _Servicer()
         self._known: dict[str, bool] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -60,6 +65,14 @@ class Health:
             _logger.warning("readiness changed", rpc_service=name, ready=ready)
         self._known[name] = ready
         await self._servicer.set(name, _STATUS.SERVING if ready else _STATUS.NOT_SERVING)
+
+
+class _Servicer(health.aio.HealthServicer):  # type: ignore[misc,name-defined]
+    """gRPC's own, which also says its version."""
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802
+        context.set_trailing_metadata(((VERSION_KEY, code_version()),))
+        return await super().Check(request, context)
 
 
 async def _is_ready(service: Service) -> bool:

@@ -11,11 +11,13 @@ from vermeil_settings.common import (
 )
 from vermeil_settings.settings import Settings, Variable, describe
 from vermeil_settings.tls import TLS_CA, TLS_CERTIFICATE, TLS_KEY, Tls
+from vermeil_settings.version import VERSION, code_version
 
 __all__ = [
     "TLS_CA",
     "TLS_CERTIFICATE",
     "TLS_KEY",
+    "VERSION",
     "Address",
     "ArtifactSettings",
     "BrokerSettings",
@@ -26,5 +28,6 @@ __all__ = [
     "Settings",
     "Tls",
     "Variable",
+    "code_version",
     "describe",
 ]

@@ -6,6 +6,7 @@ import json
 import pytest
 from vermeil_gateway.testing import Running, running_gateway, settings_for
 from vermeil_gateway.wiring import start
+from vermeil_settings import code_version
 from vermeil_telemetry import configure
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -41,6 +42,7 @@ def test_ready_follows_the_services_that_are_needed() -> None:
         assert gateway.http.get("/healthz").json() == {"status": "ok"}
         answer = gateway.http.get("/readyz")
         assert answer.status_code == 503
+        assert answer.json()["version"] == code_version()
         services = answer.json()["services"]
         assert services["registry"] == "SERVING"
         assert services["generator"] == "UNAVAILABLE"

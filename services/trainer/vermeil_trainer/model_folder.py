@@ -25,8 +25,8 @@ from vermeil_model import (
     save_adapter,
     save_checkpoint,
 )
+from vermeil_settings import VERSION
 
-from vermeil_trainer.code_version import VERSION
 from vermeil_trainer.fusing import styles_of
 from vermeil_trainer.reading import recipe_to_message
 from vermeil_trainer.recipe import Recipe

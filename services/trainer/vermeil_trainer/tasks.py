@@ -13,9 +13,9 @@ from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
 from vermeil_errors import Conflict, VermeilError
 from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, NewModelVersion
 from vermeil_jobs import register as register_kind
+from vermeil_settings import code_version
 
 from vermeil_trainer.clients import Peers, peers
-from vermeil_trainer.code_version import code_version
 from vermeil_trainer.reading import recipe_from_message
 from vermeil_trainer.settings import TrainerSettings
 from vermeil_trainer.submit import BACKBONES, ENCODED, KIND, QUEUE, submit

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from vermeil_settings import code_version
 
 from vermeil_gateway.api.shared import WithClients
 
@@ -25,7 +26,8 @@ async def readyz(request: Request, clients: WithClients) -> JSONResponse:
     draining = request.app.state.stopping.is_set()
     ready = not draining and all(services[name] == "SERVING" for name in NEEDED)
     status = "draining" if draining else "ready" if ready else "not ready"
-    return JSONResponse({"status": status, "services": services}, status_code=200 if ready else 503)
+    told = {"status": status, "services": services, "version": code_version()}
+    return JSONResponse(told, status_code=200 if ready else 503)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

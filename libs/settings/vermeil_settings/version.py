@@ -1,4 +1,4 @@
-"""Which code trains: the version of this package and, in a checkout, the commit it stands on."""
+"""Which code runs: the version of the house and, in a checkout, the commit it stands on."""
 
 from functools import cache
 from pathlib import Path
