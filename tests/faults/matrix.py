@@ -1,7 +1,8 @@
 """Every fault strikes every component while something is ingested, trained, evaluated and served.
 
-One run is a fault and a seed, which fixes the moment and the length. Each appends a line to
-results/matrix.jsonl; what is there is not run again. `--table` only prints what was found.
+One run is a fault and a seed, which fixes how far the ride is when it strikes, and the length. Each appends a
+line to results/matrix.jsonl; what is there is not run again, unless it struck nothing. `--table` only prints
+what was found.
 
     python tests/faults/matrix.py --seeds 3 --only worker:kill database: --broker redis --store ceph
 """
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -22,17 +24,20 @@ from typing import Any
 
 from deployment import BrokerKind, Deployment, StoreKind
 from faults import Fault, every_fault
-from ride import NAME, Ride, answer, answer_at_once, write_corpus
+from ride import NAME, STEPS, Ride, answer, answer_at_once, write_corpus
 from table import table
 from talk import Talk
-from verdict import Before, attempts, wrongs_of_artifacts, wrongs_of_jobs, wrongs_of_talks
+from verdict import Before, attempts, num_running, wrongs_of_artifacts, wrongs_of_jobs, wrongs_of_talks
 
 _LONGEST_RIDE = 300.0
 _RECOVERY_SECONDS = 120.0
 _SHORTEST, _LONGEST = 4.0, 14.0
 """Seconds that a fault lasts."""
 _TALK_BEFORE = 3.0
-"""Seconds between the first question of the talks and the ride; a fault may strike in them already."""
+"""Seconds between the first question of the talks and the ride."""
+_NOTHING = "struck nothing"
+_TRIES = 3
+"""Of a run that strikes nothing, each at another moment."""
 
 
 @dataclass
@@ -44,11 +49,14 @@ class Run:
     broker: str
     store: str
     outcome: str = ""
-    """kept; failed honestly: a job said that there was no space, and the next one was done; broken."""
+    """kept; failed honestly: a job said that there was no space, and the next one was done; broken; struck
+    nothing: the ride was over, or no worker had work of it, so that it proves nothing and is run again."""
     wrong: list[str] = field(default_factory=list)
     """What was not kept."""
+    struck_at: str = ""
+    """Where the ride was: "train 0.60"; empty where nothing was struck."""
     struck_after: float = 0.0
-    """Seconds from the beginning of the ride; before it where negative."""
+    """Seconds from the beginning of the ride."""
     lasted: float = 0.0
     recovered: float = 0.0
     """Seconds from the fault's end until both talks had an answer to a question asked after it."""
@@ -73,25 +81,23 @@ class Stand:
         self.house = Deployment(broker, store, with_disks=with_disks)
         try:
             self.house.wait()
-            self.usual = self._warm_up()
-            """Seconds that a ride takes, the quickest so far: faults strike within."""
+            self._warm_up()
         except BaseException:
             self.close()
             raise
 
-    def _warm_up(self) -> float:
-        """A ride without a fault, which makes the model to talk with; how long it took."""
+    def _warm_up(self) -> None:
+        """A ride without a fault, which makes the model to talk with."""
         ride = Ride("warm")
         with self.house.client() as client:
             ride.go(client, self._corpus(ride.id))
         self.expected = ride.answer
-        return ride.steps["serve"]
 
-    def run(self, fault: Fault, seed: int) -> Run:
-        """One ride with the fault in it, and the verdict."""
-        chance = random.Random(f"{fault.name} {seed}")
+    def run(self, fault: Fault, seed: int, num_misses: int) -> Run:
+        """One ride with the fault in it, and the verdict; another moment after each miss."""
+        chance = random.Random(f"{fault.name} {seed} {num_misses}")
+        moment = chance.uniform(0, len(STEPS) - 1)  # the last one is over in a moment
         run = Run(fault.name, seed, self.house.broker_kind, self.house.store_kind)
-        run.struck_after = round(chance.uniform(-_TALK_BEFORE, self.usual), 1)
         run.lasted = round(chance.uniform(_SHORTEST, _LONGEST), 1)
         ride, before = Ride(f"{fault.name}-{seed}-{time.time_ns()}".replace(":", "-")), Before.of(self.house)
         corpus = self._corpus(ride.id)
@@ -102,13 +108,12 @@ class Stand:
             for talk in talks:
                 talking.enter_context(talk)
             thread.start()
-            time.sleep(_TALK_BEFORE + run.struck_after)
-            fault.begin(self.house)
-            try:
-                time.sleep(run.lasted)
-            finally:
-                fault.end(self.house)
-            run.recovered = _recovery(talks, run)
+            ride.reach(moment, _TALK_BEFORE + _LONGEST_RIDE)
+            if fault.component != "worker" or num_running(self.house, before):
+                run.struck_at = ride.place
+            if run.struck_at:
+                self._strike(fault, run, ride)
+                run.recovered = _recovery(talks, run)
             thread.join(_LONGEST_RIDE)
         if thread.is_alive():
             run.wrong.append(f"the ride hangs after {', '.join(ride.steps) or 'nothing'}")
@@ -116,6 +121,14 @@ class Stand:
             run.wrong.append("an answer hangs")
         self._judge(run, ride, before, talks)
         return run
+
+    def _strike(self, fault: Fault, run: Run, ride: Ride) -> None:
+        run.struck_after = round(time.monotonic() - ride.began, 1)
+        fault.begin(self.house)
+        try:
+            time.sleep(run.lasted)
+        finally:
+            fault.end(self.house)
 
     def _ride(self, ride: Ride, corpus: Path, run: Run) -> None:
         ride.began = time.monotonic()
@@ -125,6 +138,8 @@ class Stand:
         except Exception as error:
             reason = getattr(error, "reason", type(error).__name__)
             run.wrong.append(f"the ride ended after {', '.join(ride.steps) or 'nothing'}: {reason}: {error}")
+        finally:
+            ride.end()
 
     def _judge(self, run: Run, ride: Ride, before: Before, talks: Sequence[Talk]) -> None:
         run.artifacts, wrong = wrongs_of_artifacts(self.house, before)
@@ -134,8 +149,7 @@ class Stand:
         run.asked, run.answered = sum(t.num_asked for t in talks), sum(t.num_answered for t in talks)
         run.told_to_retry = dict(sum((t.refused for t in talks[1:]), talks[0].refused))
         run.slowest = round(max(t.slowest for t in talks), 1)
-        self.usual = min(self.usual, ride.steps.get("serve", self.usual))
-        run.outcome = "broken" if run.wrong else "failed honestly" if ride.failed_honestly else "kept"
+        run.outcome = _outcome(run)
 
     def _corpus(self, name: str) -> Path:
         folder = self.house.folder / f"corpus-{name}"
@@ -145,6 +159,14 @@ class Stand:
     def close(self) -> None:
         """End it."""
         self.house.close()
+
+
+def _outcome(run: Run) -> str:
+    if run.wrong:
+        return "broken"
+    if not run.struck_at:
+        return _NOTHING
+    return "failed honestly" if run.failed_honestly else "kept"
 
 
 def _recovery(talks: Sequence[Talk], run: Run) -> float:
@@ -159,7 +181,9 @@ def _recovery(talks: Sequence[Talk], run: Run) -> float:
 
 
 def _missing(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tuple[Fault, int]]:
-    known = {(run["fault"], run["seed"], run["broker"], run["store"]) for run in done}
+    known = {
+        (run["fault"], run["seed"], run["broker"], run["store"]) for run in done if run["outcome"] != _NOTHING
+    }
     for seed in range(1, options.seeds + 1):
         for name, fault in every_fault().items():
             wanted = not options.only or any(name.startswith(each) for each in options.only)
@@ -195,15 +219,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(table(read(options.results)))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order: disks are unmounted
-    missing = list(_missing(options, read(options.results)))
+    done = read(options.results)
+    missing = list(_missing(options, done))
+    misses = Counter((run["fault"], run["seed"]) for run in done if run["outcome"] == _NOTHING)
+    waiting = deque((fault, seed, _TRIES) for fault, seed in missing)
     stand: Stand | None = None
     num_broken = 0
     try:
-        for fault, seed in missing:
+        while waiting:
+            fault, seed, num_tries = waiting.popleft()
             if stand is None:
                 with_disks = any(each.kind == "disk" for each, _ in missing)
                 stand = Stand(options.broker, options.store, with_disks=with_disks)
-            run = stand.run(fault, seed)
+            run = stand.run(fault, seed, misses[fault.name, seed])
+            if run.outcome == _NOTHING:
+                misses[fault.name, seed] += 1
+                if num_tries > 1:
+                    waiting.appendleft((fault, seed, num_tries - 1))
             with options.results.open("a") as file:
                 file.write(json.dumps(asdict(run)) + "\n")
             sys.stdout.write(f"{datetime.now():%H:%M:%S} {json.dumps(asdict(run))}\n")

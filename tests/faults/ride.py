@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Condition
 from typing import Any, TypeVar
 
 from vermeil_client import Job, Vermeil
@@ -19,14 +20,18 @@ T = TypeVar("T")
 NAME = "words"
 PATIENCE = 150.0
 """Seconds for which a client asks again before it calls that a failure."""
-_STEPS = 15
+STEPS = ("ingest", "train", "evaluate", "serve")
+"""In this order."""
+_ACCEPTED = 0.2
+"""Of a step with a job is done when its job is there; the rest goes by what the job reports."""
+_NUM_UPDATES = 15
 _TIMES = 4
 _PROMPT = "river stone light"
 
 
 def recipe() -> dict[str, Any]:
     """A model of two layers, trained in seconds."""
-    made = small_recipe(NAME, NAME, _STEPS)
+    made = small_recipe(NAME, NAME, _NUM_UPDATES)
     made["run"] |= {"evaluate_batches": 1}
     return made
 
@@ -97,6 +102,28 @@ class Ride:
     answer: str = ""
     """Of the new model."""
     began: float = field(default_factory=time.monotonic)
+    done: float = 0.0
+    """Steps done, with the share of the present one: 1.6 is in the middle of the training."""
+    is_over: bool = False
+    """Nothing of it is left to be struck."""
+    _moved: Condition = field(default_factory=Condition)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: "train 0.60"; empty when it is over."""
+        step, share = divmod(self.done, 1)
+        return "" if self.is_over else f"{STEPS[int(step)]} {share:.2f}"
+
+    def reach(self, done: float, timeout: float) -> None:
+        """Return once so much is done, or all is over."""
+        with self._moved:
+            self._moved.wait_for(lambda: self.is_over or self.done >= done, timeout)
+
+    def end(self) -> None:
+        """No more will be done."""
+        with self._moved:
+            self.is_over = True
+            self._moved.notify_all()
 
     def go(self, client: Vermeil, corpus: Path) -> None:
         """All of it; raises what no asking again has mended."""
@@ -113,7 +140,7 @@ class Ride:
         for number in range(_TIMES):
             request = f"{self.id}-{step}-{number}"
             name = self._again(partial(start, request)).name
-            job = self._again(partial(self._ended, client, name))
+            job = self._again(partial(self._ended, client, name, STEPS.index(step)))
             self.jobs.append(job)
             if job.error is not None and _found_no_space(job):
                 self.failed_honestly.append(f"{step}: {job.error}")
@@ -127,15 +154,23 @@ class Ride:
     def _again(self, ask: Callable[[], T]) -> T:
         return again(ask, self.refused, self.failed_honestly)
 
-    @staticmethod
-    def _ended(client: Vermeil, name: str) -> Job:
+    def _ended(self, client: Vermeil, name: str, num_before: int) -> Job:
         for job in client.watch(name):
             if job.finished:
                 return job
+            share = min(job.done / job.total, 0.99) if job.total else 0.0
+            self._move(num_before + _ACCEPTED + (1 - _ACCEPTED) * share)
         raise DeadlineExceeded(f"the watch of {name} ended before the job")
 
     def _note(self, step: str) -> None:
         self.steps[step] = round(time.monotonic() - self.began, 1)
+        if step != STEPS[-1]:
+            self._move(STEPS.index(step) + 1)
+
+    def _move(self, done: float) -> None:
+        with self._moved:
+            self.done = max(self.done, done)
+            self._moved.notify_all()
 
 
 def _found_no_space(job: Job) -> bool:

@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 _HEAD = (
-    "| fault | runs | struck in the ride | kept | failed honestly | broken | attempts, most | told to retry "
-    "| back after, s |\n|---|---|---|---|---|---|---|---|---|\n"
+    "| fault | runs that struck | at | kept | failed honestly | broken | attempts, most | told to retry "
+    "| back after, s | runs that struck nothing |\n|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -17,17 +17,18 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     return _HEAD + "".join(lines)
 
 
-def _line(name: str, runs: list[dict[str, Any]]) -> str:
+def _line(name: str, all_runs: list[dict[str, Any]]) -> str:
+    runs = [run for run in all_runs if run["outcome"] in _OUTCOMES]
     places = sorted({f"{run['broker']}, {run['store']}" for run in runs})
     counts = [str(sum(run["outcome"] == each for run in runs)) for each in _OUTCOMES]
     most = max((max(run["attempts"], default=0) for run in runs), default=0)
     told = sum(sum(run["told_to_retry"].values()) for run in runs)
     asked = sum(run["asked"] for run in runs)
     back = sorted(run["recovered"] for run in runs)
-    struck = sum(run["struck_after"] < run["steps"].get("serve", run["struck_after"] + 1) for run in runs)
+    at = ", ".join(run["struck_at"] for run in runs)
     cells = [
-        name, f"{len(runs)} ({'; '.join(places)})", str(struck), *counts, str(most), f"{told} of {asked}",
-        f"{back[0]:g} to {back[-1]:g}",
+        name, f"{len(runs)} ({'; '.join(places)})" if runs else "0", at, *counts, str(most),
+        f"{told} of {asked}", f"{back[0]:g} to {back[-1]:g}" if back else "", str(len(all_runs) - len(runs)),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |\n"
 

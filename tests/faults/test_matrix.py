@@ -23,4 +23,5 @@ def test_a_broker_and_a_registry_that_die_under_a_ride_lose_nothing(tmp_path: Pa
     assert results.exists(), done.stderr
     runs = [json.loads(line) for line in results.read_text().splitlines()]
     logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert all(run["struck_at"] for run in runs if run["outcome"] == "kept")
     assert [run["fault"] for run in runs if run["outcome"] == "kept"] == [*faults], f"{runs}\n{logs}"

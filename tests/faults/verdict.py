@@ -52,6 +52,12 @@ def wrongs_of_jobs(house: Deployment, before: Before, ride: Ride) -> list[str]:
     return wrong
 
 
+def num_running(house: Deployment, before: Before) -> int:
+    """Jobs of the ride that a worker has now."""
+    own = f"number > {before.last_job} AND state = 'RUNNING'"
+    return int(house.sql(f"SELECT count(*) FROM jobs WHERE {own}")[0])
+
+
 def attempts(house: Deployment, before: Before) -> list[int]:
     """How often each job was taken up."""
     rows = house.sql(f"SELECT attempt FROM jobs WHERE number > {before.last_job} ORDER BY number")
