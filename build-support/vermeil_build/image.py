@@ -15,6 +15,7 @@ from typing import Any
 from vermeil_build.pins import CUDA_ONLY, PINS, TORCH_TRIO, Pin, cpu_torch, read_pins
 from vermeil_build.sbom import write as write_sbom
 from vermeil_build.setup import SetupError, output, run
+from vermeil_build.slim import slim
 from vermeil_build.tree import ROOT, units
 
 TOOLS = ("uv", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")
@@ -105,7 +106,10 @@ def build(root: Path, unit: Path, folder: Path, torch: str, work: Path) -> None:
     for each in dict.fromkeys(needed.values()):
         run(tools / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
     run(*install, "--no-deps", *sorted((work / "wheels").glob("*.whl")))
-    _write_program(folder, name.replace("-", "_"))
+    slim(folder)
+    package = name.replace("-", "_")
+    run(python, "-c", f"import {package}.__main__")  # it begins, without what was left out
+    _write_program(folder, package)
     write_sbom(name, folder)
 
 
