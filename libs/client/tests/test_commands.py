@@ -327,3 +327,32 @@ def test_keys_are_listed_and_revoked(gateway: FakeGateway, capsys: pytest.Captur
     assert "never" in shown
     assert run(["keys", "revoke", "fake"]) == 0
     assert gateway.requests[-1][:2] == ("POST", "/v1/keys/fake/revoke")
+
+
+def test_quotas_are_shown_set_in_part_and_taken_away(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["quotas", "list"]) == 0
+    assert "17 of 100" in capsys.readouterr().out
+    assert run(["quotas", "set", "fake", "--running", "4"]) == 0
+    assert gateway.requests[-1] == (
+        "POST",
+        "/v1/quotas/fake",
+        {"limits": {"max_running": 4, "max_waiting": 100}},
+    )
+    assert run(["quotas", "reset", "owners/fake"]) == 0
+    assert gateway.requests[-1][:2] == ("POST", "/v1/quotas/fake/reset")
+
+
+def test_work_is_begun_with_a_priority(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: nano")
+    for command in (["train", str(recipe)], ["evaluate", "fake"], ["ingest", "digits:"]):
+        assert run([*command, "--detach", "--priority", "low"]) == 0
+        assert gateway.requests[-1][2]["priority"] == "JOB_PRIORITY_LOW"
+        assert run([*command, "--detach"]) == 0
+        assert gateway.requests[-1][2]["priority"] == "JOB_PRIORITY_NORMAL"
+        assert run([*command, "--detach", "--priority", "urgent"]) == 2
+        assert "low, normal, high" in capsys.readouterr().err

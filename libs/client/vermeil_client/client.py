@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from vermeil_errors import InvalidInput
 
 from vermeil_client.resources import (
     AnswerImage,
@@ -24,6 +25,8 @@ from vermeil_client.resources import (
 from vermeil_client.settings import ClientSettings
 from vermeil_client.transport import AsyncTransport, Json, Transport
 
+PRIORITIES = ("low", "normal", "high")
+"""How soon work is handed to a worker; high takes an admin's key."""
 _URI = re.compile(r"(digits|shapes|file|s3):")
 
 
@@ -60,22 +63,30 @@ class Vermeil:
         Args:
             dataset: Its id, such as `peps`.
             sources: Messages vermeil.ingest.v1.Source, such as `{"uri": "/data/peps"}`.
-            options: Other fields of vermeil.ingest.v1.IngestSpec, and request_id.
+            options: Other fields of vermeil.ingest.v1.IngestSpec, request_id, and priority.
         """
-        request_id = options.pop("request_id", None)
+        request_id, priority = options.pop("request_id", None), options.pop("priority", "normal")
         spec = {"dataset": _named("datasets", dataset), "sources": list(sources), **options}
-        return self._start("/v1/ingestions", {"spec": spec}, request_id)
+        return self._start("/v1/ingestions", {"spec": spec}, request_id, priority)
 
-    def train(self, recipe: Mapping[str, Any], *, request_id: str | None = None) -> Job:
-        """Train a model by a recipe (vermeil.training.v1.Recipe)."""
-        return self._start("/v1/trainings", {"recipe": dict(recipe)}, request_id)
+    def train(
+        self, recipe: Mapping[str, Any], *, request_id: str | None = None, priority: str = "normal"
+    ) -> Job:
+        """Train a model by a recipe (vermeil.training.v1.Recipe); priority is low, normal or high."""
+        return self._start("/v1/trainings", {"recipe": dict(recipe)}, request_id, priority)
 
     def evaluate(
-        self, model: str, task: str = "perplexity", *, request_id: str | None = None, **options: Any
+        self,
+        model: str,
+        task: str = "perplexity",
+        *,
+        request_id: str | None = None,
+        priority: str = "normal",
+        **options: Any,
     ) -> Job:
         """Measure a model; options are other fields of vermeil.evaluation.v1.EvaluationSpec."""
         spec = {"model": resource_name(model), "task": task, **options}
-        return self._start("/v1/evaluations", {"spec": spec}, request_id)
+        return self._start("/v1/evaluations", {"spec": spec}, request_id, priority)
 
     def report(self, job: str) -> Json:
         """What an evaluation found: `report` (vermeil.evaluation.v1.Report) and `page`, an HTML file."""
@@ -198,6 +209,23 @@ class Vermeil:
         """End a key for good."""
         return self.transport.post(f"/v1/{_named('keys', name)}/revoke")
 
+    def quotas(self) -> Iterator[Json]:
+        """How many jobs each owner may have at once, and has (vermeil.job.v1.Quota), by name."""
+        yield from self._pages("/v1/quotas", "quotas")
+
+    def quota(self, owner: str) -> Json:
+        """One owner's quota."""
+        return self.transport.get(f"/v1/quotas/{owner.removeprefix('owners/')}")
+
+    def set_quota(self, owner: str, *, max_running: int = 0, max_waiting: int = 0) -> Json:
+        """Give an owner limits of its own; 0 for no bound."""
+        limits = {"max_running": max_running, "max_waiting": max_waiting}
+        return self.transport.post(f"/v1/quotas/{owner.removeprefix('owners/')}", {"limits": limits})
+
+    def reset_quota(self, owner: str) -> Json:
+        """Take an owner's own limits away: the defaults hold again."""
+        return self.transport.post(f"/v1/quotas/{owner.removeprefix('owners/')}/reset")
+
     def audit_events(self, caller: str = "", resource: str = "") -> Iterator[Json]:
         """Who changed what, newest first (vermeil.registry.v1.AuditEvent)."""
         wanted = {"caller": caller, "resource": resource}
@@ -231,8 +259,13 @@ class Vermeil:
         """
         yield from map(drawn, self.transport.events(*drawing_request(model, prompt, options)))
 
-    def _start(self, path: str, body: Json, request_id: str | None) -> Job:
-        answer = self.transport.post(path, {**body, "request_id": request_id or uuid.uuid4().hex})
+    def _start(self, path: str, body: Json, request_id: str | None, priority: str) -> Job:
+        if priority not in PRIORITIES:
+            raise InvalidInput.for_field(
+                "priority", priority, "is no priority", f"write {', '.join(PRIORITIES)}"
+            )
+        sent = {**body, "request_id": request_id or uuid.uuid4().hex}
+        answer = self.transport.post(path, {**sent, "priority": f"JOB_PRIORITY_{priority.upper()}"})
         return Job.from_json(answer["job"])
 
     def _pages(self, path: str, key: str, **query: str | int) -> Iterator[Json]:

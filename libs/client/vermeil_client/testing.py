@@ -208,6 +208,14 @@ def _audit_events(_body: Json) -> httpx.Response:
     return httpx.Response(200, json={"events": [event | {"resource": "jobs/1", "status": 202}]})
 
 
+_QUOTA: Json = {
+    "owner": "owners/fake",
+    "limits": {"max_running": "2", "max_waiting": "100"},
+    "is_default": False,
+    "num_running": "1",
+    "num_waiting": "17",
+}
+
 _ANSWERS: dict[str, Callable[[Json], httpx.Response]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": lambda body: _stream(body["prompt"], lambda text: {"text": text}),
@@ -215,6 +223,9 @@ _ANSWERS: dict[str, Callable[[Json], httpx.Response]] = {
     "/v1/audit-events": _audit_events,
     "/v1/keys": _keys,
     "/v1/keys/fake/revoke": _revoked,
+    "/v1/quotas/fake": lambda body: httpx.Response(200, json=_QUOTA | body),
+    "/v1/quotas/fake/reset": lambda _: httpx.Response(200, json=_QUOTA),
+    "/v1/quotas": lambda _: httpx.Response(200, json={"quotas": [_QUOTA]}),
     "/v1/search": _hits,
     "/v1/evaluation-comparisons": _comparison,
 }

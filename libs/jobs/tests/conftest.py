@@ -87,7 +87,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def bench(jobs: MemoryJobs, clock: ManualClock) -> Bench:
-    return Bench(jobs, clock, RecordingDoorbell(), jobs.sweep)
+    return Bench(jobs, clock, RecordingDoorbell(), jobs)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ class TestMemoryJobs(JobClientSuite):
     def bench(self) -> Bench:
         clock, doorbell = ManualClock(), RecordingDoorbell()
         jobs = MemoryJobs(doorbell, clock=clock)
-        return Bench(jobs, clock, doorbell, jobs.sweep)
+        return Bench(jobs, clock, doorbell, jobs)
 
 
 def test_who_was_rung_for_in_vain_is_recalled_and_nobody_else() -> None:
@@ -41,7 +41,7 @@ class TestMemoryNames(NamesSuite):
 
     @pytest.fixture
     def bench(self, jobs: MemoryJobs) -> Bench:
-        return Bench(jobs, ManualClock(), RecordingDoorbell(), jobs.sweep)
+        return Bench(jobs, ManualClock(), RecordingDoorbell(), jobs)
 
     @pytest.fixture
     def names(self, jobs: MemoryJobs) -> Names:

@@ -176,6 +176,7 @@ def test_folders_left_by_jobs_that_ended_elsewhere_are_cleaned_up(
     import os
 
     old, running = bench.jobs.cancel(bench.create().name), bench.create()
+    bench.claim(running)
     for job in (old, running):
         folder = home / "jobs" / job.name.removeprefix("jobs/")
         folder.mkdir(parents=True)

@@ -19,11 +19,13 @@ from vermeil_jobs.job import (
     NewJob,
     NewModelVersion,
     Outcome,
+    Priority,
     Progress,
     Spec,
 )
 from vermeil_jobs.kind import JobKind
 from vermeil_jobs.ledger import Ledger
+from vermeil_jobs.limits import Limits, Quota
 from vermeil_jobs.memory import ManualClock, MemoryJobs
 from vermeil_jobs.register import register
 from vermeil_jobs.registry import Registry, registry_answers, registry_at
@@ -53,6 +55,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Ledger",
+    "Limits",
     "LogLine",
     "LogPage",
     "ManualClock",
@@ -64,8 +67,10 @@ __all__ = [
     "NewModelVersion",
     "Outcome",
     "Policy",
+    "Priority",
     "Progress",
     "Pulse",
+    "Quota",
     "RecordingDoorbell",
     "Registry",
     "RegistryNames",

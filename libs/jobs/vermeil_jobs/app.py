@@ -12,6 +12,7 @@ from vermeil_errors import InvalidInput
 
 from vermeil_jobs.drain import Drain
 from vermeil_jobs.folder import POLLING_SECONDS
+from vermeil_jobs.kind import JobKind
 
 _SCHEMES = ("filesystem", "amqp", "amqps", "pyamqp", "redis", "rediss", "memory")
 _SILENCE_SECONDS = 5
@@ -20,12 +21,13 @@ takes four of these."""
 
 
 class JobsApp(Celery):  # type: ignore[misc]
-    """A Celery application that knows when its worker is told to stop."""
+    """A Celery application that knows its kinds of work by queue and name, and when it is told to stop."""
 
     def __init__(self, home: Path, **options: object) -> None:
         super().__init__("vermeil", set_as_current=False, **options)
         self.home = home
         self.drain = Drain()
+        self.kinds: dict[str, dict[str, JobKind[Any, Any]]] = {}
         worker_shutting_down.connect(self._on_shutting_down, weak=False)
 
     def _on_shutting_down(self, **_details: object) -> None:

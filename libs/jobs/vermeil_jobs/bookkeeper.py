@@ -4,7 +4,7 @@ Causes nothing outside the rows: whom to ring and whom to wake is collected in E
 transaction may run again or not at all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -25,10 +25,13 @@ from vermeil_jobs.job import (
     Outcome,
     Progress,
 )
+from vermeil_jobs.limits import Limits
 from vermeil_jobs.names import new_job_name
+from vermeil_jobs.quota import check_may_wait, is_bounded, may_run
 from vermeil_jobs.remarks import remark
 from vermeil_jobs.states import Standing
 from vermeil_jobs.storage import Record, Transaction
+from vermeil_jobs.turns import draw_turn
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Policy:
     """Log lines kept of one job; older ones go."""
     watch_poll: float = 1.0
     """Seconds after which a watcher looks for itself, for changes made by other processes."""
+    limits: Limits = field(default_factory=Limits)
+    """Of owners who have none of their own."""
 
 
 @dataclass
@@ -88,7 +93,10 @@ class Bookkeeper:
             before = predecessor.standing
             end = states.PredecessorEnd(self.now, name, before.state, before.error)
             standing = states.apply(standing, end) or standing
-        record = Record(new_job_name(self.now), new, self.now, standing)
+        if standing.state is states.PENDING:
+            check_may_wait(self.rows, new.owner, self.policy.limits)
+        turn = draw_turn(self.rows, new)
+        record = Record(new_job_name(self.now), new, self.now, standing, turn=turn)
         record = self.rows.insert(self._scheduled(record))
         if standing.state is states.PENDING and standing.is_ready(self.now):
             self.effects.ready.append(record.job)
@@ -97,11 +105,28 @@ class Bookkeeper:
     def cancel(self, name: str) -> Record:
         return self._apply(found(self.rows, name), states.Cancel(self.now))
 
-    def claim(self, name: str, worker: str, lease: timedelta) -> Claimed:
-        record = self._apply(found(self.rows, name), states.Expire(self.now))
-        fence = record.standing.fence
+    def claim(self, name: str, worker: str, lease: timedelta, kinds: Collection[str]) -> Claimed:
+        rung = found(self.rows, name, hold=not kinds)
+        abandoned = rung.standing.state is states.RUNNING and not rung.standing.is_leased(self.now)
+        if not kinds or (abandoned and rung.new.kind in kinds):
+            return self._take(rung, worker, lease)
+        full = self.rows.full(self.policy.limits)
+        while True:
+            record = self.rows.waiting(rung.new.queue, self.now, kinds=kinds, without=full, hold=True)
+            if record is None:
+                return Claimed(rung.job, None)
+            claimed = self._take(record, worker, lease)
+            if claimed.lease is not None:
+                return claimed
+            full = [*full, record.new.owner]
+
+    def _take(self, record: Record, worker: str, lease: timedelta) -> Claimed:
+        record = self._apply(record, states.Expire(self.now))
+        standing = record.standing
+        if standing.state is states.PENDING and not may_run(self.rows, record.new.owner, self.policy.limits):
+            return Claimed(record.job, None)
         record = self._apply(record, states.Claim(self.now, worker, lease))
-        return Claimed(record.job, _lease(record) if record.standing.fence > fence else None)
+        return Claimed(record.job, _lease(record) if record.standing.fence > standing.fence else None)
 
     def heartbeat(
         self,
@@ -209,11 +234,22 @@ class Bookkeeper:
             self.effects.changed.append(record.name)
         if after.state is states.PENDING and after.is_ready(self.now):
             self.effects.ready.append(record.job)
+        if before.state is states.RUNNING and after.state is not states.RUNNING:
+            self._offer_place(record.new.owner)
         if after.state.is_final:
             end = states.PredecessorEnd(self.now, record.name, after.state, after.error)
             for name in self.rows.successors(record.name):
                 self._apply(found(self.rows, name, hold=True), end)
         return record
+
+    def _offer_place(self, owner: str) -> None:
+        """Ring for those of the owner's jobs that may have waited for one of them to end."""
+        if not is_bounded(self.rows, owner, self.policy.limits):
+            return
+        for queue in self.rows.queues(owner):
+            record = self.rows.waiting(queue, self.now, owner=owner)
+            if record is not None:
+                self.effects.ready.append(record.job)
 
     def _scheduled(self, record: Record) -> Record:
         standing = record.standing

@@ -4,7 +4,7 @@ Three things answer to it: GrpcJobs (over the wire), Ledger (the truth, over any
 MemoryJobs (a Ledger over dictionaries, for tests). One suite, vermeil_jobs.suite, runs on all.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
@@ -43,7 +43,7 @@ class Claimed:
 
     job: Job
     lease: Lease | None
-    """None if there is nothing to do: the job is over, held or not ready."""
+    """None if there is nothing to do: the job is over, held or not ready, or its owner at the limit."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,14 @@ class JobClient(Protocol):
         """A page of a job's log lines, oldest first."""
         ...
 
-    def claim(self, name: str, *, worker: str, lease: timedelta = DEFAULT_LEASE) -> Claimed:
-        """The lease of a pending job, or of a running one whose lease has ended."""
+    def claim(
+        self, name: str, *, worker: str, lease: timedelta = DEFAULT_LEASE, kinds: Collection[str] = ()
+    ) -> Claimed:
+        """The lease of a pending job, or of a running one whose lease has ended.
+
+        With `kinds` the job is only whom it was rung for: the lease is that of the job of these kinds whose
+        turn it is in that job's queue.
+        """
         ...
 
     def heartbeat(

@@ -14,11 +14,13 @@ from typing import TypeAlias, Union
 from google.protobuf.message import Message
 from vermeil_artifacts import ArtifactRef
 from vermeil_errors import InvalidInput, Violation
+from vermeil_rpc.behalf import current_owner
 
 from vermeil_jobs.names import (
     DEFAULT_OWNER,
     check_kind,
     check_line,
+    check_owner,
     check_queue,
     check_request_id,
     job_id,
@@ -50,6 +52,14 @@ class JobState(StrEnum):
     def is_final(self) -> bool:
         """True where nothing can change any more."""
         return self not in (JobState.PENDING, JobState.RUNNING)
+
+
+class Priority(StrEnum):
+    """How soon a waiting job is handed to a worker."""
+
+    LOW = "LOW"
+    NORMAL = "NORMAL"
+    HIGH = "HIGH"
 
 
 @dataclass(frozen=True)
@@ -144,8 +154,10 @@ class NewJob:
     """Artifacts by role that the job will read."""
     max_attempts: int = 5
     """Given up after this many attempts, 1 to 100."""
-    owner: str = DEFAULT_OWNER
-    """Who owns it."""
+    priority: Priority = Priority.NORMAL
+    """How soon it is handed to a worker."""
+    owner: str = field(default_factory=lambda: current_owner() or DEFAULT_OWNER)
+    """Who owns it: on whose behalf it is made."""
     traceparent: str = ""
     """W3C trace context of the request that creates it."""
 
@@ -153,6 +165,7 @@ class NewJob:
         check_request_id(self.request_id)
         check_kind(self.kind)
         check_queue(self.queue)
+        check_owner(self.owner, "owner")
         if not self.spec.type_name:
             raise InvalidInput.for_field("spec", self.spec.type_url, "names no message type", "set type_url")
         if not 1 <= self.max_attempts <= 100:
@@ -162,7 +175,7 @@ class NewJob:
         object.__setattr__(self, "after", tuple(dict.fromkeys(self.after)))
 
     def fingerprint(self) -> str:
-        """Equal for requests that ask for the same work."""
+        """Equal for requests that ask for the same work, however soon."""
         inputs = {role: asdict(ref) for role, ref in sorted(self.inputs.items())}
         parts = [self.kind, self.queue, self.spec.type_url, self.spec.value.hex(), self.after, inputs]
         return hashlib.sha256(json.dumps([*parts, self.max_attempts]).encode()).hexdigest()
@@ -177,6 +190,7 @@ class Job:
     queue: str
     spec: Spec
     state: JobState
+    priority: Priority
     owner: str
     after: tuple[str, ...]
     progress: Progress

@@ -4,7 +4,7 @@ Knows no SQL and no wire. Rings and notifications happen after the commit, so no
 did not happen; a broker that is down costs time, never a job.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event as Flag
@@ -41,8 +41,10 @@ from vermeil_jobs.job import (
     Progress,
     utc_now,
 )
-from vermeil_jobs.names import job_id
-from vermeil_jobs.pages import check_page_size, make_token, read_number
+from vermeil_jobs.limits import Limits, Quota
+from vermeil_jobs.names import check_kind, check_owner, job_id
+from vermeil_jobs.pages import check_page_size, make_token, read_number, read_text
+from vermeil_jobs.quota import quota_of
 from vermeil_jobs.storage import Record, Storage, Transaction
 
 T = TypeVar("T")
@@ -132,11 +134,15 @@ class Ledger:
         token = make_token(scope, lines[limit - 1][0]) if len(lines) > limit else ""
         return LogPage(tuple(line for _, line in lines[:limit]), token)
 
-    def claim(self, name: str, *, worker: str, lease: timedelta = DEFAULT_LEASE) -> Claimed:
-        """The lease of a pending job, or of a running one whose lease has ended."""
+    def claim(
+        self, name: str, *, worker: str, lease: timedelta = DEFAULT_LEASE, kinds: Collection[str] = ()
+    ) -> Claimed:
+        """The lease of a pending job, or of a running one whose lease has ended; see JobClient."""
         job_id(name)
         _check_lease(lease)
-        return self._write(lambda work: work.claim(name, worker, lease))
+        for kind in kinds:
+            check_kind(kind)
+        return self._write(lambda work: work.claim(name, worker, lease, kinds))
 
     def heartbeat(
         self,
@@ -162,6 +168,36 @@ class Ledger:
         """Give a job back unharmed; the attempt is not counted."""
         job_id(name)
         return self._write(lambda work: work.release(name, fence)).job
+
+    def quota(self, owner: str) -> Quota:
+        """What an owner may have at once, and has."""
+        check_owner(owner, "owner")
+        return self._storage.read(lambda rows: quota_of(rows, owner, self._policy.limits))
+
+    def list_quotas(
+        self, *, page_size: int = DEFAULT_PAGE_SIZE, page_token: str = ""
+    ) -> tuple[list[Quota], str]:
+        """A page of the quotas of all who have jobs that are not over, or limits of their own, by name."""
+        after, limit = read_text(page_token, "quotas") or "", check_page_size(page_size)
+
+        def page(rows: Transaction) -> list[Quota]:
+            owners = rows.owners(after=after, limit=limit + 1)
+            return [quota_of(rows, owner, self._policy.limits) for owner in owners]
+
+        quotas = self._storage.read(page)
+        token = make_token("quotas", quotas[limit - 1].owner) if len(quotas) > limit else ""
+        return quotas[:limit], token
+
+    def set_quota(self, owner: str, limits: Limits | None) -> Quota:
+        """Give an owner limits of its own, or none; what runs and waits beyond them stays."""
+        check_owner(owner, "owner")
+
+        def work(rows: Transaction) -> Quota:
+            rows.ring_soon(owner, self._clock())  # jobs before limits, as all who hold both
+            rows.set_limits(owner, limits)
+            return quota_of(rows, owner, self._policy.limits)
+
+        return self._storage.write(work)
 
     def forgive(self) -> None:
         """Call after an absence: leases may have ended only because nobody was there to hear heartbeats."""

@@ -5,7 +5,8 @@ Jobs, versions and artifacts are plain attributes of `rows`, for a test to look 
 
 import copy
 import threading
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -14,8 +15,16 @@ from vermeil_artifacts import ArtifactRef
 
 from vermeil_jobs.bookkeeper import Policy
 from vermeil_jobs.doorbell import Doorbell, RecordingDoorbell
-from vermeil_jobs.job import JobState, LogLine, NewDatasetVersion, NewModelVersion, utc_now
+from vermeil_jobs.job import (
+    JobState,
+    LogLine,
+    NewDatasetVersion,
+    NewModelVersion,
+    Priority,
+    utc_now,
+)
 from vermeil_jobs.ledger import Ledger
+from vermeil_jobs.limits import Limits
 from vermeil_jobs.names import version_name
 from vermeil_jobs.storage import Record, Transaction, unseen
 
@@ -46,6 +55,8 @@ class MemoryRows:
     """Reference and publishing job by digest."""
     versions: dict[str, tuple[NewDatasetVersion | NewModelVersion, str]] = field(default_factory=dict)
     """Version and registering job by name."""
+    quotas: dict[str, Limits] = field(default_factory=dict)
+    """Own limits by owner."""
 
     def find(self, name: str, *, hold: bool = False) -> Record | None:  # noqa: ARG002
         """A job; the storage's lock holds everything anyway."""
@@ -84,6 +95,89 @@ class MemoryRows:
             and state in (None, record.standing.state)
             and kind in ("", record.new.kind)
         ][:limit]
+
+    def waiting(
+        self,
+        queue: str,
+        now: datetime,
+        *,
+        kinds: Collection[str] = (),
+        owner: str = "",
+        without: Collection[str] = (),
+        hold: bool = False,  # noqa: ARG002  the storage's lock holds everything anyway
+    ) -> Record | None:
+        """The ready job of a queue whose turn it is."""
+        ready = [
+            record
+            for record in self._in(queue, JobState.PENDING)
+            if record.standing.is_ready(now)
+            and (not kinds or record.new.kind in kinds)
+            and owner in ("", record.new.owner)
+            and record.new.owner not in without
+        ]
+        return min(ready, key=lambda record: (record.turn, record.number), default=None)
+
+    def queues(self, owner: str) -> list[str]:
+        """Where the owner has jobs that wait for nothing but a worker."""
+        return sorted({record.new.queue for record in self._waiting_of(owner)})
+
+    def running_turn(self, queue: str) -> int | None:
+        """The greatest turn of the queue's jobs that run; None where none does."""
+        return max((record.turn for record in self._in(queue, JobState.RUNNING)), default=None)
+
+    def first_turns(self, queue: str) -> dict[Priority, int]:
+        """The smallest turn of the queue's jobs that wait, by priority."""
+        waiting = sorted(self._in(queue, JobState.PENDING), key=lambda record: -record.turn)
+        return {record.new.priority: record.turn for record in waiting}
+
+    def last_turn(self, queue: str, owner: str, priority: Priority) -> int | None:
+        """The greatest turn of the owner's waiting jobs of a priority."""
+        wanted = (owner, priority)
+        waiting = self._in(queue, JobState.PENDING)
+        return max((r.turn for r in waiting if (r.new.owner, r.new.priority) == wanted), default=None)
+
+    def limits(self, owner: str, *, hold: bool = False) -> Limits | None:  # noqa: ARG002  as in find
+        """The owner's own limits."""
+        return self.quotas.get(owner)
+
+    def set_limits(self, owner: str, limits: Limits | None) -> None:
+        """Give an owner limits of its own, or take them away."""
+        if limits is None:
+            self.quotas.pop(owner, None)
+        else:
+            self.quotas[owner] = limits
+
+    def count(self, owner: str, state: JobState) -> int:
+        """How many jobs the owner has in a state."""
+        return sum((r.new.owner, r.standing.state) == (owner, state) for r in self.jobs.values())
+
+    def full(self, default: Limits) -> list[str]:
+        """Owners with as many running jobs as they may have."""
+        running = Counter(r.new.owner for r in self.jobs.values() if r.standing.state is JobState.RUNNING)
+        most = {owner: self.quotas.get(owner, default).max_running for owner in running}
+        return [owner for owner, number in running.items() if 0 < most[owner] <= number]
+
+    def owners(self, *, after: str, limit: int) -> list[str]:
+        """Who has jobs that are not over, or limits of its own."""
+        busy = {r.new.owner for r in self.jobs.values() if not r.standing.state.is_final}
+        return sorted(owner for owner in busy | self.quotas.keys() if owner > after)[:limit]
+
+    def ring_soon(self, owner: str, now: datetime) -> None:
+        """Let the sweeper look at once at all jobs of the owner that wait for nothing but a worker."""
+        for record in self._waiting_of(owner):
+            if record.standing.ready_time is None:
+                self.save(replace(record, ring_time=now, num_rings=0))
+
+    def _in(self, queue: str, state: JobState) -> list[Record]:
+        return [r for r in self.jobs.values() if (r.new.queue, r.standing.state) == (queue, state)]
+
+    def _waiting_of(self, owner: str) -> list[Record]:
+        wanted = (owner, JobState.PENDING, 0)
+        return [
+            record
+            for record in self.jobs.values()
+            if (record.new.owner, record.standing.state, record.standing.num_waiting) == wanted
+        ]
 
     def add_lines(self, name: str, lines: Iterable[LogLine], keep: int) -> None:
         """Append lines, leaving out those already there."""
@@ -125,6 +219,7 @@ class MemoryStorage:
                 copy.copy(self.rows.logs),
                 copy.copy(self.rows.artifacts),
                 copy.copy(self.rows.versions),
+                copy.copy(self.rows.quotas),
             )
             result = work(changed)
             self.rows = changed

@@ -26,6 +26,7 @@ from vermeil_jobs.job import (
     NewDatasetVersion,
     NewModelVersion,
     Outcome,
+    Priority,
     Progress,
     Spec,
 )
@@ -39,6 +40,7 @@ def job_to_message(job: Job) -> job_pb2.Job:
         queue=job.queue,
         spec=any_pb2.Any(type_url=job.spec.type_url, value=job.spec.value),
         state=state_to_message(job.state),
+        priority=priority_to_message(job.priority),
         owner=job.owner,
         after=job.after,
         progress=progress_to_message(job.progress),
@@ -65,6 +67,7 @@ def job_from_message(message: job_pb2.Job) -> Job:
         queue=message.queue,
         spec=Spec(message.spec.type_url, message.spec.value),
         state=JobState[job_pb2.JobState.Name(message.state).removeprefix("JOB_STATE_")],
+        priority=priority_from_message(message.priority),
         owner=message.owner,
         after=tuple(message.after),
         progress=progress_from_message(message.progress),
@@ -95,6 +98,20 @@ def state_from_message(message: job_pb2.JobState.ValueType) -> JobState | None:
     if message not in job_pb2.JobState.values():
         raise InvalidInput.for_field("state", message, "is not a state", "use 0 to 5")
     return JobState[job_pb2.JobState.Name(message).removeprefix("JOB_STATE_")]
+
+
+def priority_to_message(priority: Priority) -> job_pb2.JobPriority.ValueType:
+    """The wire form of a priority."""
+    return job_pb2.JobPriority.Value(f"JOB_PRIORITY_{priority.name}")
+
+
+def priority_from_message(message: job_pb2.JobPriority.ValueType) -> Priority:
+    """The priority a peer sent; normal if unspecified."""
+    if message not in job_pb2.JobPriority.values():
+        raise InvalidInput.for_field("priority", message, "is not a priority", "use 0 to 3")
+    if message == job_pb2.JOB_PRIORITY_UNSPECIFIED:
+        return Priority.NORMAL
+    return Priority[job_pb2.JobPriority.Name(message).removeprefix("JOB_PRIORITY_")]
 
 
 def artifacts_from_message(

@@ -16,6 +16,7 @@ _JOB = re.compile(r"jobs/([a-z0-9]{1,63})")
 _LINE = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _QUEUE = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_OWNER = re.compile(r"owners/[a-z][a-z0-9-]{0,62}")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -79,6 +80,13 @@ def check_queue(queue: str) -> None:
         raise InvalidInput.for_field(
             "queue", queue, "is not the name of a queue", 'write for example "trainer"'
         )
+
+
+def check_owner(owner: str, field: str) -> None:
+    """Refuse what is not the name of an owner."""
+    if not _OWNER.fullmatch(owner):
+        fix = 'write "owners/" and 1 to 63 characters of a-z, 0-9 and "-", starting with a letter'
+        raise InvalidInput.for_field(field, owner, "is not the name of an owner", fix)
 
 
 def check_request_id(request_id: str) -> None:

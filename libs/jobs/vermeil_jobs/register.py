@@ -30,7 +30,9 @@ def register(
     lease: timedelta = DEFAULT_LEASE,
 ) -> None:
     """Let the workers of `app` do this kind of work."""
-    runner = Runner(client, kind, app.home, app.drain, heartbeat=heartbeat, lease=lease)
+    kinds = app.kinds.setdefault(kind.queue, {})
+    kinds[kind.name] = kind
+    runner = Runner(client, kind, app.home, app.drain, heartbeat=heartbeat, lease=lease, kinds=kinds)
 
     def answer(task: Any, payload: object) -> None:
         request = task.request

@@ -1,7 +1,7 @@
 """GrpcJobs: the registry's JobService as a JobClient, for workers and services."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Self
 
@@ -56,6 +56,8 @@ class GrpcJobs:
             inputs={role: artifact_to_message(ref) for role, ref in new.inputs.items()},
             request_id=new.request_id,
             max_attempts=new.max_attempts,
+            priority=messages.priority_to_message(new.priority),
+            owner=new.owner,
         )
         if new.traceparent:
             with traceparent(new.traceparent):
@@ -119,10 +121,12 @@ class GrpcJobs:
         response = self._stub.ListJobLogs(request, timeout=self._timeout)
         return LogPage(messages.lines_from_message(response.lines), response.next_page_token)
 
-    def claim(self, name: str, *, worker: str, lease: timedelta = DEFAULT_LEASE) -> Claimed:
-        """The lease of a pending job, or of a running one whose lease has ended."""
+    def claim(
+        self, name: str, *, worker: str, lease: timedelta = DEFAULT_LEASE, kinds: Collection[str] = ()
+    ) -> Claimed:
+        """The lease of a pending job, or of a running one whose lease has ended; see JobClient."""
         request = wire.ClaimJobRequest(
-            name=name, worker=worker, lease_duration=messages.duration_to_message(lease)
+            name=name, worker=worker, lease_duration=messages.duration_to_message(lease), kinds=kinds
         )
         response = self._stub.ClaimJob(request, timeout=self._timeout)
         lease_held = messages.lease_from_message(response.lease) if response.claimed else None

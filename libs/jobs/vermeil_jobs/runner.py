@@ -8,6 +8,7 @@ import os
 import socket
 import time
 import traceback
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from vermeil_errors import (
     VermeilError,
     from_exception,
 )
+from vermeil_rpc.behalf import on_behalf_of
 from vermeil_telemetry import bound, get_logger, histogram, span
 from vermeil_telemetry import traceparent as trace_context
 
@@ -41,7 +43,7 @@ _logger = get_logger(__name__)
 
 
 class Runner:
-    """Does jobs of one kind, any number at once."""
+    """Does jobs of one kind, or of all kinds by name that share its queue; any number at once."""
 
     def __init__(
         self,
@@ -53,9 +55,10 @@ class Runner:
         heartbeat: timedelta = timedelta(seconds=1),
         lease: timedelta = DEFAULT_LEASE,
         worker: str = "",
+        kinds: Mapping[str, JobKind[Any, Any]] | None = None,
     ) -> None:
         self._client = client
-        self._kind = kind
+        self._kinds = kinds or {kind.name: kind}
         self._drain = drain or Drain()
         self._heartbeat = heartbeat
         self._lease = lease
@@ -63,22 +66,30 @@ class Runner:
         self._workdirs = Workdirs(home)
 
     def run(self, name: str) -> Job | None:
-        """Take the job up if it is to be had; the job as it stands afterwards, None if nobody knows."""
-        with bound(job=name):
-            if self._drain.started:
-                return None
-            try:
-                claimed = self._client.claim(name, worker=self._worker, lease=self._lease)
-            except VermeilError as error:
-                _logger.warning("could not claim; the registry will ring again", error=str(error))
-                return None
-            if claimed.lease is None:
-                if claimed.job.state.is_final:
-                    self._workdirs.remove(name)
-                return claimed.job
-            job = claimed.job
-            with bound(request_id=job.request_id), trace_context(job.traceparent), span(job.kind, job=name):
-                return self._attempt(claimed, claimed.lease)
+        """Take up the job whose turn it is in this one's queue, this one if no other waits.
+
+        The job as it stands afterwards; None if nobody knows.
+        """
+        if self._drain.started:
+            return None
+        kinds = tuple(self._kinds)
+        try:
+            claimed = self._client.claim(name, worker=self._worker, lease=self._lease, kinds=kinds)
+        except VermeilError as error:
+            _logger.warning("could not claim; the registry will ring again", job=name, error=str(error))
+            return None
+        job = claimed.job
+        if claimed.lease is None:
+            if job.state.is_final:
+                self._workdirs.remove(name)
+            return job
+        with (
+            bound(job=job.name, request_id=job.request_id),
+            trace_context(job.traceparent),
+            on_behalf_of(job.owner),
+            span(job.kind, job=job.name),
+        ):
+            return self._attempt(claimed, claimed.lease)
 
     def _attempt(self, claimed: Claimed, lease: Lease) -> Job | None:
         job, started = claimed.job, time.perf_counter()
@@ -100,13 +111,14 @@ class Runner:
 
     def _do(self, context: JobContext) -> Outcome | Draining | LeaseLost:
         """Do the work; whatever it raises becomes how it ended."""
-        if context.job.kind != self._kind.name:
+        kind = self._kinds.get(context.job.kind)
+        if kind is None:
             _logger.error("the doorbell of another kind was rung", kind=context.job.kind)
             return Draining("another kind of worker does this job")
         try:
             with self._workdirs.held(context.job.name, context.check):
                 context.check()
-                return self._kind.work(context, self._kind.unpack_spec(context))
+                return kind.work(context, kind.unpack_spec(context))
         except (Draining, LeaseLost) as interruption:
             return interruption
         except Exception as error:

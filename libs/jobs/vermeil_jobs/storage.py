@@ -4,7 +4,7 @@ Implemented over dictionaries (memory.py) and over SQL (the registry). A storage
 about jobs; it keeps rows, and makes a transaction happen whole or not at all.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -19,8 +19,10 @@ from vermeil_jobs.job import (
     NewDatasetVersion,
     NewJob,
     NewModelVersion,
+    Priority,
     Progress,
 )
+from vermeil_jobs.limits import Limits
 from vermeil_jobs.states import Standing
 
 T = TypeVar("T")
@@ -42,6 +44,8 @@ class Record:
     """When the sweeper looks at it again; None while there is nothing to do."""
     num_rings: int = 0
     """How often the sweeper has rung in vain since the last change."""
+    turn: int = 0
+    """Of the jobs that wait in a queue, the one with the smallest goes first."""
     number: int = 0
     """Position in the order of creation, given by the storage."""
 
@@ -55,6 +59,7 @@ class Record:
             queue=new.queue,
             spec=new.spec,
             state=standing.state,
+            priority=new.priority,
             owner=new.owner,
             after=new.after,
             progress=self.progress,
@@ -106,6 +111,61 @@ class Transaction(Protocol):
 
     def page(self, *, before: int | None, limit: int, state: JobState | None, kind: str) -> list[Record]:
         """Jobs with a smaller number than `before`, newest first."""
+        ...
+
+    def waiting(
+        self,
+        queue: str,
+        now: datetime,
+        *,
+        kinds: Collection[str] = (),
+        owner: str = "",
+        without: Collection[str] = (),
+        hold: bool = False,
+    ) -> Record | None:
+        """The ready job of a queue whose turn it is: of these kinds, if any are given, of this owner, if one
+        is given, and of none of the owners `without`. With `hold`, nobody else has or gets it that way.
+        """
+        ...
+
+    def queues(self, owner: str) -> list[str]:
+        """Where the owner has jobs that wait for nothing but a worker."""
+        ...
+
+    def running_turn(self, queue: str) -> int | None:
+        """The greatest turn of the queue's jobs that run; None where none does."""
+        ...
+
+    def first_turns(self, queue: str) -> dict[Priority, int]:
+        """The smallest turn of the queue's jobs that wait, by priority."""
+        ...
+
+    def last_turn(self, queue: str, owner: str, priority: Priority) -> int | None:
+        """The greatest turn of the owner's waiting jobs of a priority; None where none waits."""
+        ...
+
+    def limits(self, owner: str, *, hold: bool = False) -> Limits | None:
+        """The owner's own limits; with `hold`, nobody else gets them so before this transaction ends."""
+        ...
+
+    def set_limits(self, owner: str, limits: Limits | None) -> None:
+        """Give an owner limits of its own, or take them away."""
+        ...
+
+    def count(self, owner: str, state: JobState) -> int:
+        """How many jobs the owner has in a state."""
+        ...
+
+    def full(self, default: Limits) -> list[str]:
+        """Owners with as many running jobs as they may have, by their own limits or the default."""
+        ...
+
+    def owners(self, *, after: str, limit: int) -> list[str]:
+        """Who has jobs that are not over, or limits of its own, and a name greater than `after`, by name."""
+        ...
+
+    def ring_soon(self, owner: str, now: datetime) -> None:
+        """Let the sweeper look at once at all jobs of the owner that wait for nothing but a worker."""
         ...
 
     def add_lines(self, name: str, lines: Iterable[LogLine], keep: int) -> None:

@@ -22,6 +22,7 @@ from vermeil_errors import (
 )
 from vermeil_telemetry import begin_request, get_logger, histogram, span
 
+from vermeil_rpc.behalf import OWNER, begin_on_behalf_of
 from vermeil_rpc.pipeline import Call
 from vermeil_rpc.status import DETAILS_KEY, UPDATE, encode
 
@@ -43,6 +44,7 @@ class CallGuard:
         """Watch over one call. gRPC runs each in a task of its own, which `begin_request` needs."""
         started = perf_counter()
         request_id = begin_request(call.header("traceparent"), call.header(REQUEST_ID), method=call.method)
+        begin_on_behalf_of(call.header(OWNER))
         code = "OK"
         try:
             self._admit(call)

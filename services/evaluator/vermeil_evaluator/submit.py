@@ -6,6 +6,7 @@ from vermeil.evaluation.v1.evaluation_pb2 import EvaluationSpec
 from vermeil.evaluation.v1.evaluation_service_pb2 import StartEvaluationRequest
 from vermeil_errors import Conflict, InvalidInput
 from vermeil_jobs import Job, Names, NewJob, Registry, Spec, Version
+from vermeil_jobs.messages import priority_from_message
 from vermeil_telemetry import current_traceparent
 
 from vermeil_evaluator.catalogue import find_task
@@ -48,6 +49,7 @@ def submit(request: StartEvaluationRequest, registry: Registry, around: Surround
             spec=Spec.pack(spec),
             request_id=request.request_id,
             inputs=inputs,
+            priority=priority_from_message(request.priority),
             traceparent=current_traceparent(),
         )
     )

@@ -37,6 +37,8 @@ class Caller:
 
     name: str
     """ "keys/{key}", "operator" for a key of the settings, "anyone" where no key is needed."""
+    owner: str = "owners/default"
+    """Who answers for what it begins."""
     scopes: frozenset[Scope] = ALL
     allowance: Allowance | None = None
     """None for no bounds."""
@@ -97,7 +99,7 @@ class Callers:
             known = await self._find(secret)
             _check_not_over(known.allowance.key)
             may = frozenset(scope for scope in ALL if scope in known.allowance.key.scopes)
-            return Caller(secret.name, may, known.allowance)
+            return Caller(secret.name, known.allowance.key.owner, may, known.allowance)
         if self.is_open:
             return Caller("anyone")
         given = _digest(key.encode("latin-1"))

@@ -21,6 +21,7 @@ from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from vermeil.job.v1.job_pb2 import Job
 from vermeil.job.v1.job_service_pb2 import WatchJobRequest
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceStub
+from vermeil.job.v1.quota_service_pb2_grpc import QuotaServiceStub
 from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from vermeil.registry.v1.audit_service_pb2_grpc import AuditServiceStub
 from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceAsyncStub
     from vermeil.ingest.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
     from vermeil.job.v1.job_service_pb2_grpc import JobServiceAsyncStub
+    from vermeil.job.v1.quota_service_pb2_grpc import QuotaServiceAsyncStub
     from vermeil.registry.v1.api_key_service_pb2_grpc import ApiKeyServiceAsyncStub
     from vermeil.registry.v1.audit_service_pb2_grpc import AuditServiceAsyncStub
     from vermeil.registry.v1.registry_service_pb2_grpc import RegistryServiceAsyncStub
@@ -70,6 +72,7 @@ class Clients:
         self._generation_timeout = generation_timeout
         self._generation: GenerationServiceAsyncStub = GenerationServiceStub(channels["generator"])
         self.jobs: JobServiceAsyncStub = JobServiceStub(channels["registry"])
+        self.quotas: QuotaServiceAsyncStub = QuotaServiceStub(channels["registry"])
         self.registry: RegistryServiceAsyncStub = RegistryServiceStub(channels["registry"])
         self.keys: ApiKeyServiceAsyncStub = ApiKeyServiceStub(channels["registry"])
         self.audit: AuditServiceAsyncStub = AuditServiceStub(channels["registry"])

@@ -16,6 +16,7 @@ from vermeil_errors import (
     TooLarge,
     VermeilError,
 )
+from vermeil_rpc.behalf import on_behalf_of
 
 from vermeil_gateway.admission import Admission, Ticket
 from vermeil_gateway.allowance import Allowance
@@ -66,8 +67,10 @@ class Guarded:
         state = scope["state"]
         caller = await self._callers.caller(headers.get("authorization", ""))
         state["caller"], state["allowance"] = caller.name, caller.allowance
+        state["scopes"] = caller.scopes
         ticket = inside.enter_context(self._admission.enter(computes=scope["path"] in COMPUTING_PATHS))
         caller.enter(scope["method"], scope["path"])
+        inside.enter_context(on_behalf_of(caller.owner))
         if caller.allowance is not None:
             allowance = caller.allowance
             inside.callback(lambda: allowance.charge(state["spent"].tokens))

@@ -22,6 +22,8 @@ def allowing(method: str, path: str) -> frozenset[Scope]:
     """The scopes of which one is needed; "admin" is always one."""
     if path in ("/metrics", "/v1/keys", "/v1/audit-events") or path.startswith("/v1/keys/"):
         return frozenset({"admin"})
+    if path.startswith("/v1/quotas/") and method not in ("GET", "HEAD"):
+        return frozenset({"admin"})
     if path in INFERENCE_PATHS:
         return frozenset({"inference", "admin"})
     if method in ("GET", "HEAD") or path in _READING:
@@ -31,5 +33,5 @@ def allowing(method: str, path: str) -> frozenset[Scope]:
 
 
 def is_change(method: str, path: str) -> bool:
-    """Whether a request would change something: work begun or ended, a key made or taken back."""
+    """Whether a request would change something: work begun or ended, a key made or taken back, a quota."""
     return method not in ("GET", "HEAD", "OPTIONS") and path not in COMPUTING_PATHS | _READING

@@ -8,6 +8,7 @@ from pathlib import Path
 from vermeil.ingest.v1.ingest_pb2 import LookSpec
 from vermeil.ingest.v1.ingest_service_pb2 import StartIngestRequest
 from vermeil_jobs import Job, JobClient, NewJob, Spec
+from vermeil_jobs.messages import priority_from_message
 from vermeil_jobs.names import check_request_id
 from vermeil_telemetry import current_traceparent
 
@@ -31,7 +32,7 @@ def submit(request: StartIngestRequest, jobs: JobClient, roots: Sequence[Path]) 
     ingestion = ingestion_from_message(request.spec)
     check_sources(ingestion, roots)
     num_shards = shards_for(ingestion, roots)
-    divided = StartIngestRequest(spec=request.spec, request_id=request.request_id)
+    divided = StartIngestRequest(spec=request.spec, request_id=request.request_id, priority=request.priority)
     divided.spec.images.num_shards = num_shards
     shards = [_look(divided, shard, jobs) for shard in range(num_shards)] if num_shards > 1 else []
     return jobs.create(
@@ -41,6 +42,7 @@ def submit(request: StartIngestRequest, jobs: JobClient, roots: Sequence[Path]) 
             spec=Spec.pack(request.spec),
             request_id=request.request_id,
             after=tuple(shards),
+            priority=priority_from_message(request.priority),
             traceparent=current_traceparent(),
         )
     )
@@ -74,6 +76,7 @@ def _look(request: StartIngestRequest, shard: int, jobs: JobClient) -> str:
             queue=QUEUE,
             spec=Spec.pack(LookSpec(spec=request.spec, shard=shard)),
             request_id=f"look-{digest}-{shard}",
+            priority=priority_from_message(request.priority),
             traceparent=current_traceparent(),
         )
     )

@@ -1,14 +1,17 @@
 """Benches of the registry: over SQLite and over Postgres, called directly and over the wire."""
 
 import shutil
+import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from vermeil.job.v1.quota_service_pb2_grpc import add_QuotaServiceServicer_to_server
 from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from vermeil.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
@@ -23,6 +26,7 @@ from vermeil_registry.database import Database
 from vermeil_registry.keys import Keys
 from vermeil_registry.keys_api import ApiKeyServicer
 from vermeil_registry.migrate import migrate
+from vermeil_registry.quotas_api import QuotaServicer
 from vermeil_registry.storage import SqlStorage
 from vermeil_registry.tables import metadata
 from vermeil_registry.threads import Threads
@@ -91,6 +95,21 @@ class Cluster(Databases):
         return self._migrated.engine.url.render_as_string(hide_password=False)
 
 
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """Run all calls at the same moment; their answers, or what they raised."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        start.wait()
+        try:
+            return call()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with all tables and no rows."""
@@ -133,7 +152,7 @@ def sql_bench(database: Database) -> Bench:
     """A ledger over SQL whose clock and doorbell the test holds."""
     clock, doorbell = ManualClock(), RecordingDoorbell()
     ledger = Ledger(SqlStorage(database), doorbell, clock=clock, policy=Policy(watch_poll=0.05))
-    return Bench(ledger, clock, doorbell, ledger.sweep)
+    return Bench(ledger, clock, doorbell, ledger)
 
 
 class Wire:
@@ -157,6 +176,11 @@ class Wire:
 
         return [
             Service("vermeil.job.v1.JobService", add_JobServiceServicer_to_server, jobs, drain=drain),
+            Service(
+                "vermeil.job.v1.QuotaService",
+                add_QuotaServiceServicer_to_server,
+                QuotaServicer(self.ledger, self.threads),
+            ),
             Service("vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, names),
             Service(
                 "vermeil.registry.v1.ApiKeyService",
@@ -187,4 +211,4 @@ def address(wire: Wire) -> Iterator[str]:
 @pytest.fixture
 def wire_bench(wire: Wire, address: str) -> Iterator[Bench]:
     with connect(address) as channel:
-        yield Bench(GrpcJobs(channel), wire.clock, wire.doorbell, wire.ledger.sweep)
+        yield Bench(GrpcJobs(channel), wire.clock, wire.doorbell, wire.ledger)

@@ -31,9 +31,8 @@ class House:
     def __init__(self, database: Database, folder: Path) -> None:
         self.database, self.store = database, LocalStore(folder / "artifacts")
         self._work = folder / "work"
-        self.bench = Bench(
-            Ledger(SqlStorage(database), RecordingDoorbell()), ManualClock(), RecordingDoorbell(), lambda: 0
-        )
+        ledger = Ledger(SqlStorage(database), RecordingDoorbell())
+        self.bench = Bench(ledger, ManualClock(), RecordingDoorbell(), ledger)
 
     def make_model(self, number: int) -> str:
         """A job that ends with a version of a model, its bytes in the store first."""

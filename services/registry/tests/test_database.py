@@ -1,8 +1,5 @@
 """Migrations and races, on every database there is."""
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -30,22 +27,7 @@ from vermeil_registry.migrate import migrate
 from vermeil_registry.storage import SqlStorage
 from vermeil_registry.tables import metadata
 
-from .conftest import Databases  # pants: no-infer-dep
-
-
-def at_once(*calls: Callable[[], object]) -> list[object]:
-    """Run all calls at the same moment; their answers, or what they raised."""
-    start = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], object]) -> object:
-        start.wait()
-        try:
-            return call()
-        except Exception as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
+from .conftest import Databases, at_once  # pants: no-infer-dep
 
 
 def differences(database: Database) -> list[object]:
@@ -200,7 +182,7 @@ def test_a_predecessor_that_ends_while_its_successor_is_made_is_not_forgotten(sq
 def test_only_the_newest_lines_of_a_log_are_kept(database: Database) -> None:
     clock = ManualClock()
     ledger = Ledger(SqlStorage(database), RecordingDoorbell(), clock=clock, policy=Policy(max_lines=10))
-    bench = Bench(ledger, clock, RecordingDoorbell(), ledger.sweep)
+    bench = Bench(ledger, clock, RecordingDoorbell(), ledger)
     job = bench.create()
     fence = bench.claim(job).fence
     for start in range(0, 25, 5):

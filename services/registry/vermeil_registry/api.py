@@ -10,6 +10,7 @@ from vermeil.job.v1 import job_service_pb2 as wire
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceServicer
 from vermeil_jobs import Ledger, NewJob, Spec, messages
 from vermeil_jobs.client import DEFAULT_PAGE_SIZE
+from vermeil_jobs.names import DEFAULT_OWNER
 from vermeil_telemetry import current_traceparent
 
 from vermeil_registry.threads import Threads
@@ -37,6 +38,8 @@ class JobServicer(JobServiceServicer):
             after=tuple(request.after),
             inputs=messages.artifacts_from_message(request.inputs, "inputs"),
             max_attempts=request.max_attempts or _DEFAULT_ATTEMPTS,
+            priority=messages.priority_from_message(request.priority),
+            owner=request.owner or DEFAULT_OWNER,
             traceparent=current_traceparent(),
         )
         job = await self._run(self._ledger.create, new)
@@ -87,7 +90,13 @@ class JobServicer(JobServiceServicer):
     async def ClaimJob(self, request: wire.ClaimJobRequest, context: Context) -> wire.ClaimJobResponse:
         """The lease of a job."""
         lease = messages.duration_from_message(request.lease_duration)
-        claimed = await self._run(self._ledger.claim, request.name, worker=request.worker, lease=lease)
+        claimed = await self._run(
+            self._ledger.claim,
+            request.name,
+            worker=request.worker,
+            lease=lease,
+            kinds=tuple(dict.fromkeys(request.kinds)),
+        )
         return wire.ClaimJobResponse(
             claimed=claimed.lease is not None,
             job=messages.job_to_message(claimed.job),

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from vermeil_errors import AlreadyExists, InvalidInput, NotFound, Unauthenticated
 from vermeil_jobs.job import utc_now
-from vermeil_jobs.names import DEFAULT_OWNER, check_request_id
+from vermeil_jobs.names import DEFAULT_OWNER, check_owner, check_request_id
 from vermeil_jobs.pages import check_page_size, make_token, read_number
 
 from vermeil_registry.database import Database
@@ -27,7 +27,6 @@ _MAX_NUMBER = 2**62
 _MAX_TEXT = 128
 _FORGET_REPORTERS = timedelta(days=7)
 _NAME = re.compile(r"keys/[a-z0-9]{16}")
-_OWNER = re.compile(r"owners/[a-z][a-z0-9-]{0,62}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _REPORTER = re.compile(r"[\x21-\x7e]{1,64}")
 
@@ -76,7 +75,7 @@ class NewKey:
 
     def __post_init__(self) -> None:
         check_name(self.name, "key.name")
-        _check(_OWNER, "key.owner", self.owner, 'write "owners/" and a name of a-z, 0-9 and "-"')
+        check_owner(self.owner, "key.owner")
         if len(self.display_name) > _MAX_TEXT or not self.display_name.isprintable():
             raise InvalidInput.for_field(
                 "key.display_name", self.display_name, "is no name", f"write one line of up to {_MAX_TEXT}"

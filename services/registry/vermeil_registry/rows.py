@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 from vermeil_artifacts import ArtifactRef
 from vermeil_errors import Violation
-from vermeil_jobs.job import JobError, JobState, NewJob, Progress, Spec
+from vermeil_jobs.job import JobError, JobState, NewJob, Priority, Progress, Spec
 from vermeil_jobs.states import Standing
 from vermeil_jobs.storage import Record
 
@@ -29,6 +29,8 @@ def fixed_values(record: Record) -> dict[str, Any]:
         "inputs": _artifacts_to_json(new.inputs),
         "traceparent": new.traceparent,
         "create_time": record.create_time,
+        "priority": new.priority.value,
+        "turn": record.turn,
     }
 
 
@@ -57,6 +59,7 @@ def to_record(row: RowMapping) -> Record:
         after=tuple(row["after"]),
         inputs=_artifacts_from_json(row["inputs"]),
         max_attempts=row["max_attempts"],
+        priority=Priority(row["priority"]),
         owner=row["owner"],
         traceparent=row["traceparent"],
     )
@@ -71,6 +74,7 @@ def to_record(row: RowMapping) -> Record:
         result=row["result"],
         ring_time=row["ring_time"],
         num_rings=row["num_rings"],
+        turn=row["turn"],
         number=row["number"],
     )
 

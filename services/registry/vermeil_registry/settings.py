@@ -15,3 +15,7 @@ class RegistrySettings(BrokerSettings):
     """SQLAlchemy URL of the database: sqlite:///file or postgresql+psycopg://user:password@host/name."""
     sweep_seconds: float = Field(default=1.0, gt=0, le=60)
     """Seconds between looks for lost doorbells and ended leases; above 0, at most 60."""
+    quota_max_running: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Jobs that one owner may have running at once, unless it has limits of its own; 0 for no bound."""
+    quota_max_waiting: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Jobs that one owner may have waiting at once, unless it has limits of its own; 0 for no bound."""

@@ -3,7 +3,7 @@
 Statements are made once, so that a request pays for running them and not for building them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from vermeil_jobs.storage import Record, Transaction, unseen
 from vermeil_registry.database import Database, LostRace
 from vermeil_registry.rows import changing_values, fixed_values, to_record
 from vermeil_registry.tables import JOBS, LINES, SUCCESSORS
+from vermeil_registry.turns import Turns, whose_turn
 from vermeil_registry.versions import add_artifact, add_version
 
 T = TypeVar("T")
@@ -61,20 +62,20 @@ class SqlStorage:
         return self._database.read(lambda connection: work(SqlTransaction(connection)))
 
 
-class SqlTransaction:
+class SqlTransaction(Turns):
     """One transaction; a job is saved only over the revision that was found."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._revisions: dict[int, int] = {}
 
     def find(self, name: str, *, hold: bool = False) -> Record | None:
         """A job; with `hold`, its row is locked where the database can."""
-        return self._record(_HOLD if hold else _FIND, name=name)
+        return self._record(_HOLD if hold else _FIND, {"name": name})
 
     def find_request(self, owner: str, request_id: str) -> Record | None:
         """The job that this request made."""
-        return self._record(_FIND_REQUEST, owner=owner, request_id=request_id)
+        return self._record(_FIND_REQUEST, {"owner": owner, "request_id": request_id})
 
     def insert(self, record: Record) -> Record:
         """Add a job."""
@@ -115,6 +116,20 @@ class SqlTransaction:
             query = query.where(JOBS.c.kind == kind)
         return [to_record(row) for row in self._connection.execute(query).mappings()]
 
+    def waiting(
+        self,
+        queue: str,
+        now: datetime,
+        *,
+        kinds: Collection[str] = (),
+        owner: str = "",
+        without: Collection[str] = (),
+        hold: bool = False,
+    ) -> Record | None:
+        """The ready job of a queue whose turn it is; with `hold`, one that no other transaction has."""
+        query = whose_turn(queue, now, kinds, owner, without)
+        return self._record(query.with_for_update(skip_locked=True) if hold else query, {})
+
     def add_lines(self, name: str, lines: Iterable[LogLine], keep: int) -> None:
         """Append lines, leaving out those already there."""
         lines = list(lines)
@@ -146,7 +161,7 @@ class SqlTransaction:
         """Register a version under the next number of its line."""
         return add_version(self._connection, version, job, now)
 
-    def _record(self, query: Select[Any], **keys: str) -> Record | None:
+    def _record(self, query: Select[Any], keys: Mapping[str, str]) -> Record | None:
         row = self._connection.execute(query, keys).mappings().first()
         if row is None:
             return None

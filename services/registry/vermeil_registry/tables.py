@@ -124,12 +124,26 @@ JOBS = Table(
     Column("ring_time", Time),
     _column("num_rings", Integer),
     _column("revision", Integer),
+    # its place among those that wait
+    Column("priority", Text, nullable=False, server_default="NORMAL"),
+    Column("turn", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("owner", "request_id", name="one_job_per_request"),
     Index("jobs_by_ring_time", "ring_time"),
     Index("jobs_by_state", "state", "number"),
     Index("jobs_by_kind", "kind", "number"),
+    Index("jobs_by_turn", "queue", "state", "turn", "number"),
+    Index("jobs_by_owner", "owner", "state", "queue", "priority", "turn"),
 )
 """A job: as asked for, as it stands, as it ended."""
+
+QUOTAS = Table(
+    "quotas",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("max_running", Integer),
+    Column("max_waiting", Integer),
+)
+"""An owner's own limits; without numbers it has none, and the row is held while its jobs are counted."""
 
 SUCCESSORS = Table(
     "job_successors",

@@ -1,10 +1,13 @@
 """Wiring: the only place that knows which storage, doorbell and clock the registry runs on."""
 
+from collections.abc import Awaitable, Callable
+
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from vermeil.job.v1.quota_service_pb2_grpc import add_QuotaServiceServicer_to_server
 from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from vermeil.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
-from vermeil_jobs import CeleryDoorbell, Doorbell, Ledger, make_app
+from vermeil_jobs import CeleryDoorbell, Doorbell, Ledger, Limits, Policy, make_app
 from vermeil_rpc import Service
 
 from vermeil_registry.api import JobServicer
@@ -16,6 +19,7 @@ from vermeil_registry.database import Database
 from vermeil_registry.keys import Keys
 from vermeil_registry.keys_api import ApiKeyServicer
 from vermeil_registry.migrate import migrate
+from vermeil_registry.quotas_api import QuotaServicer
 from vermeil_registry.settings import RegistrySettings
 from vermeil_registry.storage import SqlStorage
 from vermeil_registry.sweeper import Sweeper
@@ -30,7 +34,8 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
     broker = CeleryDoorbell(make_app(settings.broker_url, settings.home))
     bell = doorbell or broker
     sweeper = Sweeper(bell, interval=settings.sweep_seconds)
-    ledger = Ledger(SqlStorage(database), sweeper)
+    limits = Limits(settings.quota_max_running, settings.quota_max_waiting)
+    ledger = Ledger(SqlStorage(database), sweeper, policy=Policy(limits=limits))
     threads = Threads()
     watches = Watches(ledger, threads)
 
@@ -53,7 +58,6 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
         database.close()
 
     jobs = JobServicer(ledger, threads, watches)
-    names = RegistryServicer(Catalogue(database), threads)
     return [
         Service(
             "vermeil.job.v1.JobService",
@@ -65,7 +69,24 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
             stop=stop,
         ),
         Service(
-            "vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, names, ready=ready
+            "vermeil.job.v1.QuotaService",
+            add_QuotaServiceServicer_to_server,
+            QuotaServicer(ledger, threads),
+            ready=ready,
+        ),
+        *_services_of_names(database, threads, ready),
+    ]
+
+
+def _services_of_names(
+    database: Database, threads: Threads, ready: Callable[[], Awaitable[bool]]
+) -> list[Service]:
+    return [
+        Service(
+            "vermeil.registry.v1.RegistryService",
+            add_RegistryServiceServicer_to_server,
+            RegistryServicer(Catalogue(database), threads),
+            ready=ready,
         ),
         Service(
             "vermeil.registry.v1.ApiKeyService",

@@ -7,7 +7,8 @@ import grpc
 from vermeil.encoder.v1 import encoder_pb2
 from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
-from vermeil_jobs import GrpcJobs, JobClient, Names, RegistryNames
+from vermeil_jobs import GrpcJobs, JobClient, Names, Priority, RegistryNames
+from vermeil_jobs.messages import priority_to_message
 from vermeil_rpc import connect
 
 from vermeil_trainer.settings import TrainerSettings
@@ -18,7 +19,7 @@ SECONDS = 10.0
 class Encoder(Protocol):
     """What the trainer asks of a modality's encoder."""
 
-    def start(self, spec: encoder_pb2.EncodingSpec) -> str:
+    def start(self, spec: encoder_pb2.EncodingSpec, priority: Priority) -> str:
         """Name of the job that encodes this, or has done so already."""
         ...
 
@@ -29,9 +30,10 @@ class RemoteEncoder:
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = EncoderServiceStub(channel)
 
-    def start(self, spec: encoder_pb2.EncodingSpec) -> str:
+    def start(self, spec: encoder_pb2.EncodingSpec, priority: Priority) -> str:
         """Without a request id, so that the same work is done once."""
-        return self._stub.StartEncoding(StartEncodingRequest(spec=spec), timeout=SECONDS).job.name
+        request = StartEncodingRequest(spec=spec, priority=priority_to_message(priority))
+        return self._stub.StartEncoding(request, timeout=SECONDS).job.name
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
 from vermeil_artifacts import ArtifactRef
 from vermeil_errors import AlreadyExists, InvalidInput
 from vermeil_jobs import Job, JobClient, Names, NewJob, Spec, Version
+from vermeil_jobs.messages import priority_from_message
 from vermeil_jobs.names import check_request_id, split_version
 from vermeil_telemetry import current_traceparent
 
@@ -46,16 +47,19 @@ def submit(request: StartTrainingRequest, peers: Peers) -> Job:
     check_request_id(request.request_id)
     recipe = recipe_from_message(request.recipe)
     _check_names(recipe)
+    priority = priority_from_message(request.priority)
     settled, inputs, images = _settled(recipe, peers.names)
     if recipe.task == "fusion":
         jobs = {
-            source.name: peers.image_encoder.start(_sample_encoding(settled, source.dataset, images))
+            source.name: peers.image_encoder.start(
+                _sample_encoding(settled, source.dataset, images), priority
+            )
             for source in settled.mixture.sources
         }
         spec = TrainingSpec(recipe=recipe_to_message(settled), source_jobs=jobs)
     else:
         encoder = peers.text_encoder if recipe.task == "text" else peers.image_encoder
-        jobs = {"": encoder.start(_encoding(settled))}
+        jobs = {"": encoder.start(_encoding(settled), priority)}
         spec = TrainingSpec(recipe=recipe_to_message(settled), encoding_job=jobs[""])
     new = NewJob(
         kind=KIND,
@@ -64,12 +68,13 @@ def submit(request: StartTrainingRequest, peers: Peers) -> Job:
         request_id=request.request_id,
         after=tuple(dict.fromkeys(jobs.values())),
         inputs=inputs,
+        priority=priority,
         traceparent=current_traceparent(),
     )
     try:
         return peers.jobs.create(new)
     except AlreadyExists:
-        job = _job_of_request(peers.jobs, request.request_id)
+        job = _job_of_request(peers.jobs, new)
         if job is None or not _asks_for(recipe, job):
             raise
         return job
@@ -167,12 +172,12 @@ def _tokenizer(recipe: Recipe) -> encoder_pb2.TokenizerSpec:
     return encoder_pb2.TokenizerSpec(kind=_TOKENIZERS[tokenizer.kind], vocab_size=tokenizer.vocab_size or 0)
 
 
-def _job_of_request(jobs: JobClient, request_id: str) -> Job | None:
+def _job_of_request(jobs: JobClient, new: NewJob) -> Job | None:
     token = ""
     while True:
         page = jobs.list_jobs(page_size=_PAGE_SIZE, page_token=token, kind=KIND)
         for job in page.jobs:
-            if job.request_id == request_id:
+            if (job.owner, job.request_id) == (new.owner, new.request_id):
                 return job
         token = page.next_page_token
         if not token:

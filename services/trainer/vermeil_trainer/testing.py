@@ -33,6 +33,7 @@ from vermeil_jobs import (
     NewDatasetVersion,
     NewJob,
     NewModelVersion,
+    Priority,
     Runner,
     Spec,
 )
@@ -61,11 +62,12 @@ class MemoryEncoder:
     def __init__(self, jobs: MemoryJobs, names: MemoryNames, store: ArtifactStore, folder: Path) -> None:
         self._jobs, self._names, self._store, self._folder = jobs, names, store, folder
 
-    def start(self, spec: encoder_pb2.EncodingSpec) -> str:
+    def start(self, spec: encoder_pb2.EncodingSpec, priority: Priority) -> str:
         """Name of the job that encodes this, or has done so already."""
         packed = Spec.pack(spec)
         request_id = f"encode-{hashlib.sha256(packed.value).hexdigest()[:32]}"
-        return self._jobs.create(NewJob("vermeil.encoder.v1.encode", "encoder", packed, request_id)).name
+        new = NewJob("vermeil.encoder.v1.encode", "encoder", packed, request_id, priority=priority)
+        return self._jobs.create(new).name
 
     def work(self, name: str) -> None:
         """Do a job that was started."""

@@ -10,7 +10,7 @@ from vermeil_errors import InvalidInput
 
 from vermeil_client.client import resource_name
 from vermeil_client.commands.output import Output
-from vermeil_client.commands.work import DETACH, REQUEST, started
+from vermeil_client.commands.work import DETACH, PRIORITY, REQUEST, started
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -34,6 +34,7 @@ def evaluate(
     limit: int = typer.Option(0, help="At most this many items; 0 for all."),
     seed: int = typer.Option(0, help="Seed of sampling and of the intervals."),
     request_id: str = REQUEST,
+    priority: str = PRIORITY,
     detach: bool = DETACH,
 ) -> None:
     """Measure a model, with intervals."""
@@ -44,7 +45,7 @@ def evaluate(
     options["questions"] = str(data.expanduser().absolute()) if data else ""
     options["options"] = options_of(option)
     with output.connect() as client:
-        job = client.evaluate(model, task, request_id=request_id or None, **options)
+        job = client.evaluate(model, task, request_id=request_id or None, priority=priority, **options)
         if started(output, job, detach):
             return
         found = output.follow(client, job).result

@@ -14,6 +14,9 @@ from vermeil_client.resources import Job
 
 DETACH = typer.Option(False, "--detach", "-d", help="Print the job's name and do not wait for it.")
 REQUEST = typer.Option("", "--request-id", help="The same id gives the same job, however often it is sent.")
+PRIORITY = typer.Option(
+    "normal", help="low, normal or high: which of the jobs that wait are handed to workers first."
+)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -41,6 +44,7 @@ def ingest(
     origin: str = typer.Option("", help="Where the data come from, for the data card."),
     licence: str = typer.Option("", help="Their licence, for the data card."),
     request_id: str = REQUEST,
+    priority: str = PRIORITY,
     detach: bool = DETACH,
 ) -> None:
     """Turn files and folders into a dataset."""
@@ -61,7 +65,7 @@ def ingest(
     sources = [source(path, include=include, exclude=exclude, fields=field) for path in paths]
     with output.connect() as client:
         dataset = name or dataset_id(paths[0])
-        job = client.ingest(dataset, sources, request_id=request_id or None, **options)
+        job = client.ingest(dataset, sources, request_id=request_id or None, priority=priority, **options)
         if started(output, job, detach):
             return
         done = output.follow(client, job)
@@ -76,6 +80,7 @@ def train(
     name: str = typer.Option("", help="Name of the model, instead of the recipe's own."),
     change: list[str] = typer.Option([], "--set", help="Change a field, such as run.steps=100; repeatable."),
     request_id: str = REQUEST,
+    priority: str = PRIORITY,
     detach: bool = DETACH,
 ) -> None:
     """Train a model by a recipe."""
@@ -88,7 +93,7 @@ def train(
         if name:
             changes.append(f"name={name}")
         wanted = with_changes(_recipe(client, recipe), changes)
-        job = client.train(wanted, request_id=request_id or None)
+        job = client.train(wanted, request_id=request_id or None, priority=priority)
         if started(output, job, detach):
             return
         done = output.follow(client, job)

@@ -10,10 +10,11 @@ from vermeil_jobs.suite.creating import CreatingSuite
 from vermeil_jobs.suite.ending import EndingSuite
 from vermeil_jobs.suite.following import FollowingSuite
 from vermeil_jobs.suite.naming import NamesSuite
+from vermeil_jobs.suite.queueing import QueueingSuite
 from vermeil_jobs.suite.working import WorkingSuite
 
 __all__ = ["Bench", "JobClientSuite", "NamesSuite"]
 
 
-class JobClientSuite(CreatingSuite, WorkingSuite, EndingSuite, FollowingSuite):
+class JobClientSuite(CreatingSuite, WorkingSuite, EndingSuite, FollowingSuite, QueueingSuite):
     """Everything a JobClient promises."""

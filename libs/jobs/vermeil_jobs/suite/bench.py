@@ -1,7 +1,6 @@
 """Bench: what a test of a JobClient holds in its hands."""
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from vermeil_artifacts import ArtifactRef
 from vermeil_jobs.client import JobClient
 from vermeil_jobs.doorbell import RecordingDoorbell
 from vermeil_jobs.job import Failure, Job, JobError, Lease, NewJob, Spec
+from vermeil_jobs.ledger import Ledger
 from vermeil_jobs.memory import ManualClock
 
 LEASE = timedelta(seconds=10)
@@ -21,13 +21,17 @@ QUEUE = "tester"
 
 @dataclass
 class Bench:
-    """A JobClient with its clock, its doorbell and its sweeper under the test's control."""
+    """A JobClient with its clock, its doorbell and the ledger behind it under the test's control."""
 
     jobs: JobClient
     clock: ManualClock
     doorbell: RecordingDoorbell
-    sweep: Callable[[], int]
+    ledger: Ledger
     _requests: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def sweep(self) -> int:
+        """One look of the sweeper."""
+        return self.ledger.sweep()
 
     def create(self, **changes: Any) -> Job:
         """A new job, as plain as can be."""

@@ -10,6 +10,7 @@ from vermeil_data import ImageEncoding, TokenizerSpec
 from vermeil_data.tokenizer_training import DEFAULT_VOCAB_SIZE
 from vermeil_errors import InvalidInput
 from vermeil_jobs import Job, JobState, NewJob, Registry, Spec
+from vermeil_jobs.messages import priority_from_message
 from vermeil_telemetry import current_traceparent
 
 ENCODE, EMBED = "vermeil.encoder.v1.encode_images", "vermeil.encoder.v1.embed_images"
@@ -58,6 +59,7 @@ def submit(request: StartEncodingRequest, registry: Registry) -> Job:
         spec=spec,
         request_id=request.request_id or f"encode-{hashlib.sha256(spec.value).hexdigest()[:32]}",
         inputs=inputs,
+        priority=priority_from_message(request.priority),
         traceparent=current_traceparent(),
     )
     job = registry.jobs.create(new)

@@ -10,6 +10,7 @@ from vermeil_data import TokenizerSpec
 from vermeil_data.tokenizer_training import DEFAULT_VOCAB_SIZE
 from vermeil_errors import InvalidInput
 from vermeil_jobs import Job, JobState, NewJob, Registry, Spec
+from vermeil_jobs.messages import priority_from_message
 from vermeil_telemetry import current_traceparent
 
 KIND = "vermeil.encoder.v1.encode"
@@ -44,6 +45,7 @@ def submit(request: StartEncodingRequest, registry: Registry) -> Job:
         spec=spec,
         request_id=request.request_id or f"encode-{hashlib.sha256(spec.value).hexdigest()[:32]}",
         inputs=inputs,
+        priority=priority_from_message(request.priority),
         traceparent=current_traceparent(),
     )
     job = registry.jobs.create(new)

@@ -16,6 +16,7 @@ from vermeil_gateway.api import (
     keys,
     models,
     outputs,
+    quotas,
     work,
 )
 
@@ -32,6 +33,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     evaluations.router,
     encoding.router,
     keys.router,
+    quotas.router,
     audit_events.router,
     health.router,
 )

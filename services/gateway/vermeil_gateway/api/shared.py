@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Query, Request
 from fastapi.responses import JSONResponse
 from google.protobuf.message import Message
-from vermeil_errors import InvalidInput
+from vermeil.job.v1.job_pb2 import JobPriority
+from vermeil_errors import InvalidInput, PermissionDenied
 
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.pictures import Pictures
@@ -73,6 +74,18 @@ def request_id_of(request: Request, given: str) -> str:
             "request_id", given, f"differs from the header Idempotency-Key = {header!r}", "send one of them"
         )
     return given or header or uuid.uuid4().hex
+
+
+def check_priority(request: Request, priority: JobPriority.ValueType) -> None:
+    """Work of high priority goes before everybody's, so it takes an admin."""
+    state = request.scope["state"]
+    if priority == JobPriority.JOB_PRIORITY_HIGH and "admin" not in state["scopes"]:
+        raise PermissionDenied(
+            f"{state['caller']} is not an admin's, and only they may go before all others",
+            field="priority",
+            value=JobPriority.Name(priority),
+            fix="ask for JOB_PRIORITY_NORMAL or less, or use an admin's key",
+        )
 
 
 def documented(

@@ -23,6 +23,7 @@ from vermeil_gateway.api.shared import (
     PageSize,
     PageToken,
     WithClients,
+    check_priority,
     documented,
     read,
     request_id_of,
@@ -38,6 +39,7 @@ ACCEPTED = 202
 async def start_ingest(request: Request, clients: WithClients) -> JSONResponse:
     """Turn raw media into a new version of a dataset."""
     message = await read(request, StartIngestRequest())
+    check_priority(request, message.priority)
     message.request_id = request_id_of(request, message.request_id)
     return shown(await clients.call(clients.ingest.StartIngest, message), ACCEPTED)
 
@@ -46,6 +48,7 @@ async def start_ingest(request: Request, clients: WithClients) -> JSONResponse:
 async def start_training(request: Request, clients: WithClients) -> JSONResponse:
     """Train a model by a recipe."""
     message = await read(request, StartTrainingRequest())
+    check_priority(request, message.priority)
     message.request_id = request_id_of(request, message.request_id)
     return shown(await clients.call(clients.training.StartTraining, message), ACCEPTED)
 
@@ -54,6 +57,7 @@ async def start_training(request: Request, clients: WithClients) -> JSONResponse
 async def start_evaluation(request: Request, clients: WithClients) -> JSONResponse:
     """Measure a model."""
     message = await read(request, StartEvaluationRequest())
+    check_priority(request, message.priority)
     message.request_id = request_id_of(request, message.request_id)
     return shown(await clients.call(clients.evaluation.StartEvaluation, message), ACCEPTED)
 

@@ -10,6 +10,7 @@ from vermeil.evaluation.v1.evaluation_service_pb2_grpc import add_EvaluationServ
 from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
 from vermeil.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from vermeil.job.v1.quota_service_pb2_grpc import add_QuotaServiceServicer_to_server
 from vermeil.registry.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from vermeil.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
@@ -21,6 +22,7 @@ from vermeil_gateway.fakes.audit import FakeAudit
 from vermeil_gateway.fakes.generation import FakeGeneration
 from vermeil_gateway.fakes.jobs import FakeJobs
 from vermeil_gateway.fakes.keys import FakeKeys
+from vermeil_gateway.fakes.quotas import FakeQuotas
 from vermeil_gateway.fakes.registry import DIGEST, IMAGE_MODEL, IMAGE_VERSION, MODEL, VERSION, FakeRegistry
 from vermeil_gateway.fakes.work import FakeWork
 
@@ -35,6 +37,7 @@ __all__ = [
     "FakeGeneration",
     "FakeJobs",
     "FakeKeys",
+    "FakeQuotas",
     "FakeRegistry",
     "FakeWork",
 ]
@@ -48,6 +51,7 @@ class FakeBackends:
     generation: FakeGeneration = field(default_factory=FakeGeneration)
     jobs: FakeJobs = field(default_factory=FakeJobs)
     keys: FakeKeys = field(default_factory=FakeKeys)
+    quotas: FakeQuotas = field(default_factory=FakeQuotas)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
 
     @property
@@ -65,6 +69,7 @@ class FakeBackends:
                 self.generation,
             ),
             Service("vermeil.job.v1.JobService", add_JobServiceServicer_to_server, self.jobs),
+            Service("vermeil.job.v1.QuotaService", add_QuotaServiceServicer_to_server, self.quotas),
             Service(
                 "vermeil.registry.v1.RegistryService", add_RegistryServiceServicer_to_server, self.registry
             ),

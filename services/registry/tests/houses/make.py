@@ -14,6 +14,7 @@ from vermeil_artifacts import ArtifactRef
 from vermeil_jobs import (
     JobOutcome,
     Ledger,
+    Limits,
     LogLine,
     ManualClock,
     NewJob,
@@ -54,6 +55,8 @@ def fill(database: Database, revision: str) -> None:
         keys = Keys(database, clock=clock)
         keys.create(NewKey(KEY, "laptop", "owners/default", ("read",), None), SECRET, "k1")
         keys.report("gateway-1", 1, [Entry(KEY, "2026-01-01", 2, 30, clock() + timedelta(seconds=1))])
+    if revision >= "0004":
+        ledger.set_quota("owners/guests", Limits(max_running=2, max_waiting=100))
     if revision >= "0003":
         event = NewEvent(KEY, "POST /v1/trainings", first.name, 202, "trace-1")
         Audit(database, clock=clock).record(event, "a1")

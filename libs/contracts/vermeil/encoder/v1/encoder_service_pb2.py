@@ -27,25 +27,25 @@ from vermeil.encoder.v1 import encoder_pb2 as vermeil_dot_encoder_dot_v1_dot_enc
 from vermeil.job.v1 import job_pb2 as vermeil_dot_job_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(vermeil/encoder/v1/encoder_service.proto\x12\x12vermeil.encoder.v1\x1a vermeil/content/v1/content.proto\x1a vermeil/encoder/v1/encoder.proto\x1a\x18vermeil/job/v1/job.proto\"Z\n\x14StartEncodingRequest\x12.\n\x04spec\x18\x01 \x01(\x0b\x32 .vermeil.encoder.v1.EncodingSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x15StartEncodingResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job\"\x8c\x01\n\rEncodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12)\n\x06images\x18\x03 \x03(\x0b\x32\x19.vermeil.content.v1.Media\x12\x32\n\x06output\x18\x04 \x01(\x0e\x32\".vermeil.encoder.v1.EncodingOutput\"\x83\x01\n\x0e\x45ncodeResponse\x12*\n\x06tokens\x18\x01 \x03(\x0b\x32\x1a.vermeil.encoder.v1.Tokens\x12\x31\n\nembeddings\x18\x02 \x03(\x0b\x32\x1d.vermeil.encoder.v1.Embedding\x12\x12\n\nnum_tokens\x18\x03 \x03(\x05\"\x98\x01\n\rSearchRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12*\n\x05image\x18\x04 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12\x10\n\x08num_hits\x18\x05 \x01(\x05\x12\x10\n\x08previews\x18\x06 \x01(\x08\x42\x07\n\x05query\"]\n\x0eSearchResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.vermeil.encoder.v1.SearchHit\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t2\x98\x02\n\x0e\x45ncoderService\x12\x64\n\rStartEncoding\x12(.vermeil.encoder.v1.StartEncodingRequest\x1a).vermeil.encoder.v1.StartEncodingResponse\x12O\n\x06\x45ncode\x12!.vermeil.encoder.v1.EncodeRequest\x1a\".vermeil.encoder.v1.EncodeResponse\x12O\n\x06Search\x12!.vermeil.encoder.v1.SearchRequest\x1a\".vermeil.encoder.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(vermeil/encoder/v1/encoder_service.proto\x12\x12vermeil.encoder.v1\x1a vermeil/content/v1/content.proto\x1a vermeil/encoder/v1/encoder.proto\x1a\x18vermeil/job/v1/job.proto\"\x89\x01\n\x14StartEncodingRequest\x12.\n\x04spec\x18\x01 \x01(\x0b\x32 .vermeil.encoder.v1.EncodingSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12-\n\x08priority\x18\x03 \x01(\x0e\x32\x1b.vermeil.job.v1.JobPriority\"9\n\x15StartEncodingResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job\"\x8c\x01\n\rEncodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12)\n\x06images\x18\x03 \x03(\x0b\x32\x19.vermeil.content.v1.Media\x12\x32\n\x06output\x18\x04 \x01(\x0e\x32\".vermeil.encoder.v1.EncodingOutput\"\x83\x01\n\x0e\x45ncodeResponse\x12*\n\x06tokens\x18\x01 \x03(\x0b\x32\x1a.vermeil.encoder.v1.Tokens\x12\x31\n\nembeddings\x18\x02 \x03(\x0b\x32\x1d.vermeil.encoder.v1.Embedding\x12\x12\n\nnum_tokens\x18\x03 \x03(\x05\"\x98\x01\n\rSearchRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12*\n\x05image\x18\x04 \x01(\x0b\x32\x19.vermeil.content.v1.MediaH\x00\x12\x10\n\x08num_hits\x18\x05 \x01(\x05\x12\x10\n\x08previews\x18\x06 \x01(\x08\x42\x07\n\x05query\"]\n\x0eSearchResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.vermeil.encoder.v1.SearchHit\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t2\x98\x02\n\x0e\x45ncoderService\x12\x64\n\rStartEncoding\x12(.vermeil.encoder.v1.StartEncodingRequest\x1a).vermeil.encoder.v1.StartEncodingResponse\x12O\n\x06\x45ncode\x12!.vermeil.encoder.v1.EncodeRequest\x1a\".vermeil.encoder.v1.EncodeResponse\x12O\n\x06Search\x12!.vermeil.encoder.v1.SearchRequest\x1a\".vermeil.encoder.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.encoder.v1.encoder_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STARTENCODINGREQUEST']._serialized_start=158
-  _globals['_STARTENCODINGREQUEST']._serialized_end=248
-  _globals['_STARTENCODINGRESPONSE']._serialized_start=250
-  _globals['_STARTENCODINGRESPONSE']._serialized_end=307
-  _globals['_ENCODEREQUEST']._serialized_start=310
-  _globals['_ENCODEREQUEST']._serialized_end=450
-  _globals['_ENCODERESPONSE']._serialized_start=453
-  _globals['_ENCODERESPONSE']._serialized_end=584
-  _globals['_SEARCHREQUEST']._serialized_start=587
-  _globals['_SEARCHREQUEST']._serialized_end=739
-  _globals['_SEARCHRESPONSE']._serialized_start=741
-  _globals['_SEARCHRESPONSE']._serialized_end=834
-  _globals['_ENCODERSERVICE']._serialized_start=837
-  _globals['_ENCODERSERVICE']._serialized_end=1117
+  _globals['_STARTENCODINGREQUEST']._serialized_start=159
+  _globals['_STARTENCODINGREQUEST']._serialized_end=296
+  _globals['_STARTENCODINGRESPONSE']._serialized_start=298
+  _globals['_STARTENCODINGRESPONSE']._serialized_end=355
+  _globals['_ENCODEREQUEST']._serialized_start=358
+  _globals['_ENCODEREQUEST']._serialized_end=498
+  _globals['_ENCODERESPONSE']._serialized_start=501
+  _globals['_ENCODERESPONSE']._serialized_end=632
+  _globals['_SEARCHREQUEST']._serialized_start=635
+  _globals['_SEARCHREQUEST']._serialized_end=787
+  _globals['_SEARCHRESPONSE']._serialized_start=789
+  _globals['_SEARCHRESPONSE']._serialized_end=882
+  _globals['_ENCODERSERVICE']._serialized_start=885
+  _globals['_ENCODERSERVICE']._serialized_end=1165
 # @@protoc_insertion_point(module_scope)

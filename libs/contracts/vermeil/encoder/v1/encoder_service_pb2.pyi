@@ -29,10 +29,13 @@ class StartEncodingRequest(_message.Message):
 
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The same id gives the same job; 1 to 128 characters; empty derives it from the dataset version
     and the rest of the specification.
     """
+    priority: _job_pb2.JobPriority.ValueType
+    """How soon the job is handed to a worker; unspecified means normal."""
     @_builtins.property
     def spec(self) -> _encoder_pb2.EncodingSpec:
         """What to do."""
@@ -42,10 +45,11 @@ class StartEncodingRequest(_message.Message):
         *,
         spec: _encoder_pb2.EncodingSpec | None = ...,
         request_id: _builtins.str = ...,
+        priority: _job_pb2.JobPriority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

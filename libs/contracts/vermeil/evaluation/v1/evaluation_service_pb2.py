@@ -26,29 +26,29 @@ from vermeil.evaluation.v1 import evaluation_pb2 as vermeil_dot_evaluation_dot_v
 from vermeil.job.v1 import job_pb2 as vermeil_dot_job_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.vermeil/evaluation/v1/evaluation_service.proto\x12\x15vermeil.evaluation.v1\x1a&vermeil/evaluation/v1/evaluation.proto\x1a\x18vermeil/job/v1/job.proto\"a\n\x16StartEvaluationRequest\x12\x33\n\x04spec\x18\x01 \x01(\x0b\x32%.vermeil.evaluation.v1.EvaluationSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\";\n\x17StartEvaluationResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job\"9\n\x10ListTasksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x11ListTasksResponse\x12*\n\x05tasks\x18\x01 \x03(\x0b\x32\x1b.vermeil.evaluation.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10GetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x11GetReportResponse\x12-\n\x06report\x18\x01 \x01(\x0b\x32\x1d.vermeil.evaluation.v1.Report\x12\x0c\n\x04page\x18\x02 \x01(\t\"D\n\x15\x43ompareReportsRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\t\x12\x0e\n\x06second\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"O\n\x16\x43ompareReportsResponse\x12\x35\n\ncomparison\x18\x01 \x01(\x0b\x32!.vermeil.evaluation.v1.Comparison2\xb4\x03\n\x11\x45valuationService\x12p\n\x0fStartEvaluation\x12-.vermeil.evaluation.v1.StartEvaluationRequest\x1a..vermeil.evaluation.v1.StartEvaluationResponse\x12^\n\tListTasks\x12\'.vermeil.evaluation.v1.ListTasksRequest\x1a(.vermeil.evaluation.v1.ListTasksResponse\x12^\n\tGetReport\x12\'.vermeil.evaluation.v1.GetReportRequest\x1a(.vermeil.evaluation.v1.GetReportResponse\x12m\n\x0e\x43ompareReports\x12,.vermeil.evaluation.v1.CompareReportsRequest\x1a-.vermeil.evaluation.v1.CompareReportsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.vermeil/evaluation/v1/evaluation_service.proto\x12\x15vermeil.evaluation.v1\x1a&vermeil/evaluation/v1/evaluation.proto\x1a\x18vermeil/job/v1/job.proto\"\x90\x01\n\x16StartEvaluationRequest\x12\x33\n\x04spec\x18\x01 \x01(\x0b\x32%.vermeil.evaluation.v1.EvaluationSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12-\n\x08priority\x18\x03 \x01(\x0e\x32\x1b.vermeil.job.v1.JobPriority\";\n\x17StartEvaluationResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job\"9\n\x10ListTasksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x11ListTasksResponse\x12*\n\x05tasks\x18\x01 \x03(\x0b\x32\x1b.vermeil.evaluation.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10GetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"P\n\x11GetReportResponse\x12-\n\x06report\x18\x01 \x01(\x0b\x32\x1d.vermeil.evaluation.v1.Report\x12\x0c\n\x04page\x18\x02 \x01(\t\"D\n\x15\x43ompareReportsRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\t\x12\x0e\n\x06second\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"O\n\x16\x43ompareReportsResponse\x12\x35\n\ncomparison\x18\x01 \x01(\x0b\x32!.vermeil.evaluation.v1.Comparison2\xb4\x03\n\x11\x45valuationService\x12p\n\x0fStartEvaluation\x12-.vermeil.evaluation.v1.StartEvaluationRequest\x1a..vermeil.evaluation.v1.StartEvaluationResponse\x12^\n\tListTasks\x12\'.vermeil.evaluation.v1.ListTasksRequest\x1a(.vermeil.evaluation.v1.ListTasksResponse\x12^\n\tGetReport\x12\'.vermeil.evaluation.v1.GetReportRequest\x1a(.vermeil.evaluation.v1.GetReportResponse\x12m\n\x0e\x43ompareReports\x12,.vermeil.evaluation.v1.CompareReportsRequest\x1a-.vermeil.evaluation.v1.CompareReportsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.evaluation.v1.evaluation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STARTEVALUATIONREQUEST']._serialized_start=139
-  _globals['_STARTEVALUATIONREQUEST']._serialized_end=236
-  _globals['_STARTEVALUATIONRESPONSE']._serialized_start=238
-  _globals['_STARTEVALUATIONRESPONSE']._serialized_end=297
-  _globals['_LISTTASKSREQUEST']._serialized_start=299
-  _globals['_LISTTASKSREQUEST']._serialized_end=356
-  _globals['_LISTTASKSRESPONSE']._serialized_start=358
-  _globals['_LISTTASKSRESPONSE']._serialized_end=446
-  _globals['_GETREPORTREQUEST']._serialized_start=448
-  _globals['_GETREPORTREQUEST']._serialized_end=480
-  _globals['_GETREPORTRESPONSE']._serialized_start=482
-  _globals['_GETREPORTRESPONSE']._serialized_end=562
-  _globals['_COMPAREREPORTSREQUEST']._serialized_start=564
-  _globals['_COMPAREREPORTSREQUEST']._serialized_end=632
-  _globals['_COMPAREREPORTSRESPONSE']._serialized_start=634
-  _globals['_COMPAREREPORTSRESPONSE']._serialized_end=713
-  _globals['_EVALUATIONSERVICE']._serialized_start=716
-  _globals['_EVALUATIONSERVICE']._serialized_end=1152
+  _globals['_STARTEVALUATIONREQUEST']._serialized_start=140
+  _globals['_STARTEVALUATIONREQUEST']._serialized_end=284
+  _globals['_STARTEVALUATIONRESPONSE']._serialized_start=286
+  _globals['_STARTEVALUATIONRESPONSE']._serialized_end=345
+  _globals['_LISTTASKSREQUEST']._serialized_start=347
+  _globals['_LISTTASKSREQUEST']._serialized_end=404
+  _globals['_LISTTASKSRESPONSE']._serialized_start=406
+  _globals['_LISTTASKSRESPONSE']._serialized_end=494
+  _globals['_GETREPORTREQUEST']._serialized_start=496
+  _globals['_GETREPORTREQUEST']._serialized_end=528
+  _globals['_GETREPORTRESPONSE']._serialized_start=530
+  _globals['_GETREPORTRESPONSE']._serialized_end=610
+  _globals['_COMPAREREPORTSREQUEST']._serialized_start=612
+  _globals['_COMPAREREPORTSREQUEST']._serialized_end=680
+  _globals['_COMPAREREPORTSRESPONSE']._serialized_start=682
+  _globals['_COMPAREREPORTSRESPONSE']._serialized_end=761
+  _globals['_EVALUATIONSERVICE']._serialized_start=764
+  _globals['_EVALUATIONSERVICE']._serialized_end=1200
 # @@protoc_insertion_point(module_scope)

@@ -26,17 +26,17 @@ from vermeil.ingest.v1 import ingest_pb2 as vermeil_dot_ingest_dot_v1_dot_ingest
 from vermeil.job.v1 import job_pb2 as vermeil_dot_job_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&vermeil/ingest/v1/ingest_service.proto\x12\x11vermeil.ingest.v1\x1a\x1evermeil/ingest/v1/ingest.proto\x1a\x18vermeil/job/v1/job.proto\"U\n\x12StartIngestRequest\x12+\n\x04spec\x18\x01 \x01(\x0b\x32\x1d.vermeil.ingest.v1.IngestSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x13StartIngestResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job2m\n\rIngestService\x12\\\n\x0bStartIngest\x12%.vermeil.ingest.v1.StartIngestRequest\x1a&.vermeil.ingest.v1.StartIngestResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&vermeil/ingest/v1/ingest_service.proto\x12\x11vermeil.ingest.v1\x1a\x1evermeil/ingest/v1/ingest.proto\x1a\x18vermeil/job/v1/job.proto\"\x84\x01\n\x12StartIngestRequest\x12+\n\x04spec\x18\x01 \x01(\x0b\x32\x1d.vermeil.ingest.v1.IngestSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12-\n\x08priority\x18\x03 \x01(\x0e\x32\x1b.vermeil.job.v1.JobPriority\"7\n\x13StartIngestResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job2m\n\rIngestService\x12\\\n\x0bStartIngest\x12%.vermeil.ingest.v1.StartIngestRequest\x1a&.vermeil.ingest.v1.StartIngestResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.ingest.v1.ingest_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STARTINGESTREQUEST']._serialized_start=119
-  _globals['_STARTINGESTREQUEST']._serialized_end=204
-  _globals['_STARTINGESTRESPONSE']._serialized_start=206
-  _globals['_STARTINGESTRESPONSE']._serialized_end=261
-  _globals['_INGESTSERVICE']._serialized_start=263
-  _globals['_INGESTSERVICE']._serialized_end=372
+  _globals['_STARTINGESTREQUEST']._serialized_start=120
+  _globals['_STARTINGESTREQUEST']._serialized_end=252
+  _globals['_STARTINGESTRESPONSE']._serialized_start=254
+  _globals['_STARTINGESTRESPONSE']._serialized_end=309
+  _globals['_INGESTSERVICE']._serialized_start=311
+  _globals['_INGESTSERVICE']._serialized_end=420
 # @@protoc_insertion_point(module_scope)

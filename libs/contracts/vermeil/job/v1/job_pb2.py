@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from vermeil.artifact.v1 import artifact_pb2 as vermeil_dot_artifact_dot_v1_dot_artifact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18vermeil/job/v1/job.proto\x12\x0evermeil.job.v1\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"vermeil/artifact/v1/artifact.proto\"\xae\x01\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x36\n\x07metrics\x18\x05 \x03(\x0b\x32%.vermeil.job.v1.Progress.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"_\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x32\n\nviolations\x18\x03 \x03(\x0b\x32\x1e.vermeil.job.v1.FieldViolation\"\x99\x06\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\"\n\x04spec\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.vermeil.job.v1.JobState\x12\r\n\x05owner\x18\x06 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x07 \x03(\t\x12*\n\x08progress\x18\x08 \x01(\x0b\x32\x18.vermeil.job.v1.Progress\x12\x0f\n\x07\x61ttempt\x18\t \x01(\x05\x12\x14\n\x0cmax_attempts\x18\n \x01(\x05\x12\x18\n\x10\x63\x61ncel_requested\x18\x0b \x01(\x08\x12/\n\x06inputs\x18\x0c \x03(\x0b\x32\x1f.vermeil.job.v1.Job.InputsEntry\x12\x31\n\x07outputs\x18\r \x03(\x0b\x32 .vermeil.job.v1.Job.OutputsEntry\x12\'\n\x06result\x18\x0e \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x18.vermeil.job.v1.JobError\x12\x12\n\nrequest_id\x18\x10 \x01(\t\x12\x13\n\x0btraceparent\x18\x11 \x01(\t\x12/\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aO\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .vermeil.artifact.v1.ArtifactRef:\x02\x38\x01\x1aP\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .vermeil.artifact.v1.ArtifactRef:\x02\x38\x01\"T\n\x05Lease\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x03\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t*\x9b\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18vermeil/job/v1/job.proto\x12\x0evermeil.job.v1\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"vermeil/artifact/v1/artifact.proto\"\xae\x01\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x36\n\x07metrics\x18\x05 \x03(\x0b\x32%.vermeil.job.v1.Progress.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"_\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x32\n\nviolations\x18\x03 \x03(\x0b\x32\x1e.vermeil.job.v1.FieldViolation\"\xc8\x06\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\"\n\x04spec\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.vermeil.job.v1.JobState\x12\r\n\x05owner\x18\x06 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x07 \x03(\t\x12*\n\x08progress\x18\x08 \x01(\x0b\x32\x18.vermeil.job.v1.Progress\x12\x0f\n\x07\x61ttempt\x18\t \x01(\x05\x12\x14\n\x0cmax_attempts\x18\n \x01(\x05\x12\x18\n\x10\x63\x61ncel_requested\x18\x0b \x01(\x08\x12/\n\x06inputs\x18\x0c \x03(\x0b\x32\x1f.vermeil.job.v1.Job.InputsEntry\x12\x31\n\x07outputs\x18\r \x03(\x0b\x32 .vermeil.job.v1.Job.OutputsEntry\x12\'\n\x06result\x18\x0e \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x18.vermeil.job.v1.JobError\x12\x12\n\nrequest_id\x18\x10 \x01(\t\x12\x13\n\x0btraceparent\x18\x11 \x01(\t\x12/\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08priority\x18\x15 \x01(\x0e\x32\x1b.vermeil.job.v1.JobPriority\x1aO\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .vermeil.artifact.v1.ArtifactRef:\x02\x38\x01\x1aP\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .vermeil.artifact.v1.ArtifactRef:\x02\x38\x01\"T\n\x05Lease\x12\r\n\x05\x66\x65nce\x18\x01 \x01(\x03\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t*\x9b\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05*q\n\x0bJobPriority\x12\x1c\n\x18JOB_PRIORITY_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_PRIORITY_LOW\x10\x01\x12\x17\n\x13JOB_PRIORITY_NORMAL\x10\x02\x12\x15\n\x11JOB_PRIORITY_HIGH\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,8 +41,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOB_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_JOB_OUTPUTSENTRY']._loaded_options = None
   _globals['_JOB_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_JOBSTATE']._serialized_start=1463
-  _globals['_JOBSTATE']._serialized_end=1618
+  _globals['_JOBSTATE']._serialized_start=1510
+  _globals['_JOBSTATE']._serialized_end=1665
+  _globals['_JOBPRIORITY']._serialized_start=1667
+  _globals['_JOBPRIORITY']._serialized_end=1780
   _globals['_PROGRESS']._serialized_start=171
   _globals['_PROGRESS']._serialized_end=345
   _globals['_PROGRESS_METRICSENTRY']._serialized_start=299
@@ -52,13 +54,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBERROR']._serialized_start=401
   _globals['_JOBERROR']._serialized_end=496
   _globals['_JOB']._serialized_start=499
-  _globals['_JOB']._serialized_end=1292
-  _globals['_JOB_INPUTSENTRY']._serialized_start=1131
-  _globals['_JOB_INPUTSENTRY']._serialized_end=1210
-  _globals['_JOB_OUTPUTSENTRY']._serialized_start=1212
-  _globals['_JOB_OUTPUTSENTRY']._serialized_end=1292
-  _globals['_LEASE']._serialized_start=1294
-  _globals['_LEASE']._serialized_end=1378
-  _globals['_LOGLINE']._serialized_start=1380
-  _globals['_LOGLINE']._serialized_end=1460
+  _globals['_JOB']._serialized_end=1339
+  _globals['_JOB_INPUTSENTRY']._serialized_start=1178
+  _globals['_JOB_INPUTSENTRY']._serialized_end=1257
+  _globals['_JOB_OUTPUTSENTRY']._serialized_start=1259
+  _globals['_JOB_OUTPUTSENTRY']._serialized_end=1339
+  _globals['_LEASE']._serialized_start=1341
+  _globals['_LEASE']._serialized_end=1425
+  _globals['_LOGLINE']._serialized_start=1427
+  _globals['_LOGLINE']._serialized_end=1507
 # @@protoc_insertion_point(module_scope)

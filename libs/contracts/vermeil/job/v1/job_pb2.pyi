@@ -59,6 +59,36 @@ JOB_STATE_CANCELLED: JobState.ValueType  # 5
 """Stopped because someone asked."""
 Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
+class _JobPriority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobPriority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_PRIORITY_UNSPECIFIED: _JobPriority.ValueType  # 0
+    """Not set: normal."""
+    JOB_PRIORITY_LOW: _JobPriority.ValueType  # 1
+    """When there is time."""
+    JOB_PRIORITY_NORMAL: _JobPriority.ValueType  # 2
+    """As most."""
+    JOB_PRIORITY_HIGH: _JobPriority.ValueType  # 3
+    """Before the others. Over HTTP only admins may ask for it."""
+
+class JobPriority(_JobPriority, metaclass=_JobPriorityEnumTypeWrapper):
+    """JobPriority is how soon a waiting job is handed to a worker: of each owner's jobs in a queue, 16 high ones
+    or 4 normal ones go for one low one. Nobody waits for ever, and nothing that runs is interrupted.
+    """
+
+JOB_PRIORITY_UNSPECIFIED: JobPriority.ValueType  # 0
+"""Not set: normal."""
+JOB_PRIORITY_LOW: JobPriority.ValueType  # 1
+"""When there is time."""
+JOB_PRIORITY_NORMAL: JobPriority.ValueType  # 2
+"""As most."""
+JOB_PRIORITY_HIGH: JobPriority.ValueType  # 3
+"""Before the others. Over HTTP only admins may ask for it."""
+Global___JobPriority: _TypeAlias = JobPriority  # noqa: Y015
+
 @_typing.final
 class Progress(_message.Message):
     """Progress is how far a job has come."""
@@ -245,6 +275,7 @@ class Job(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"jobs/{job}", made by the registry."""
     kind: _builtins.str
@@ -265,6 +296,8 @@ class Job(_message.Message):
     """The id of the request that created it."""
     traceparent: _builtins.str
     """W3C trace context of the request that created it."""
+    priority: Global___JobPriority.ValueType
+    """How soon it is handed to a worker while it waits."""
     @_builtins.property
     def spec(self) -> _any_pb2.Any:
         """The work's own specification, such as a vermeil.training.v1.TrainingSpec."""
@@ -328,10 +361,11 @@ class Job(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        priority: Global___JobPriority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "progress", b"progress", "result", b"result", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "inputs", b"inputs", "kind", b"kind", "max_attempts", b"max_attempts", "name", b"name", "outputs", b"outputs", "owner", b"owner", "progress", b"progress", "queue", b"queue", "request_id", b"request_id", "result", b"result", "spec", b"spec", "start_time", b"start_time", "state", b"state", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "inputs", b"inputs", "kind", b"kind", "max_attempts", b"max_attempts", "name", b"name", "outputs", b"outputs", "owner", b"owner", "priority", b"priority", "progress", b"progress", "queue", b"queue", "request_id", b"request_id", "result", b"result", "spec", b"spec", "start_time", b"start_time", "state", b"state", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,6 +59,8 @@ class CreateJobRequest(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Which work: a Celery task name such as "vermeil.trainer.v1.train"."""
     queue: _builtins.str
@@ -67,6 +69,10 @@ class CreateJobRequest(_message.Message):
     """The same id gives the same job; 1 to 128 characters, required."""
     max_attempts: _builtins.int
     """Given up after this many attempts; 1 to 100, 0 means 5."""
+    priority: _job_pb2.JobPriority.ValueType
+    """How soon it is handed to a worker; unspecified means normal."""
+    owner: _builtins.str
+    """Who owns it, "owners/{owner}"; empty for "owners/default". Counts against the owner's quota."""
     @_builtins.property
     def spec(self) -> _any_pb2.Any:
         """The work's specification."""
@@ -89,10 +95,12 @@ class CreateJobRequest(_message.Message):
         inputs: _abc.Mapping[_builtins.str, _artifact_pb2.ArtifactRef] | None = ...,
         request_id: _builtins.str = ...,
         max_attempts: _builtins.int = ...,
+        priority: _job_pb2.JobPriority.ValueType = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "inputs", b"inputs", "kind", b"kind", "max_attempts", b"max_attempts", "queue", b"queue", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "inputs", b"inputs", "kind", b"kind", "max_attempts", b"max_attempts", "owner", b"owner", "priority", b"priority", "queue", b"queue", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,6 +397,7 @@ class ClaimJobRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"jobs/{job}"."""
     worker: _builtins.str
@@ -397,16 +406,23 @@ class ClaimJobRequest(_message.Message):
     def lease_duration(self) -> _duration_pb2.Duration:
         """How long the lease lasts without a heartbeat; 1 s to 1 h, default 10 s."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Kinds that the worker does. Where given, the job is only whom it was rung for: it gets the lease of the
+        job of these kinds whose turn it is in that job's queue, by priority, owner and age.
+        """
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         worker: _builtins.str = ...,
         lease_duration: _duration_pb2.Duration | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration", "name", b"name", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "lease_duration", b"lease_duration", "name", b"name", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,10 +438,12 @@ class ClaimJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     claimed: _builtins.bool
-    """True if the worker now holds the lease; false if the job is over, held or not ready."""
+    """True if the worker now holds the lease; false if the job is over, held or not ready, or its owner at the
+    limit.
+    """
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """The job."""
+        """The job that is claimed; the one that was named where none is."""
 
     @_builtins.property
     def lease(self) -> _job_pb2.Lease:

@@ -92,7 +92,8 @@ class JobServiceServicer:
     """
 
     def CreateJob(self, request, context):
-        """CreateJob records a job and rings its queue once nothing stands before it.
+        """CreateJob records a job and rings its queue once nothing stands before it. RESOURCE_EXHAUSTED where as
+        many jobs of its owner wait as may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +135,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClaimJob(self, request, context):
-        """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended.
+        """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended, unless as
+        many jobs of its owner run as may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class JobServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> JobServiceAsyncStub: ...
     CreateJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.CreateJobResponse]
-    """CreateJob records a job and rings its queue once nothing stands before it."""
+    """CreateJob records a job and rings its queue once nothing stands before it. RESOURCE_EXHAUSTED where as
+    many jobs of its owner wait as may.
+    """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """GetJob returns one job."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
@@ -46,7 +48,9 @@ class JobServiceStub:
     ListJobLogs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobLogsRequest, _job_service_pb2.ListJobLogsResponse]
     """ListJobLogs returns a job's log lines, oldest first."""
     ClaimJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ClaimJobRequest, _job_service_pb2.ClaimJobResponse]
-    """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended."""
+    """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended, unless as
+    many jobs of its owner run as may.
+    """
     HeartbeatJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.HeartbeatJobRequest, _job_service_pb2.HeartbeatJobResponse]
     """HeartbeatJob keeps the lease, reports progress and tells whether to stop."""
     FinishJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.FinishJobRequest, _job_service_pb2.FinishJobResponse]
@@ -60,7 +64,9 @@ class JobServiceAsyncStub(JobServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.CreateJobResponse]  # type: ignore[assignment]
-    """CreateJob records a job and rings its queue once nothing stands before it."""
+    """CreateJob records a job and rings its queue once nothing stands before it. RESOURCE_EXHAUSTED where as
+    many jobs of its owner wait as may.
+    """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """GetJob returns one job."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
@@ -72,7 +78,9 @@ class JobServiceAsyncStub(JobServiceStub):
     ListJobLogs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobLogsRequest, _job_service_pb2.ListJobLogsResponse]  # type: ignore[assignment]
     """ListJobLogs returns a job's log lines, oldest first."""
     ClaimJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ClaimJobRequest, _job_service_pb2.ClaimJobResponse]  # type: ignore[assignment]
-    """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended."""
+    """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended, unless as
+    many jobs of its owner run as may.
+    """
     HeartbeatJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.HeartbeatJobRequest, _job_service_pb2.HeartbeatJobResponse]  # type: ignore[assignment]
     """HeartbeatJob keeps the lease, reports progress and tells whether to stop."""
     FinishJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.FinishJobRequest, _job_service_pb2.FinishJobResponse]  # type: ignore[assignment]
@@ -89,7 +97,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.CreateJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.CreateJobResponse, _abc.Awaitable[_job_service_pb2.CreateJobResponse]]:
-        """CreateJob records a job and rings its queue once nothing stands before it."""
+        """CreateJob records a job and rings its queue once nothing stands before it. RESOURCE_EXHAUSTED where as
+        many jobs of its owner wait as may.
+        """
 
     @_abc_1.abstractmethod
     def GetJob(
@@ -137,7 +147,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ClaimJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ClaimJobResponse, _abc.Awaitable[_job_service_pb2.ClaimJobResponse]]:
-        """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended."""
+        """ClaimJob gives a worker the lease of a pending job, or of a running one whose lease has ended, unless as
+        many jobs of its owner run as may.
+        """
 
     @_abc_1.abstractmethod
     def HeartbeatJob(

@@ -26,21 +26,21 @@ from vermeil.job.v1 import job_pb2 as vermeil_dot_job_dot_v1_dot_job__pb2
 from vermeil.training.v1 import recipe_pb2 as vermeil_dot_training_dot_v1_dot_recipe__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*vermeil/training/v1/training_service.proto\x12\x13vermeil.training.v1\x1a\x18vermeil/job/v1/job.proto\x1a vermeil/training/v1/recipe.proto\"W\n\x14StartTrainingRequest\x12+\n\x06recipe\x18\x01 \x01(\x0b\x32\x1b.vermeil.training.v1.Recipe\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x15StartTrainingResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job\";\n\x12ListRecipesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x13ListRecipesResponse\x12,\n\x07recipes\x18\x01 \x03(\x0b\x32\x1b.vermeil.training.v1.Recipe\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xdb\x01\n\x0fTrainingService\x12\x66\n\rStartTraining\x12).vermeil.training.v1.StartTrainingRequest\x1a*.vermeil.training.v1.StartTrainingResponse\x12`\n\x0bListRecipes\x12\'.vermeil.training.v1.ListRecipesRequest\x1a(.vermeil.training.v1.ListRecipesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*vermeil/training/v1/training_service.proto\x12\x13vermeil.training.v1\x1a\x18vermeil/job/v1/job.proto\x1a vermeil/training/v1/recipe.proto\"\x86\x01\n\x14StartTrainingRequest\x12+\n\x06recipe\x18\x01 \x01(\x0b\x32\x1b.vermeil.training.v1.Recipe\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12-\n\x08priority\x18\x03 \x01(\x0e\x32\x1b.vermeil.job.v1.JobPriority\"9\n\x15StartTrainingResponse\x12 \n\x03job\x18\x01 \x01(\x0b\x32\x13.vermeil.job.v1.Job\";\n\x12ListRecipesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x13ListRecipesResponse\x12,\n\x07recipes\x18\x01 \x03(\x0b\x32\x1b.vermeil.training.v1.Recipe\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xdb\x01\n\x0fTrainingService\x12\x66\n\rStartTraining\x12).vermeil.training.v1.StartTrainingRequest\x1a*.vermeil.training.v1.StartTrainingResponse\x12`\n\x0bListRecipes\x12\'.vermeil.training.v1.ListRecipesRequest\x1a(.vermeil.training.v1.ListRecipesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vermeil.training.v1.training_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STARTTRAININGREQUEST']._serialized_start=127
-  _globals['_STARTTRAININGREQUEST']._serialized_end=214
-  _globals['_STARTTRAININGRESPONSE']._serialized_start=216
-  _globals['_STARTTRAININGRESPONSE']._serialized_end=273
-  _globals['_LISTRECIPESREQUEST']._serialized_start=275
-  _globals['_LISTRECIPESREQUEST']._serialized_end=334
-  _globals['_LISTRECIPESRESPONSE']._serialized_start=336
-  _globals['_LISTRECIPESRESPONSE']._serialized_end=428
-  _globals['_TRAININGSERVICE']._serialized_start=431
-  _globals['_TRAININGSERVICE']._serialized_end=650
+  _globals['_STARTTRAININGREQUEST']._serialized_start=128
+  _globals['_STARTTRAININGREQUEST']._serialized_end=262
+  _globals['_STARTTRAININGRESPONSE']._serialized_start=264
+  _globals['_STARTTRAININGRESPONSE']._serialized_end=321
+  _globals['_LISTRECIPESREQUEST']._serialized_start=323
+  _globals['_LISTRECIPESREQUEST']._serialized_end=382
+  _globals['_LISTRECIPESRESPONSE']._serialized_start=384
+  _globals['_LISTRECIPESRESPONSE']._serialized_end=476
+  _globals['_TRAININGSERVICE']._serialized_start=479
+  _globals['_TRAININGSERVICE']._serialized_end=698
 # @@protoc_insertion_point(module_scope)

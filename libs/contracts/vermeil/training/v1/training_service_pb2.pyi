@@ -28,8 +28,11 @@ class StartTrainingRequest(_message.Message):
 
     RECIPE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The same id gives the same job; 1 to 128 characters, required."""
+    priority: _job_pb2.JobPriority.ValueType
+    """How soon the job is handed to a worker; unspecified means normal."""
     @_builtins.property
     def recipe(self) -> _recipe_pb2.Recipe:
         """What to do."""
@@ -39,10 +42,11 @@ class StartTrainingRequest(_message.Message):
         *,
         recipe: _recipe_pb2.Recipe | None = ...,
         request_id: _builtins.str = ...,
+        priority: _job_pb2.JobPriority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recipe", b"recipe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["recipe", b"recipe", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "recipe", b"recipe", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
