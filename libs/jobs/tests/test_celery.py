@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from vermeil_jobs import (
     JobState,
     MemoryJobs,
     NewJob,
+    Priority,
     Spec,
     make_app,
     register,
@@ -104,6 +106,32 @@ def test_two_jobs_are_done_side_by_side(app: JobsApp, jobs: MemoryJobs) -> None:
     with working(app):
         names = [jobs.create(new(f"request-{number}")).name for number in range(2)]
         assert [list(jobs.watch(name, timeout=60))[-1].state for name in names] == [JobState.SUCCEEDED] * 2
+
+
+def test_whatever_rings_first_the_job_whose_turn_it_is_goes_first_of_all_kinds_of_the_queue(
+    app: JobsApp, jobs: MemoryJobs
+) -> None:
+    all_wait, done = threading.Event(), []
+
+    def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        assert done or all_wait.wait(60)
+        done.append(context.job.request_id)
+        return JobOutcome()
+
+    kinds = [KIND, "vermeil.tester.v1.other"]
+    for name in kinds:
+        register(app, replace(kind(work), name=name), jobs)
+    with working(app, "solo"):
+        first = jobs.create(new("first"))
+        wait_for(lambda: jobs.get(first.name).state is JobState.RUNNING)
+        waiting = [
+            jobs.create(replace(new(priority.value), kind=name, priority=priority))
+            for priority, name in zip(Priority, kinds * 2, strict=False)
+        ]
+        all_wait.set()
+        for job in waiting:
+            list(jobs.watch(job.name, timeout=60))
+    assert done == ["first", "HIGH", "NORMAL", "LOW"]
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])
