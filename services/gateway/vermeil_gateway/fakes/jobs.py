@@ -9,11 +9,12 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from vermeil.job.v1 import job_service_pb2 as jobs
-from vermeil.job.v1.job_pb2 import Job, JobState, LogLine
+from vermeil.job.v1.job_pb2 import Job, JobPriority, JobState, LogLine
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceServicer
 from vermeil_errors import Conflict, NotFound
 from vermeil_rpc.behalf import current_owner
 
+_UNSAID = JobPriority.JOB_PRIORITY_UNSPECIFIED
 _FINAL = (JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED)
 
 
@@ -25,9 +26,10 @@ class FakeJobs(JobServiceServicer):
         self.num_watching = 0
         self._changed = asyncio.Condition()
 
-    def start(self, kind: str, spec: Message, request: Any) -> Job:
-        """The job of this Start…Request, new or old."""
-        request_id = request.request_id or "encode"
+    def start(
+        self, kind: str, spec: Message, request_id: str, priority: JobPriority.ValueType = _UNSAID
+    ) -> Job:
+        """The job of this request id, new or old."""
         for job in self.jobs.values():
             if job.request_id == request_id:
                 return job
@@ -36,7 +38,7 @@ class FakeJobs(JobServiceServicer):
             kind=kind,
             state=JobState.JOB_STATE_PENDING,
             request_id=request_id,
-            priority=request.priority,
+            priority=priority,
             owner=current_owner(),
             create_time=Timestamp(seconds=1_800_000_000),
         )

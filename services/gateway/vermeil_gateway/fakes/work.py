@@ -32,12 +32,14 @@ class FakeWork(
 
     async def StartIngest(self, request: ingest.StartIngestRequest, context: Any) -> Any:
         """A pending job."""
-        job = self._jobs.start("vermeil.ingest.v1.ingest", request.spec, request)
+        job = self._jobs.start("vermeil.ingest.v1.ingest", request.spec, request.request_id, request.priority)
         return ingest.StartIngestResponse(job=job)
 
     async def StartEncoding(self, request: encoder.StartEncodingRequest, context: Any) -> Any:
         """A pending job."""
-        job = self._jobs.start("vermeil.encoder.v1.encode", request.spec, request)
+        job = self._jobs.start(
+            "vermeil.encoder.v1.encode", request.spec, request.request_id or "encode", request.priority
+        )
         return encoder.StartEncodingResponse(job=job)
 
     async def Encode(self, request: encoder.EncodeRequest, context: Any) -> Any:
@@ -60,7 +62,9 @@ class FakeWork(
 
     async def StartTraining(self, request: training.StartTrainingRequest, context: Any) -> Any:
         """A pending job."""
-        job = self._jobs.start("vermeil.trainer.v1.train", request.recipe, request)
+        job = self._jobs.start(
+            "vermeil.trainer.v1.train", request.recipe, request.request_id, request.priority
+        )
         return training.StartTrainingResponse(job=job)
 
     async def ListRecipes(self, request: training.ListRecipesRequest, context: Any) -> Any:
@@ -69,7 +73,9 @@ class FakeWork(
 
     async def StartEvaluation(self, request: evaluation.StartEvaluationRequest, context: Any) -> Any:
         """A pending job."""
-        job = self._jobs.start("vermeil.evaluator.v1.evaluate", request.spec, request)
+        job = self._jobs.start(
+            "vermeil.evaluator.v1.evaluate", request.spec, request.request_id, request.priority
+        )
         return evaluation.StartEvaluationResponse(job=job)
 
     async def ListTasks(self, request: evaluation.ListTasksRequest, context: Any) -> Any:
