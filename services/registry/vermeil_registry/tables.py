@@ -125,7 +125,7 @@ JOBS = Table(
     _column("num_rings", Integer),
     _column("revision", Integer),
     # its place among those that wait
-    Column("priority", Text, nullable=False, server_default="NORMAL"),
+    Column("priority", Words("priority"), nullable=False, server_default="NORMAL"),
     Column("turn", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("owner", "request_id", name="one_job_per_request"),
     Index("jobs_by_ring_time", "ring_time"),
@@ -139,7 +139,7 @@ JOBS = Table(
 QUOTAS = Table(
     "quotas",
     metadata,
-    Column("owner", Text, primary_key=True),
+    Column("owner", Words("owner"), primary_key=True),
     Column("max_running", Integer),
     Column("max_waiting", Integer),
 )
