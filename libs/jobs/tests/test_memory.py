@@ -17,7 +17,7 @@ class TestMemoryJobs(JobClientSuite):
 def test_who_was_rung_for_in_vain_is_recalled_and_nobody_else() -> None:
     clock, doorbell = ManualClock(), RecordingDoorbell()
     jobs = MemoryJobs(doorbell, clock=clock)
-    bench = Bench(jobs, clock, doorbell, jobs.sweep)
+    bench = Bench(jobs, clock, doorbell, jobs)
     waiting, tried, held = (bench.create() for _ in range(3))
     bench.create(after=(waiting.name,))
     lost = bench.create()
