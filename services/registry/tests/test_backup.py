@@ -216,9 +216,10 @@ def test_a_folder_with_something_else_is_not_written_into(house: House, tmp_path
 
 def test_an_older_backup_is_restored_and_brought_up_to_date(databases: Databases, tmp_path: Path) -> None:
     old = databases.open(databases.empty_url())
-    migrate(old, to="0001")
+    migrate(old)
     house = House(old, tmp_path / "house")
     house.make_model(1)
+    migrate(old, to="0001")
     made = back_up(old, house.store, tmp_path / "backup", silence)
     assert made.revision == "0001"
     new = databases.open(databases.empty_url())
