@@ -32,6 +32,8 @@ from vermeil_model.image_classifier import ClassifierConfig, ImageClassifier, cl
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
 from vermeil_model.image_sampling import SamplingStep, sample_images, sample_in_context
+from vermeil_model.int8 import int8_model, is_int8, require_floats
+from vermeil_model.int8_files import save_int8
 from vermeil_model.llama import export_llama, import_llama
 from vermeil_model.logprobs import TokenLogprob
 from vermeil_model.packed_adapter import PackedAdapter
@@ -105,7 +107,9 @@ __all__ = [
     "fused_losses",
     "generate",
     "import_llama",
+    "int8_model",
     "is_adapter",
+    "is_int8",
     "load_adapter",
     "load_any_checkpoint",
     "load_checkpoint",
@@ -116,10 +120,12 @@ __all__ = [
     "read_any_config",
     "read_config",
     "read_prompts",
+    "require_floats",
     "sample_images",
     "sample_in_context",
     "save_adapter",
     "save_checkpoint",
+    "save_int8",
     "save_merged",
     "score",
     "text_logprobs",

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vermeil_errors import InvalidInput, Violation
 
 from vermeil_model.config import ModelConfig, require, require_positive_integer
+from vermeil_model.int8 import Int8Linear, require_floats
 from vermeil_model.layers import Linear
 from vermeil_model.linear import linear
 from vermeil_model.llama_names import LAYER_NAMES, row_counts
@@ -149,7 +150,7 @@ class LearnedDifference(nn.Module):
 class AdaptedLinear(nn.Module):
     """x · Wᵀ + s · (x · Aᵀ) · Bᵀ, where rows of W have differences of their own, or none."""
 
-    def __init__(self, base: Linear, rows: Mapping[str, int], config: AdapterConfig) -> None:
+    def __init__(self, base: Linear | Int8Linear, rows: Mapping[str, int], config: AdapterConfig) -> None:
         super().__init__()
         self.base = base
         self._rows = dict(rows)
@@ -167,7 +168,8 @@ class AdaptedLinear(nn.Module):
     def weight(self) -> Tensor:
         """The whole matrix, merged."""
         narrow_SI, wide_OS = self._joined()
-        return self.base.weight + wide_OS @ narrow_SI
+        weight_OI = self.base.weight if isinstance(self.base, Linear) else self.base.dequantized()
+        return weight_OI + wide_OS @ narrow_SI
 
     def forward(self, x: Tensor) -> Tensor:
         """As above."""
@@ -178,12 +180,13 @@ class AdaptedLinear(nn.Module):
     def _joined(self) -> Difference:
         """All parts as one difference: A below one another, B in blocks, the scale in B."""
         parts = {target: part for target, part in self.parts.items() if isinstance(part, LearnedDifference)}
+        narrow_SI = torch.cat([part.narrow_RI for part in parts.values()])
         blocks = [
-            self._scale * parts[target].wide_OR if target in parts else self.base.weight.new_zeros(num_out, 0)
+            self._scale * parts[target].wide_OR if target in parts else narrow_SI.new_zeros(num_out, 0)
             for target, num_out in self._rows.items()
         ]
         wide_OS: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-        return Difference(torch.cat([part.narrow_RI for part in parts.values()]), wide_OS)
+        return Difference(narrow_SI, wide_OS)
 
 
 class AdaptedModel(nn.Module):
@@ -203,10 +206,11 @@ class AdaptedModel(nn.Module):
         for layer, matrix, targets in _matrices(base.config, config.targets):
             block = base.layers[layer]
             inner = block.get_submodule(matrix)
-            assert isinstance(inner, Linear)
+            assert isinstance(inner, Linear | Int8Linear)
             rows = row_counts(matrix, base.config) or [base.config.width]
             adapted = AdaptedLinear(inner, dict(zip(targets, rows, strict=True)), config)
-            block.set_submodule(matrix, adapted.to(weight))
+            adapted.parts.to(weight)
+            block.set_submodule(matrix, adapted)
         self.init_weights(torch.Generator().manual_seed(0))
 
     @classmethod
@@ -271,6 +275,7 @@ def adapted(base: TextModel, adapter: Adapter) -> TextModel:
 def merged(base: TextModel, adapter: Adapter) -> TextModel:
     """A text model with the weights W + s·B·A; the base stays as it is."""
     adapter.check(base.config)
+    require_floats(base, "base", adapter.base)
     model = copy.deepcopy(base)
     for layer, matrix, targets in _matrices(base.config, adapter.config.targets):
         weight = model.layers[layer].get_submodule(matrix).get_parameter("weight")

@@ -25,6 +25,14 @@ from vermeil_model.fusions import make_fused
 from vermeil_model.image_classifier import ClassifierConfig, ImageClassifier
 from vermeil_model.image_config import ImageConfig
 from vermeil_model.image_model import ImageModel
+from vermeil_model.int8 import (
+    QUANTIZATION,
+    check_int8,
+    check_quantization,
+    is_int8,
+    make_room,
+    quantization_config,
+)
 from vermeil_model.rotary import Rotary
 from vermeil_model.tensor_files import (
     WEIGHTS_FILE,
@@ -88,6 +96,20 @@ def save_checkpoint(folder: Path, model: AnyModel, *, extra: Mapping[str, Any] |
 
     `extra` joins config.json at the top level: bos_token_id, class_names and the like.
     """
+    values = written_fields(model)
+    clash = sorted(values.keys() & (extra or {}).keys())
+    if clash:
+        raise InvalidInput.for_field(
+            "extra", clash[0], "is written by the checkpoint itself", "Leave it out."
+        )
+    prefix = _kind_of(type(model)).prefix
+    tensors = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    write_tensors(folder / WEIGHTS_FILE, tensors)
+    write_json(folder / CONFIG_FILE, values | dict(extra or {}))
+
+
+def written_fields(model: AnyModel) -> dict[str, Any]:
+    """What config.json says of the model itself."""
     kind = _kind_of(type(model))
     values: dict[str, Any] = {
         "model_type": kind.model_type,
@@ -96,14 +118,7 @@ def save_checkpoint(folder: Path, model: AnyModel, *, extra: Mapping[str, Any] |
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         kind.name: model.config.to_dict(),
     }
-    clash = sorted(values.keys() & (extra or {}).keys())
-    if clash:
-        raise InvalidInput.for_field(
-            "extra", clash[0], "is written by the checkpoint itself", "Leave it out."
-        )
-    tensors = {kind.prefix + name: tensor for name, tensor in model.state_dict().items()}
-    write_tensors(folder / WEIGHTS_FILE, tensors)
-    write_json(folder / CONFIG_FILE, values | dict(extra or {}))
+    return values | ({QUANTIZATION: quantization_config(model)} if is_int8(model) else {})
 
 
 @overload
@@ -144,8 +159,13 @@ def load_any_checkpoint(
     kind, config = _read(folder)
     files = TensorFiles(folder)
     tensors = {name: files.read(name) for name in files.names}
+    quantization = read_json(folder / CONFIG_FILE).get(QUANTIZATION)
     with unfilled():
         model = kind.make(config)
+    if quantization is not None:
+        check_quantization(quantization, folder / CONFIG_FILE)
+        check_int8(tensors, folder)
+        make_room(model)
     return fill_model(model, tensors, kind.prefix, source=folder, dtype=dtype, device=device)
 
 
@@ -207,7 +227,10 @@ def fill_model(
     first = prefix + next(iter(model.state_dict()))
     dtype = dtype or tensors[first].dtype
     weights = {
-        name.removeprefix(prefix): tensor.to(device=device, dtype=dtype) for name, tensor in tensors.items()
+        name.removeprefix(prefix): tensor.to(device)
+        if name.endswith("weight_scale") or not tensor.is_floating_point()
+        else tensor.to(device=device, dtype=dtype)
+        for name, tensor in tensors.items()
     }
     model.load_state_dict(weights, assign=True)
     for module in model.modules():

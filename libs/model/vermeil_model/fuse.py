@@ -13,6 +13,7 @@ from vermeil_model.fused_config import FusedConfig, unconditional
 from vermeil_model.fused_model import FusedModel
 from vermeil_model.fusions import make_fused
 from vermeil_model.image_model import ImageModel
+from vermeil_model.int8 import require_floats
 from vermeil_model.text_model import TextModel
 
 
@@ -39,6 +40,8 @@ def fuse(text: TextModel, image: ImageModel, config: FusedConfig, *, seed: int =
 
     What neither of them has, such as projectors, is drawn from `seed`.
     """
+    for name, backbone in (("text", text), ("image", image)):
+        require_floats(backbone, name, type(backbone).__name__)
     _check_backbones(text, image, config)
     weight = text.embedding.weight
     model = make_fused(config)

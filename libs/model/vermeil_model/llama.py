@@ -16,6 +16,7 @@ from vermeil_errors import InvalidInput
 
 from vermeil_model.checkpoint import CONFIG_FILE, fill_model
 from vermeil_model.config import ModelConfig, RopeScaling
+from vermeil_model.int8 import require_floats
 from vermeil_model.llama_names import LAYER_NAMES, row_counts
 from vermeil_model.tensor_files import WEIGHTS_FILE, TensorFiles, read_json, write_json, write_tensors
 from vermeil_model.text_model import TextModel
@@ -57,6 +58,7 @@ def export_llama(folder: Path, model: TextModel, *, extra: Mapping[str, Any] | N
 
     `extra` joins config.json: bos_token_id, eos_token_id and the like.
     """
+    require_floats(model, "model", "TextModel")
     names = _names(model.config)
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():

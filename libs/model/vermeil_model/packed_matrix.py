@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vermeil_model.int8 import Int8Linear
+from vermeil_model.int8_product import Int8Product, int8_product
+from vermeil_model.layers import Linear
+
 _PACKABLE = (torch.float32, torch.bfloat16)
 
 
@@ -77,6 +81,34 @@ class OneDnnMatrix:
     def multiply(self, x_NI: Tensor, factor_NO: Tensor) -> Tensor:
         out: Tensor = self._binary(x_NI, factor_NO, self._packed, None, "mul")
         return out
+
+
+class Int8Matrix:
+    """Rows of an `Int8Linear`; what follows its product is done by itself."""
+
+    def __init__(self, product: Int8Product) -> None:
+        self._product = product
+
+    def apply(self, x_NI: Tensor) -> Tensor:
+        return self._product(x_NI)
+
+    def add(self, x_NI: Tensor, residual_NO: Tensor) -> Tensor:
+        return self.apply(x_NI).add_(residual_NO)
+
+    def gate(self, x_NI: Tensor) -> Tensor:
+        return functional.silu(self.apply(x_NI), inplace=True)
+
+    def multiply(self, x_NI: Tensor, factor_NO: Tensor) -> Tensor:
+        return self.apply(x_NI).mul_(factor_NO)
+
+
+def pack_rows(linear: Linear | Int8Linear, num_parts: int = 1) -> list[PackedMatrix]:
+    """A layer's matrix, its rows in so many equal parts."""
+    weights = linear.weight.chunk(num_parts)
+    if isinstance(linear, Int8Linear):
+        scales = linear.weight_scale.chunk(num_parts)
+        return [Int8Matrix(int8_product(*part)) for part in zip(weights, scales, strict=True)]
+    return [pack(weight_OI) for weight_OI in weights]
 
 
 def pack(weight_OI: Tensor) -> PackedMatrix:

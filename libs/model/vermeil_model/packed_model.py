@@ -19,7 +19,7 @@ from torch.nn import functional
 from vermeil_model.attention import Attend
 from vermeil_model.layers import Block
 from vermeil_model.llama_names import row_counts
-from vermeil_model.packed_matrix import PackedMatrix, pack
+from vermeil_model.packed_matrix import PackedMatrix, pack, pack_rows
 from vermeil_model.rotary import rotate
 from vermeil_model.text_model import Before, TextModel
 
@@ -42,7 +42,8 @@ class PackedBlock:
     def of(cls, block: Block, num_heads: int, num_key_value_heads: int) -> PackedBlock:
         """A snapshot of `block`."""
         attention, feed_forward = block.attention, block.feed_forward
-        gate, up = feed_forward.gate_up.weight.chunk(2)
+        gate, up = pack_rows(feed_forward.gate_up, 2)
+        (qkv,), (output,), (down,) = map(pack_rows, (attention.qkv, attention.output, feed_forward.down))
         head_norm = None
         if attention.query_norm is not None and attention.key_norm is not None:
             query, key = attention.query_norm.weight, attention.key_norm.weight
@@ -50,13 +51,13 @@ class PackedBlock:
             head_norm = torch.cat(rows).detach().float()
         return cls(
             attention_norm=block.attention_norm.weight.detach(),
-            qkv=pack(attention.qkv.weight),
+            qkv=qkv,
             head_norm=head_norm,
-            output=pack(attention.output.weight),
+            output=output,
             feed_forward_norm=block.feed_forward_norm.weight.detach(),
-            gate=pack(gate),
-            up=pack(up),
-            down=pack(feed_forward.down.weight),
+            gate=gate,
+            up=up,
+            down=down,
         )
 
 

@@ -32,6 +32,7 @@ _TEXT = Traits(("text",), ("text",))
 _BY_TASK: Mapping[str, Traits] = {
     "": _TEXT,
     "text": _TEXT,
+    "int8": _TEXT,
     "image": Traits(("text",), ("image",)),
     "fusion": Traits(("text", "image"), ("text", "image")),
     "dual": Traits(("text", "image"), ("embedding",)),

@@ -43,11 +43,14 @@ def by_hand(arguments: Sequence[str]) -> None:
     )
     given = parser.parse_args(arguments)
     recipe = recipe_from_dict(with_changes(read_recipe(_recipe_path(given.recipe)), given.set))
-    if (given.dataset is None) != (recipe.task == "fusion"):
-        has = "is required" if given.dataset is None else "is not for task fusion"
+    if (given.dataset is None) != (recipe.task in ("fusion", "int8")):
+        has = "is required" if given.dataset is None else f"is not for task {recipe.task}"
         raise InvalidInput.for_field(
-            "--dataset", given.dataset or "", has, "name folders in mixture.sources for task fusion alone"
+            "--dataset", given.dataset or "", has, "all tasks but fusion and int8 learn from one"
         )
+    if recipe.task == "int8":
+        _write_int8(recipe, given.output / "model")
+        return
     _train(recipe, given.dataset, given.output)
 
 
@@ -63,6 +66,16 @@ def with_changes(recipe: dict[str, Any], changes: Sequence[str]) -> dict[str, An
             raise InvalidInput.for_field("--set", change, "sets no field", "write --set run.steps=10")
         place[last] = yaml.safe_load(text)
     return recipe
+
+
+def _write_int8(recipe: Recipe, folder: Path) -> None:
+    from vermeil_trainer.int8 import write_int8  # noqa: PLC0415
+
+    sizes = write_int8(recipe, Path(recipe.model.initial).expanduser(), folder)
+    sys.stdout.write(
+        f"{sizes['initial_weight_bytes']:,} bytes of weights became {sizes['weight_bytes']:,}\n"
+        f"model: {folder}\n"
+    )
 
 
 def _train(recipe: Recipe, dataset: Path | None, output: Path) -> None:

@@ -8,7 +8,16 @@ import torch
 from vermeil_data import Mixture, MixtureTask, OpenMixture
 from vermeil_data.mixture import Style
 from vermeil_errors import InvalidInput
-from vermeil_model import FusedModel, ImageConfig, ImageModel, TextModel, fuse, fused_config, load_checkpoint
+from vermeil_model import (
+    FusedModel,
+    ImageConfig,
+    ImageModel,
+    TextModel,
+    fuse,
+    fused_config,
+    load_checkpoint,
+    require_floats,
+)
 from vermeil_model.opening import Opening
 
 from vermeil_trainer.fusion_rules import RANK, ramp_steps
@@ -38,6 +47,8 @@ def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[st
     """The backbones' weights in one network."""
     text = load_checkpoint(backbones[TEXT], TextModel, dtype=torch.float32)
     image = load_checkpoint(backbones[IMAGE], ImageModel, dtype=torch.float32)
+    for name, model in ((TEXT, text), (IMAGE, image)):
+        require_floats(model, f"fusion.{name}", getattr(recipe.fusion, name))
     _check_pictures(image.config, mixture)
     options: dict[str, Any] = {}
     if recipe.fusion.kind == "low_rank":

@@ -20,6 +20,7 @@ from vermeil_model import (
     ModelConfig,
     TextModel,
     load_checkpoint,
+    require_floats,
 )
 from vermeil_model.adapter import ALL_TARGETS, TARGETS
 from vermeil_model.image_config import TOKENS_PER_CAPTION
@@ -48,6 +49,7 @@ def continue_model(recipe: Recipe, folder: Path, data: Data) -> AnyModel:
     For a recipe of an adapter, they stay as they are.
     """
     model: AnyModel = load_checkpoint(folder, NETWORKS[recipe.task].model, dtype=torch.float32)
+    require_floats(model, "model.initial", recipe.model.initial)
     violations = _disagreements("model", recipe.model, model.config)
     if recipe.task != "text":
         violations += _disagreements("image", recipe.image, model.config)

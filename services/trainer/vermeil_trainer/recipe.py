@@ -256,9 +256,9 @@ class Recipe:
     """The schedule."""
     run: RunSpec = field(default_factory=RunSpec)
     """The run."""
-    task: str = choice("text", "image", "dual", "classifier", "fusion")
+    task: str = choice("text", "image", "dual", "classifier", "fusion", "int8")
     """What is learned: the next token, pictures from noise, which caption belongs, the class, or to read
-    and draw."""
+    and draw; int8 learns nothing, and writes model.initial with 8 bits a weight."""
     image: ImageSpec = field(default_factory=ImageSpec)
     """The pictures."""
     fusion: FusionSpec = field(default_factory=FusionSpec)
@@ -276,6 +276,8 @@ class Recipe:
     @property
     def datasets(self) -> tuple[str, ...]:
         """All it learns from, each once."""
+        if self.task == "int8":
+            return ()
         if self.task != "fusion":
             return (self.data.dataset,)
         return tuple(dict.fromkeys(source.dataset for source in self.mixture.sources))

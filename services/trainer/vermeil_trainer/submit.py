@@ -49,7 +49,10 @@ def submit(request: StartTrainingRequest, peers: Peers) -> Job:
     _check_names(recipe)
     priority = priority_from_message(request.priority)
     settled, inputs, images = _settled(recipe, peers.names)
-    if recipe.task == "fusion":
+    jobs: dict[str, str] = {}
+    if recipe.task == "int8":
+        spec = TrainingSpec(recipe=recipe_to_message(settled))
+    elif recipe.task == "fusion":
         jobs = {
             source.name: peers.image_encoder.start(
                 _sample_encoding(settled, source.dataset, images), priority
@@ -84,9 +87,11 @@ def _settled(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, ArtifactRe
     """The recipe with versions in place of names, what they hold, and the form of its pictures."""
     if recipe.task == "fusion":
         return _settled_fusion(recipe, names)
-    dataset = names.dataset_version(recipe.data.dataset)
-    inputs = {"dataset": dataset.artifact}
-    settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
+    settled, inputs = recipe, dict[str, ArtifactRef]()
+    if recipe.task != "int8":
+        dataset = names.dataset_version(recipe.data.dataset)
+        inputs["dataset"] = dataset.artifact
+        settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
     if recipe.model.initial:
         initial = names.model_version(recipe.model.initial)
         if initial.base:
@@ -129,11 +134,12 @@ def _check_names(recipe: Recipe) -> None:
         for index, source in enumerate(recipe.mixture.sources):
             split_version("datasets", source.dataset, f"mixture.sources[{index}].dataset")
         return
-    if not recipe.data.dataset:
-        raise InvalidInput.for_field(
-            "data.dataset", "", "is required", "name a dataset, such as datasets/peps"
-        )
-    split_version("datasets", recipe.data.dataset, "data.dataset")
+    if recipe.task != "int8":
+        if not recipe.data.dataset:
+            raise InvalidInput.for_field(
+                "data.dataset", "", "is required", "name a dataset, such as datasets/peps"
+            )
+        split_version("datasets", recipe.data.dataset, "data.dataset")
     if recipe.model.initial:
         split_version("models", recipe.model.initial, "model.initial")
 
@@ -195,7 +201,8 @@ def _asks_for(recipe: Recipe, job: Job) -> bool:
         for ours, other in zip(mine.mixture.sources, theirs.mixture.sources, strict=False):
             ours.dataset = _as_then(ours.dataset, other.dataset)
     else:
-        mine.data.dataset = _as_then(mine.data.dataset, theirs.data.dataset)
+        if recipe.task != "int8":
+            mine.data.dataset = _as_then(mine.data.dataset, theirs.data.dataset)
         mine.model.initial = _as_then(mine.model.initial, theirs.model.initial)
     return mine == theirs
 

@@ -42,6 +42,7 @@ _WITHOUT_MEANING = {
         "model": _OF_MODELS,
         "data": {"dataset"},
     },
+    "int8": {"image": _OF_IMAGES, "model": _OF_MODELS - {"initial"}, "data": {"dataset"}},
 }
 """By task and section: the fields that are not for it."""
 
@@ -50,6 +51,8 @@ def meaningless_sections(recipe: Recipe) -> tuple[str, ...]:
     """Groups of fields that say nothing for a recipe."""
     if recipe.task == "fusion":
         return "model", "data", "adapter"
+    if recipe.task == "int8":
+        return "data", "optimizer", "schedule", "image", "fusion", "mixture", "adapter"
     alone = ("fusion", "mixture") if recipe.adapter.rank else ("fusion", "mixture", "adapter")
     return ("image", *alone) if recipe.task == "text" else alone
 
@@ -68,6 +71,8 @@ def task_violations(recipe: Recipe) -> list[Violation]:
         violations += _without_meaning(recipe, section, _given(getattr(recipe, section)) & names)
     if recipe.task != "text" and recipe.data.sampling != "packed":
         violations += _without_meaning(recipe, "data", {"sampling"})
+    if recipe.task == "int8":
+        return violations + _int8_violations(recipe)
     if recipe.task == "classifier":
         return violations + _classifier_violations(recipe)
     if recipe.task != "text":
@@ -90,6 +95,12 @@ def _adapter_violations(recipe: Recipe) -> list[Violation]:
         fix = "name the model that it is learned over in model.initial"
         return [violation("adapter.rank", spec.rank, "has no base", fix)]
     return []
+
+
+def _int8_violations(recipe: Recipe) -> list[Violation]:
+    if recipe.model.initial:
+        return []
+    return [violation("model.initial", "", "is required", "name the model to write in int8")]
 
 
 def _patch_violations(image: ImageSpec) -> list[Violation]:

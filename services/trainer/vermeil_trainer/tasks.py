@@ -13,10 +13,12 @@ from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
 from vermeil_errors import Conflict, VermeilError
 from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, NewModelVersion
 from vermeil_jobs import register as register_kind
+from vermeil_jobs.job import JsonObject
 from vermeil_settings import code_version
 
 from vermeil_trainer.clients import Peers, peers
 from vermeil_trainer.reading import recipe_from_message
+from vermeil_trainer.recipe import Recipe
 from vermeil_trainer.settings import TrainerSettings
 from vermeil_trainer.submit import BACKBONES, ENCODED, KIND, QUEUE, submit
 
@@ -54,6 +56,8 @@ def job_kind(known: Peers, store: ArtifactStore) -> JobKind[StartTrainingRequest
 
 
 def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: JobClient) -> JobOutcome:
+    if spec.recipe.task == "int8":
+        return _write_int8(context, spec, store)
     context.progress(0, spec.recipe.run.steps, "getting ready", unit="steps")
     # Seconds of imports, for those who train: a worker is ready before.
     from vermeil_trainer.learning import LEARNING  # noqa: PLC0415
@@ -64,11 +68,7 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
     initial = inputs.get("initial")
     encoded = {name: store.fetch(_encoded(job, jobs)) for name, job in _encoding_jobs(spec).items()}
     run_folder = context.workdir / "run"
-    provenance = {
-        "job": context.job.name,
-        "request_id": context.job.request_id,
-        "traceparent": context.job.traceparent,
-    }
+    provenance = _provenance(context)
 
     def publish_log(files: Sequence[str]) -> ArtifactRef:
         log = _log_of(run_folder, context.workdir / "log", files)
@@ -87,6 +87,23 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
         context.check()
     model = store.publish(trained.model, kind="model", provenance=provenance)
     return _outcome(spec, trained, {"model": model, "log": publish_log(_LOG)})
+
+
+def _write_int8(context: JobContext, spec: TrainingSpec, store: ArtifactStore) -> JobOutcome:
+    # As below.
+    from vermeil_trainer.int8 import write_int8  # noqa: PLC0415
+
+    recipe, folder = recipe_from_message(spec.recipe), context.workdir / "model"
+    context.progress(0, 1, f"rounding {recipe.model.initial}", unit="models")
+    figures = write_int8(recipe, store.fetch(context.job.inputs["initial"]), folder)
+    context.check()
+    model = store.publish(folder, kind="model", provenance=_provenance(context))
+    return JobOutcome({"model": model}, figures, model_versions=(_version(recipe, model, figures),))
+
+
+def _provenance(context: JobContext) -> dict[str, str]:
+    job = context.job
+    return {"job": job.name, "request_id": job.request_id, "traceparent": job.traceparent}
 
 
 def _encoding_jobs(spec: TrainingSpec) -> Mapping[str, str]:
@@ -156,24 +173,22 @@ def _log_of(run_folder: Path, folder: Path, files: Sequence[str]) -> Path:
 
 
 def _outcome(spec: TrainingSpec, trained: "Trained", outputs: dict[str, ArtifactRef]) -> JobOutcome:
-    # Imported with the training, which has run by now.
-    from vermeil_trainer.model_folder import recipe_as_dict  # noqa: PLC0415
-
     recipe = recipe_from_message(spec.recipe)
     figures = trained.figures()
-    return JobOutcome(
-        outputs=outputs,
-        result=figures,
-        model_versions=(
-            NewModelVersion(
-                model=f"models/{recipe.name}",
-                artifact=outputs["model"],
-                recipe=json.dumps(recipe_as_dict(recipe), sort_keys=True),
-                code_version=code_version(),
-                datasets=recipe.datasets,
-                seed=recipe.run.seed,
-                metrics=figures,
-                base=recipe.base,
-            ),
-        ),
+    return JobOutcome(outputs, figures, model_versions=(_version(recipe, outputs["model"], figures),))
+
+
+def _version(recipe: Recipe, model: ArtifactRef, figures: JsonObject) -> NewModelVersion:
+    # As below.
+    from vermeil_trainer.model_folder import recipe_as_dict  # noqa: PLC0415
+
+    return NewModelVersion(
+        model=f"models/{recipe.name}",
+        artifact=model,
+        recipe=json.dumps(recipe_as_dict(recipe), sort_keys=True),
+        code_version=code_version(),
+        datasets=recipe.datasets,
+        seed=recipe.run.seed,
+        metrics=figures,
+        base=recipe.base,
     )

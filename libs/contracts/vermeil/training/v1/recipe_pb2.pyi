@@ -786,7 +786,8 @@ class Recipe(_message.Message):
     task: _builtins.str
     """What is learned: "text" (the next token), "image" (pictures from noise), "dual" (which caption
     belongs to which picture), "classifier" (the class of a picture) or "fusion" (to read and draw, from
-    a mixture); default "text".
+    a mixture); or "int8", which learns nothing and writes model.initial with 8 bits a weight. Default
+    "text".
     """
     @_builtins.property
     def model(self) -> Global___ModelSpec:
