@@ -76,11 +76,10 @@ def test_a_picture_that_is_brought_reaches_the_model(page: Page, shown: Shown) -
     expect(page.locator("#message img")).to_be_visible()
     _say(page, "What is this?")
     eventually(
-        lambda: (
-            shown.gateway.backends.generation.requests[-1]
-            .conversation.messages[-1]
-            .parts[0]
-            .HasField("image")
+        lambda: any(
+            part.HasField("image")
+            for request in shown.gateway.backends.generation.requests
+            for part in request.conversation.messages[-1].parts
         ),
         _SECONDS,
     )
