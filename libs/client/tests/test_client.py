@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 from vermeil_client import AsyncVermeil, DrawingProgress, Picture, Vermeil
-from vermeil_client.client import resource_name
+from vermeil_client.names import resource_name
 from vermeil_client.resources import Job
 from vermeil_client.testing import FakeGateway
 from vermeil_errors import (

@@ -11,6 +11,8 @@ from typing import Any, Self
 import httpx
 from vermeil_errors import InvalidInput
 
+from vermeil_client.download import Progress, download, unheard
+from vermeil_client.names import full_name, resource_name
 from vermeil_client.resources import (
     AnswerImage,
     CreatedKey,
@@ -66,7 +68,7 @@ class Vermeil:
             options: Other fields of vermeil.ingest.v1.IngestSpec, request_id, and priority.
         """
         request_id, priority = options.pop("request_id", None), options.pop("priority", "normal")
-        spec = {"dataset": _named("datasets", dataset), "sources": list(sources), **options}
+        spec = {"dataset": full_name("datasets", dataset), "sources": list(sources), **options}
         return self._start("/v1/ingestions", {"spec": spec}, request_id, priority)
 
     def train(
@@ -95,13 +97,13 @@ class Vermeil:
 
     def compare(self, first: str, second: str, *, seed: int = 0) -> Json:
         """Two evaluations item by item (vermeil.evaluation.v1.Comparison), first minus second."""
-        body = {"first": _named("jobs", first), "second": _named("jobs", second), "seed": seed}
+        body = {"first": full_name("jobs", first), "second": full_name("jobs", second), "seed": seed}
         comparison: Json = self.transport.post("/v1/evaluation-comparisons", body)["comparison"]
         return comparison
 
     def embed(self, dataset: str, model: str) -> Job:
         """Embed every picture of a dataset by a dual model; what is done or under way is not begun again."""
-        spec = {"dataset": _named("datasets", dataset), "embedding_model": resource_name(model)}
+        spec = {"dataset": full_name("datasets", dataset), "embedding_model": resource_name(model)}
         return Job.from_json(self.transport.post("/v1/encodings", {"spec": spec})["job"])
 
     def search(
@@ -118,13 +120,13 @@ class Vermeil:
         looked_for: Json = {"text": text}
         if image:
             looked_for = {"image": {"inline": base64.b64encode(image).decode()}}
-        body = {"dataset": _named("datasets", dataset), "model": resource_name(model), **looked_for}
+        body = {"dataset": full_name("datasets", dataset), "model": resource_name(model), **looked_for}
         answer = self.transport.post("/v1/search", {**body, "num_hits": num_hits, "previews": previews})
         return [Hit.from_json(hit) for hit in answer.get("hits") or ()]
 
     def job(self, name: str) -> Job:
         """One job, by `jobs/{id}` or its id."""
-        return Job.from_json(self.transport.get(f"/v1/{_named('jobs', name)}"))
+        return Job.from_json(self.transport.get(f"/v1/{full_name('jobs', name)}"))
 
     def jobs(self, state: str = "", kind: str = "") -> Iterator[Job]:
         """All jobs, newest first."""
@@ -134,11 +136,11 @@ class Vermeil:
 
     def cancel(self, name: str) -> Job:
         """Ask a job to stop."""
-        return Job.from_json(self.transport.post(f"/v1/{_named('jobs', name)}/cancel"))
+        return Job.from_json(self.transport.post(f"/v1/{full_name('jobs', name)}/cancel"))
 
     def watch(self, name: str) -> Iterator[Job]:
         """The job now, after every change, and at last in its final state."""
-        for body in self.transport.events("GET", f"/v1/{_named('jobs', name)}/events"):
+        for body in self.transport.events("GET", f"/v1/{full_name('jobs', name)}/events"):
             yield Job.from_json(body)
 
     def wait(self, name: str) -> Job:
@@ -150,16 +152,16 @@ class Vermeil:
 
     def logs(self, name: str) -> Iterator[Json]:
         """The job's log lines, oldest first: time, level, text."""
-        yield from self._pages(f"/v1/{_named('jobs', name)}/logs", "lines")
+        yield from self._pages(f"/v1/{full_name('jobs', name)}/logs", "lines")
 
     def output_files(self, job: str, role: str) -> list[str]:
         """Paths of the files of what a job made, by role such as `log`; while it runs, those so far."""
-        body = self.transport.get(f"/v1/{_named('jobs', job)}/outputs/{role}")
+        body = self.transport.get(f"/v1/{full_name('jobs', job)}/outputs/{role}")
         return [each["path"] for each in body["files"]]
 
     def output_file(self, job: str, role: str, path: str) -> bytes:
         """One of those files, such as `metrics.jsonl` of the role `log`."""
-        return self.transport.read(f"/v1/{_named('jobs', job)}/outputs/{role}/{path}")
+        return self.transport.read(f"/v1/{full_name('jobs', job)}/outputs/{role}/{path}")
 
     def datasets(self) -> Iterator[Dataset]:
         """All datasets by name."""
@@ -168,7 +170,7 @@ class Vermeil:
 
     def dataset_versions(self, dataset: str) -> Iterator[Json]:
         """Versions of a dataset, newest first, with their data cards."""
-        yield from self._pages(f"/v1/{_named('datasets', dataset)}/versions", "versions")
+        yield from self._pages(f"/v1/{full_name('datasets', dataset)}/versions", "versions")
 
     def models(self) -> list[Model]:
         """All models."""
@@ -177,6 +179,16 @@ class Vermeil:
     def model_versions(self, model: str) -> Iterator[Json]:
         """Versions of a model, newest first, with recipe, data and figures."""
         yield from self._pages(f"/v1/model-versions/{model.removeprefix('models/')}", "versions")
+
+    def download(self, name: str, folder: Path, progress: Progress = unheard) -> str:
+        """Bring the files of a model or a dataset here, each checked by its hash; the version's name.
+
+        Args:
+            name: `nano` for a model's newest version, `nano@3`, `datasets/peps`, or a version's full name.
+            folder: Where to; made if it is not there. Files that are there already are not fetched again.
+            progress: Is told how many bytes are here, and how many there are in all.
+        """
+        return download(self.transport, name, folder, progress)
 
     def recipes(self) -> list[Json]:
         """The recipes that come with the trainer."""
@@ -207,7 +219,7 @@ class Vermeil:
 
     def revoke_key(self, name: str) -> Json:
         """End a key for good."""
-        return self.transport.post(f"/v1/{_named('keys', name)}/revoke")
+        return self.transport.post(f"/v1/{full_name('keys', name)}/revoke")
 
     def quotas(self) -> Iterator[Json]:
         """How many jobs each owner may have at once, and has (vermeil.job.v1.Quota), by name."""
@@ -360,14 +372,6 @@ def user_turn(text: str, images: Sequence[bytes] = ()) -> Json:
     return {"role": "user", "content": [*parts, {"type": "text", "text": text}] if text else parts}
 
 
-def resource_name(model: str) -> str:
-    """`vermeil-nano`, `vermeil-nano@3` or a full name → `models/…` as the contracts write it."""
-    if model.startswith("models/"):
-        return model
-    name, _, version = model.partition("@")
-    return f"models/{name}/versions/{version}" if version else f"models/{name}"
-
-
 def is_uri(path: str) -> bool:
     """Whether ingest knows this as it is, without this machine's folders."""
     return _URI.match(path) is not None
@@ -377,7 +381,3 @@ def source(path: str, **options: Any) -> Json:
     """A vermeil.ingest.v1.Source for a file or folder of this machine, or a URI such as digits: or s3://…."""
     uri = path if is_uri(path) else str(Path(path).expanduser().absolute())
     return {"uri": uri, **options}
-
-
-def _named(collection: str, name: str) -> str:
-    return name if name.startswith(f"{collection}/") else f"{collection}/{name}"

@@ -4,6 +4,7 @@ It answers the same paths as the real one, finishes every job at once, and echoe
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +21,15 @@ _SIDE = 8
 
 
 class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Pass it as `Vermeil(http=FakeGateway())`, or to AsyncVermeil; look at `requests` afterwards."""
+    """Pass it as `Vermeil(http=FakeGateway())`, or to AsyncVermeil; look at `requests` afterwards.
+
+    `files` are those of its model and of its dataset, by path.
+    """
 
     def __init__(self, *, job_error: Json | None = None) -> None:
         self.requests: list[tuple[str, str, Json]] = []
         self.jobs: dict[str, Json] = {}
+        self.files: dict[str, bytes] = {"config.json": b"{}", "weights/0.bin": b"abc" * 1000}
         self._by_request: dict[str, str] = {}
         self._job_error = job_error
 
@@ -77,6 +82,15 @@ class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
             return httpx.Response(200, json={"lines": [line], "next_page_token": ""})
         return httpx.Response(200, json=job)
 
+    def _file(self, path: str) -> httpx.Response:
+        if path in self.files:
+            return httpx.Response(200, content=self.files[path])
+        listed = [
+            {"path": path, "num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for path, content in self.files.items()
+        ]
+        return httpx.Response(200, json={"files": listed})
+
     def _report(self, job: str) -> httpx.Response:
         found = self.jobs.get(f"jobs/{job}")
         if found is None:
@@ -84,13 +98,17 @@ class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"report": found["result"], "page": f"<!doctype html><p>{job}"})
 
     def _list(self, path: str, query: Json) -> httpx.Response:
+        if "/files" in path:
+            return self._file(path.partition("/files")[2].removeprefix("/"))
         version = {"name": "datasets/fake/versions/1", "card": {"num_samples": 1.0}}
         lists: dict[str, Json] = {
             "/v1/datasets": {
                 "datasets": [{"name": "datasets/fake", "latest_version": "datasets/fake/versions/1"}]
             },
+            "/v1/datasets/fake": {"name": "datasets/fake", "latest_version": "datasets/fake/versions/1"},
             "/v1/datasets/fake/versions": {"versions": [version]},
             "/v1/models": {"object": "list", "data": [_MODEL]},
+            "/v1/models/fake": _MODEL | {"name": "models/fake/versions/1"},
             "/v1/model-versions/fake": {"versions": [{"name": "models/fake/versions/1"}]},
             "/v1/recipes": {"recipes": [{"name": "nano", "description": "small"}]},
             "/v1/evaluation-tasks": {"tasks": [{"name": "perplexity", "version": 1}]},

@@ -75,6 +75,17 @@ class Transport:
         """GET a file."""
         return self._answer("GET", path).content
 
+    def blocks(self, path: str, num_bytes: int) -> Iterator[bytes]:
+        """GET a file of any size, in blocks."""
+        try:
+            with self._client.stream("GET", path) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(answer)
+                yield from answer.iter_bytes(num_bytes)
+        except httpx.TransportError as error:
+            raise _unreachable(self.url, error) from error
+
     def post(self, path: str, body: Json | None = None) -> Json:
         """POST a JSON object and read the answer."""
         return self._json("POST", path, json=body or {})

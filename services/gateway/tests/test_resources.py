@@ -1,10 +1,12 @@
 """Vermeil's own resources: jobs, datasets, models, and starting work."""
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vermeil.artifact.v1.artifact_pb2 import ArtifactRef
 from vermeil.registry.v1.model_pb2 import ModelVersion
 from vermeil.training.v1.recipe_pb2 import Recipe
 from vermeil_gateway.fakes import DIGEST
@@ -270,3 +272,35 @@ def test_what_a_job_has_not_made_is_not_found(gateway: Running, tmp_path: Path, 
     answer = gateway.http.get(f"{outputs}/{path}")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("models/vermeil-nano/versions/2", "/v1/model-versions/vermeil-nano/2/files"),
+        ("datasets/peps/versions/1", "/v1/datasets/peps/versions/1/files"),
+    ],
+)
+def test_files_of_a_version_are_listed_with_their_hashes_and_read(
+    gateway: Running, tmp_path: Path, name: str, path: str
+) -> None:
+    (tmp_path / "tree" / "shards").mkdir(parents=True)
+    (tmp_path / "tree" / "config.json").write_text("{}")
+    (tmp_path / "tree" / "shards" / "0.bin").write_bytes(b"\x00\x01")
+    ref = gateway.backends.store.publish(tmp_path / "tree", kind="model")
+    gateway.backends.registry.artifacts[name] = ArtifactRef(digest=ref.digest)
+    listed = gateway.http.get(path).json()
+    assert listed["digest"] == ref.digest
+    assert listed["files"] == [
+        {"path": "config.json", "num_bytes": 2, "sha256": hashlib.sha256(b"{}").hexdigest()},
+        {"path": "shards/0.bin", "num_bytes": 2, "sha256": hashlib.sha256(b"\x00\x01").hexdigest()},
+    ]
+    assert gateway.http.get(f"{path}/shards/0.bin").content == b"\x00\x01"
+    missing = gateway.http.get(f"{path}/shards/1.bin")
+    assert (missing.status_code, missing.json()["error"]["param"]) == (404, "path")
+
+
+def test_files_of_a_version_that_is_not_there_are_not_found(gateway: Running) -> None:
+    for path in ("files", "files/model.safetensors"):
+        answer = gateway.http.get(f"/v1/model-versions/vermeil-nano/9/{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")

@@ -16,10 +16,10 @@ from vermeil_gateway.callers import Callers
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.disconnect import UnderWay
 from vermeil_gateway.docs import install_docs
+from vermeil_gateway.files import Files
 from vermeil_gateway.guard import Guarded
 from vermeil_gateway.modalities import Modalities
 from vermeil_gateway.observe import Observed
-from vermeil_gateway.outputs import Outputs
 from vermeil_gateway.pictures import Pictures
 from vermeil_gateway.settings import GatewaySettings
 
@@ -55,7 +55,7 @@ def create_app(settings: GatewaySettings, clients: Clients, *, store: ArtifactSt
     app.state.clients = clients
     open_store = cache(lambda: store or store_from_settings(settings))
     app.state.pictures = Pictures(open_store)
-    app.state.outputs = Outputs(open_store)
+    app.state.files = Files(open_store)
     app.state.modalities = Modalities(clients)
     app.state.callers = Callers(clients, settings)
     app.state.admission = Admission(settings.gateway_max_requests, settings.gateway_max_held_bytes)

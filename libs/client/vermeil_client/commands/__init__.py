@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 import typer
 from vermeil_errors import VermeilError, from_exception
 
-from vermeil_client.commands import bench, browse, draw, keys, measure, quotas, search, talk, work
+from vermeil_client.commands import bench, browse, download, draw, keys, measure, quotas, search, talk, work
 from vermeil_client.commands.output import Output
 
 ENTRY_POINT_GROUP = "vermeil.commands"
@@ -35,7 +35,7 @@ def build() -> typer.Typer:
     ) -> None:
         context.obj = Output(url=url or None, as_json=json)
 
-    for module in (work, measure, talk, draw, browse, search, keys, quotas, bench):
+    for module in (work, measure, talk, draw, browse, download, search, keys, quotas, bench):
         module.add_commands(app)
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name):
         entry.load()(app)

@@ -30,5 +30,7 @@ def new_files(folder: Path, model: str) -> Iterator[Path]:
 
 
 def file_name(model: str) -> str:
-    """The name of a model as part of a file's."""
-    return model.removeprefix("models/").replace("/versions/", "-").replace("@", "-")
+    """The name of a model or a dataset as part of a file's."""
+    return (
+        model.removeprefix("models/").removeprefix("datasets/").replace("/versions/", "-").replace("@", "-")
+    )

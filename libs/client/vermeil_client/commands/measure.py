@@ -8,9 +8,9 @@ from typing import Any
 import typer
 from vermeil_errors import InvalidInput
 
-from vermeil_client.client import resource_name
 from vermeil_client.commands.output import Output
 from vermeil_client.commands.work import DETACH, PRIORITY, REQUEST, started
+from vermeil_client.names import resource_name
 
 
 def add_commands(app: typer.Typer) -> None:

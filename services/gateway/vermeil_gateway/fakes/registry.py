@@ -26,7 +26,10 @@ _THEN = Timestamp(seconds=1_800_000_000)
 
 
 class FakeRegistry(RegistryServiceServicer):
-    """Answers what the gateway asks of the registry."""
+    """Answers what the gateway asks of the registry; `artifacts` are those of versions that have files."""
+
+    def __init__(self) -> None:
+        self.artifacts: dict[str, ArtifactRef] = {}
 
     async def ListModels(self, request: registry.ListModelsRequest, context: Any) -> Any:
         """One model on the first of two pages, two on the other."""
@@ -54,7 +57,9 @@ class FakeRegistry(RegistryServiceServicer):
         line, _, version = request.name.partition("/versions/")
         if line != MODEL or int(version or "3") > 3:
             raise NotFound("no such model", field="model", value=request.name)
-        return registry.GetModelVersionResponse(version=_version(int(version or "3")))
+        found = _version(int(version or "3"))
+        found.artifact.MergeFrom(self.artifacts.get(found.name, ArtifactRef()))
+        return registry.GetModelVersionResponse(version=found)
 
     async def ListModelVersions(self, request: registry.ListModelVersionsRequest, context: Any) -> Any:
         """All three, newest first."""
@@ -83,7 +88,9 @@ class FakeRegistry(RegistryServiceServicer):
     async def GetDatasetVersion(self, request: registry.GetDatasetVersionRequest, context: Any) -> Any:
         """A version of it."""
         _check_dataset(request.name)
-        return registry.GetDatasetVersionResponse(version=_dataset_version(request.name))
+        found = _dataset_version(request.name)
+        found.artifact.MergeFrom(self.artifacts.get(found.name, ArtifactRef()))
+        return registry.GetDatasetVersionResponse(version=found)
 
     async def ListDatasetVersions(self, request: registry.ListDatasetVersionsRequest, context: Any) -> Any:
         """Its only version."""

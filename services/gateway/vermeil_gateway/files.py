@@ -1,7 +1,7 @@
-"""Files of what jobs made: listed and read from the artifact store by job, role and path.
+"""Files of artifacts: listed, and read one by one from the artifact store.
 
-Only what a job names can be read, and a path only as the manifest spells it. Files are data to whoever
-fetches them: none is ever a page of the gateway's own.
+Callers come by the name of a job, a model or a dataset, never by a digest alone, and a path is read only as
+the manifest spells it. Files are data to whoever fetches them: none is ever a page of the gateway's own.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -16,8 +16,8 @@ from vermeil_errors import NotFound
 _CHUNK = 1 << 20
 
 
-class Outputs:
-    """Reads what jobs made.
+class Files:
+    """Reads artifacts.
 
     Args:
         open_store: Opens the artifact store, when first needed.
@@ -30,22 +30,22 @@ class Outputs:
     def _store(self) -> ArtifactStore:
         return self._open_store()
 
-    async def listing(self, job: Job, role: str) -> Manifest:
-        """The files of an output."""
-        digest = _digest(job, role)
+    async def listing(self, digest: str) -> Manifest:
+        """What an artifact holds."""
         return await to_thread.run_sync(lambda: self._store.manifest(digest))
 
-    async def file(self, job: Job, role: str, path: str) -> tuple[int, AsyncIterator[bytes]]:
-        """How many bytes a file has, and the bytes."""
-        manifest = await self.listing(job, role)
+    async def file(self, digest: str, path: str) -> tuple[int, AsyncIterator[bytes]]:
+        """How many bytes one of its files has, and the bytes."""
+        manifest = await self.listing(digest)
         found = next((entry for entry in manifest.files if entry.path == path), None)
         if found is None:
-            raise NotFound(f"no such file in the output {role!r} of {job.name}", field="path", value=path)
-        opened = await to_thread.run_sync(lambda: self._store.open(_digest(job, role), path))
+            raise NotFound(f"no such file in this {manifest.kind}", field="path", value=path)
+        opened = await to_thread.run_sync(lambda: self._store.open(digest, path))
         return found.num_bytes, _chunks(opened)
 
 
-def _digest(job: Job, role: str) -> str:
+def output_digest(job: Job, role: str) -> str:
+    """The artifact that a job made in a role."""
     if role not in job.outputs:
         there = ", ".join(sorted(job.outputs)) or "none yet"
         raise NotFound(f"no such output of {job.name}", field="role", value=role, fix=f"there is: {there}")

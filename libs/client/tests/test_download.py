@@ -1,0 +1,95 @@
+"""Models and datasets as files here: whole, right, in the folder, and fetched once."""
+
+from pathlib import Path
+
+import pytest
+from vermeil_client import Vermeil
+from vermeil_client.commands import output, run
+from vermeil_client.testing import FakeGateway
+from vermeil_errors import DataCorrupted, InvalidInput
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> FakeGateway:
+    fake = FakeGateway()
+    monkeypatch.setattr(output, "Vermeil", lambda url: Vermeil(url or "http://gateway", http=fake))
+    return fake
+
+
+@pytest.fixture
+def client(gateway: FakeGateway) -> Vermeil:
+    return Vermeil("http://gateway", http=gateway)
+
+
+def _fetched(gateway: FakeGateway) -> list[str]:
+    return [path.partition("/files/")[2] for _, path, _ in gateway.requests if "/files/" in path]
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("fake", "models/fake/versions/1"),
+        ("fake@2", "models/fake/versions/2"),
+        ("models/fake/versions/2", "models/fake/versions/2"),
+        ("datasets/fake", "datasets/fake/versions/1"),
+        ("datasets/fake/versions/3", "datasets/fake/versions/3"),
+    ],
+)
+def test_every_file_comes_in_its_place(
+    client: Vermeil, gateway: FakeGateway, tmp_path: Path, name: str, version: str
+) -> None:
+    heard: list[tuple[int, int]] = []
+    assert client.download(name, tmp_path / "new", lambda *seen: heard.append(seen)) == version
+    assert {path: (tmp_path / "new" / path).read_bytes() for path in gateway.files} == gateway.files
+    assert len([path for path in (tmp_path / "new").rglob("*") if path.is_file()]) == len(gateway.files)
+    assert (heard[0], heard[-1]) == ((0, 3002), (3002, 3002))
+
+
+def test_what_is_here_already_is_not_fetched_again(
+    client: Vermeil, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    client.download("fake", tmp_path)
+    (tmp_path / "config.json").unlink()
+    gateway.requests.clear()
+    client.download("fake", tmp_path)
+    assert _fetched(gateway) == ["config.json"]
+
+
+def test_another_file_in_the_place_is_kept_and_named(
+    client: Vermeil, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("mine")
+    with pytest.raises(InvalidInput, match=r"config\.json"):
+        client.download("fake", tmp_path)
+    assert (tmp_path / "config.json").read_text() == "mine"
+    assert _fetched(gateway) == []
+
+
+def test_what_came_wrong_is_not_kept(
+    client: Vermeil, gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.transport, "blocks", lambda path, num_bytes: iter([b"{", b"]"]))
+    with pytest.raises(DataCorrupted, match=r"config\.json"):
+        client.download("fake", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/outside", "a/../../outside", "a\\..\\outside", "."])
+def test_no_name_leads_out_of_the_folder(
+    client: Vermeil, gateway: FakeGateway, tmp_path: Path, path: str
+) -> None:
+    gateway.files[path] = b"x"
+    with pytest.raises(DataCorrupted, match="outside of the folder"):
+        client.download("fake", tmp_path / "new")
+    assert list(tmp_path.rglob("*outside*")) == []
+
+
+def test_the_command_names_the_folder_after_the_model(
+    gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["download", "fake@1"]) == 0
+    assert (tmp_path / "fake-1" / "config.json").read_bytes() == b"{}"
+    assert "models/fake/versions/1 is in fake-1" in capsys.readouterr().out
+    assert run(["download", "datasets/fake", "there"]) == 0
+    assert (tmp_path / "there" / "weights" / "0.bin").exists()
