@@ -82,7 +82,7 @@ class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
             return httpx.Response(200, json={"lines": [line], "next_page_token": ""})
         return httpx.Response(200, json=job)
 
-    def _file(self, path: str) -> httpx.Response:
+    def _stored(self, path: str) -> httpx.Response:
         if path in self.files:
             return httpx.Response(200, content=self.files[path])
         listed = [
@@ -99,7 +99,7 @@ class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def _list(self, path: str, query: Json) -> httpx.Response:
         if "/files" in path:
-            return self._file(path.partition("/files")[2].removeprefix("/"))
+            return self._stored(path.partition("/files")[2].removeprefix("/"))
         version = {"name": "datasets/fake/versions/1", "card": {"num_samples": 1.0}}
         lists: dict[str, Json] = {
             "/v1/datasets": {
