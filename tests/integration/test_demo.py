@@ -65,6 +65,14 @@ def _say(page: Page, text: str) -> None:
     field.press("Enter")
 
 
+def test_the_message_shows_that_it_has_the_focus(page: Page) -> None:
+    box = page.locator("#message .full-container")
+    page.locator("#message textarea").focus()
+    expect(box).not_to_have_css("box-shadow", "none")
+    page.locator("#message textarea").blur()
+    expect(box).to_have_css("box-shadow", "none")
+
+
 def test_a_chat_streams_its_answer(page: Page) -> None:
     _say(page, "Hi")
     expect(page.locator("#conversation")).to_contain_text("Hello, world")

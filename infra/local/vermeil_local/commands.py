@@ -42,7 +42,7 @@ def up(
         running = start_detached(settings)
         output.say(f"ready at {running.url}; stop it with `vermeil down`")
         if running.demo:
-            output.say(f"demo {running.demo}")
+            output.say(f"demo {running.demo} · opens in a few seconds")
     else:
         check_free(settings)
         share_processors()
