@@ -100,7 +100,7 @@ def _health(channel: grpc.Channel) -> HealthCheckResponse.ServingStatus.ValueTyp
     deadline = time.monotonic() + 60
     while True:
         try:
-            return HealthStub(channel).Check(request, timeout=5).status
+            return HealthStub(channel).Check(request, timeout=30).status
         except VermeilError:
             if time.monotonic() > deadline:
                 raise

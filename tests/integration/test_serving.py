@@ -40,7 +40,7 @@ class House:
     def num_active(self) -> int:
         """Requests that the generator works on."""
         with connect(self.gateway.services_address) as channel:
-            answer = GenerationServiceStub(channel).ListLoadedModels(ListLoadedModelsRequest(), timeout=5)
+            answer = GenerationServiceStub(channel).ListLoadedModels(ListLoadedModelsRequest(), timeout=30)
         return sum(model.num_active for model in answer.models)
 
     def logprob(self, context: str, continuation: str) -> float:

@@ -19,7 +19,7 @@ def test_messages_come_in_the_order_they_were_sent(connection: Connection) -> No
     queue = connection.SimpleQueue("tester")
     for number in range(5):
         queue.put({"number": number})
-    assert [queue.get(timeout=1).payload["number"] for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert [queue.get(timeout=30).payload["number"] for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
 def test_a_queue_gets_only_its_own_messages(connection: Connection) -> None:
@@ -27,14 +27,14 @@ def test_a_queue_gets_only_its_own_messages(connection: Connection) -> None:
     other = connection.SimpleQueue("tester")
     with pytest.raises(other.Empty):
         other.get(timeout=0.05)
-    assert connection.SimpleQueue("trainer").get(timeout=1).payload == "mine"
+    assert connection.SimpleQueue("trainer").get(timeout=30).payload == "mine"
 
 
 def test_messages_outlive_the_process_that_sent_them(connection: Connection, tmp_path: Path) -> None:
     connection.SimpleQueue("tester").put("kept")
     connection.release()
     with Connection(transport=Transport, transport_options={"folder": str(tmp_path)}) as later:
-        assert later.SimpleQueue("tester").get(timeout=1).payload == "kept"
+        assert later.SimpleQueue("tester").get(timeout=30).payload == "kept"
 
 
 def test_many_readers_and_writers_share_each_message_out_once(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_half_written_message_is_left_until_it_is_whole(connection: Connection
     with pytest.raises(queue.Empty):
         queue.get(timeout=0.05)
     path.write_bytes(content)
-    assert queue.get(timeout=1).payload == "whole"
+    assert queue.get(timeout=30).payload == "whole"
 
 
 def test_a_broken_message_is_set_aside_and_stops_nobody(
@@ -91,18 +91,18 @@ def test_a_broken_message_is_set_aside_and_stops_nobody(
     monkeypatch.setattr("vermeil_jobs.folder.time.time", lambda: now)
     queue = connection.SimpleQueue("tester")
     queue.put("whole")
-    assert queue.get(timeout=1).payload == "whole"
+    assert queue.get(timeout=30).payload == "whole"
     assert [path.name for path in tmp_path.iterdir()] == ["00-broken.tester.broken"]
 
 
 def test_what_is_not_acknowledged_comes_again_when_the_reader_closes(connection: Connection) -> None:
     queue = connection.SimpleQueue("tester")
     queue.put("once more")
-    queue.get(timeout=1)
+    queue.get(timeout=30)
     queue.close()
     connection.release()
     with connection.clone() as later:
-        assert later.SimpleQueue("tester").get(timeout=1).payload == "once more"
+        assert later.SimpleQueue("tester").get(timeout=30).payload == "once more"
 
 
 def test_an_application_sends_through_the_folder(tmp_path: Path) -> None:

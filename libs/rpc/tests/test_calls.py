@@ -79,7 +79,7 @@ def test_a_foreign_client_sees_a_standard_rich_status(encoder: Make) -> None:
         grpc.insecure_channel(server.address) as channel,
         pytest.raises(grpc.RpcError) as caught,
     ):
-        EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+        EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=30)
     call: Any = caught.value
     assert call.code() == grpc.StatusCode.NOT_FOUND
     assert call.details() == "models/x does not exist"
@@ -111,7 +111,7 @@ def test_a_method_that_nobody_wrote_stays_unimplemented(
         with pytest.raises(Unimplemented, match="EncoderService does not know Encode; update"):
             _encode(server.address)
         with grpc.insecure_channel(server.address) as foreign, pytest.raises(grpc.RpcError) as caught:
-            EncoderServiceStub(foreign).Encode(EncodeRequest(), timeout=5)
+            EncoderServiceStub(foreign).Encode(EncodeRequest(), timeout=30)
     call: Any = caught.value
     assert call.code() == grpc.StatusCode.UNIMPLEMENTED
     assert not [record for record in caplog.records if record.name.startswith("vermeil_rpc")]
@@ -124,7 +124,7 @@ def test_a_stream_that_nobody_wrote_stays_unimplemented(generator: Make) -> None
         connect(server.address) as channel,
         pytest.raises(Unimplemented, match="does not know Generate;"),
     ):
-        list(GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=5))
+        list(GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=30))
 
 
 def test_work_that_raises_not_implemented_is_a_mistake_of_ours(encoder: Make) -> None:
@@ -199,7 +199,7 @@ def test_an_answer_over_the_limit_names_both_sizes(encoder: Make) -> None:
         connect(server.address, max_message_bytes=5000) as channel,
         pytest.raises(TooLarge, match=r"a received message of .* is over the limit of 5,000"),
     ):
-        EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+        EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=30)
     with (
         running([encoder(answer)], settings=local_settings(rpc_max_message_bytes=5000)) as server,
         pytest.raises(TooLarge, match=r"a sent message of .* is over the limit of 5,000"),
@@ -221,14 +221,14 @@ def test_calls_beyond_the_limit_are_told_to_come_again(encoder: Make, on_loop: O
         ):
             stub = EncoderServiceStub(channel)
             held = [
-                asyncio.ensure_future(_awaited(stub.Encode(EncodeRequest(), timeout=5))) for _ in range(2)
+                asyncio.ensure_future(_awaited(stub.Encode(EncodeRequest(), timeout=30))) for _ in range(2)
             ]
             await asyncio.sleep(0.1)
             with pytest.raises(Overloaded, match="2 calls are under way"):
-                await stub.Encode(EncodeRequest(), timeout=5)
+                await stub.Encode(EncodeRequest(), timeout=30)
             release.set()
             await asyncio.gather(*held)
-            await stub.Encode(EncodeRequest(), timeout=5)
+            await stub.Encode(EncodeRequest(), timeout=30)
 
     on_loop(scenario())
 
@@ -310,16 +310,16 @@ def test_servers_behind_one_name_take_turns(encoder: Make) -> None:
     ):
         stub = EncoderServiceStub(channel)
         while min(calls) == 0 and sum(calls) < 1000:  # the second is connected to a moment later
-            stub.Encode(EncodeRequest(), timeout=5)
+            stub.Encode(EncodeRequest(), timeout=30)
         before = list(calls)
         for _ in range(10):
-            stub.Encode(EncodeRequest(), timeout=5)
+            stub.Encode(EncodeRequest(), timeout=30)
     assert [after - so_far for after, so_far in zip(calls, before, strict=True)] == [5, 5]
 
 
 def test_a_future_fails_with_an_error_of_the_tree(encoder: Make) -> None:
     with running([encoder(_fails_with(NotFound("gone")))]) as server, connect(server.address) as channel:
-        future = EncoderServiceStub(channel).Encode.future(EncodeRequest(), timeout=5)
+        future = EncoderServiceStub(channel).Encode.future(EncodeRequest(), timeout=30)
         with pytest.raises(NotFound):
             future.result()
         assert isinstance(future.exception(), NotFound)
@@ -338,12 +338,12 @@ def _pieces_then(error: VermeilError | None) -> Callable[..., Any]:
 def test_a_stream_that_breaks_gives_its_pieces_and_then_the_error(generator: Make, on_loop: OnLoop) -> None:
     def read(address: str, pieces: list[int]) -> None:
         with connect(address) as channel:
-            for each in GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=5):
+            for each in GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=30):
                 pieces.append(each.choice)
 
     async def read_async(address: str, pieces: list[int]) -> None:
         async with connect_async(address) as channel:
-            async for each in GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=5):
+            async for each in GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=30):
                 pieces.append(each.choice)
 
     with running([generator(_pieces_then(NotFound("the model went away")))]) as server:
@@ -360,11 +360,11 @@ def test_a_stream_that_breaks_gives_its_pieces_and_then_the_error(generator: Mak
 def test_streams_need_a_deadline_and_a_token_as_well(generator: Make) -> None:
     with running([generator(_pieces_then(None))], settings=_with_token("s3cret")) as server:
         with connect(server.address) as channel, pytest.raises(Unauthenticated):
-            list(GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=5))
+            list(GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=30))
         with (
             connect(server.address, token="s3cret") as channel,
             pytest.raises(InvalidInput, match="no deadline"),
         ):
             list(GenerationServiceStub(channel).Generate(GenerateRequest()))
         with connect(server.address, token="s3cret") as channel:
-            assert len(list(GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=5))) == 3
+            assert len(list(GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=30))) == 3

@@ -118,7 +118,7 @@ def test_a_unix_socket_works_like_a_port(encoder: Make, tmp_path: Path, on_loop:
     async def scenario() -> None:
         bind = f"unix:{tmp_path}/s"
         async with await serve([encoder()], bind, local_settings()), connect_async(bind) as channel:
-            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=30)
 
     on_loop(scenario())
 
@@ -139,7 +139,7 @@ def test_hooks_run_in_order_around_the_calls(encoder: Make, on_loop: OnLoop) -> 
     async def scenario() -> None:
         service = encoder(answer, start=note("start"), drain=note("drain"), stop=note("stop"))
         async with running([service]) as server, connect_async(server.address) as channel:
-            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=30)
 
     on_loop(scenario())
     assert order == ["start", "call", "drain", "stop"]
@@ -155,7 +155,7 @@ def test_draining_lets_the_call_under_way_finish_and_takes_no_other(encoder: Mak
             return EncodeResponse()
 
         async def ask(channel: Any) -> EncodeResponse:
-            answer: EncodeResponse = await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=5)
+            answer: EncodeResponse = await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=30)
             return answer
 
         async with (

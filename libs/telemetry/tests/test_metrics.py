@@ -18,7 +18,7 @@ def test_the_endpoint_shows_what_was_counted() -> None:
     server = start_metrics_server(0, host="127.0.0.1")
     assert server is not None
     try:
-        page = urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5).read().decode()
+        page = urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30).read().decode()
     finally:
         server.stop()
     assert "vermeil_test_shown_total 3.0" in page

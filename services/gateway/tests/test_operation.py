@@ -79,7 +79,7 @@ def test_stopping_ends_streams_and_frees_the_port() -> None:
             await gateway.stop()
         assert gateway.url.startswith("http://127.0.0.1:")
 
-    asyncio.run(asyncio.wait_for(live(), 10))
+    asyncio.run(asyncio.wait_for(live(), 60))
 
 
 def test_a_watch_does_not_hold_the_gateway_back_from_stopping() -> None:
@@ -90,7 +90,7 @@ def test_a_watch_does_not_hold_the_gateway_back_from_stopping() -> None:
             assert "PENDING" in next(lines)
             stopping = asyncio.run_coroutine_threadsafe(gateway.gateway.stop(), gateway.loop)
             assert [line for line in lines if line] == []
-        stopping.result(5)
+        stopping.result(20)
 
 
 def _recipe():

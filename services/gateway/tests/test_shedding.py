@@ -24,7 +24,7 @@ def streaming(gateway: Running, prompt: str) -> Iterator[Iterator[str]]:
     """A stream whose first piece has come, on a connection of its own."""
     body = WAIT | {"messages": [{"role": "user", "content": prompt}]}
     with (
-        httpx.Client(base_url=gateway.url, timeout=10) as http,
+        httpx.Client(base_url=gateway.url, timeout=60) as http,
         http.stream("POST", "/v1/chat/completions", json=body) as answer,
     ):
         lines = answer.iter_lines()
@@ -117,7 +117,7 @@ def stopping(gateway: Running) -> Any:
 
 
 def test_streams_under_way_are_finished_while_new_requests_are_refused() -> None:
-    with running_gateway(gateway_drain_timeout=10.0) as gateway, streaming(gateway, "hold") as lines:
+    with running_gateway(gateway_drain_timeout=60.0) as gateway, streaming(gateway, "hold") as lines:
         with httpx.Client(base_url=gateway.url) as kept_alive:
             assert kept_alive.get("/readyz").status_code == 200
             stopped = stopping(gateway)
@@ -133,7 +133,7 @@ def test_streams_under_way_are_finished_while_new_requests_are_refused() -> None
         assert "".join(
             json.loads(line[6:])["choices"][0]["delta"].get("content", "") for line in told[:-1]
         ).endswith("world")
-        stopped.result(10)
+        stopped.result(60)
 
 
 def test_what_is_not_finished_in_time_is_told_to_come_again() -> None:
@@ -141,7 +141,7 @@ def test_what_is_not_finished_in_time_is_told_to_come_again() -> None:
         whole: list[httpx.Response] = []
 
         def ask() -> None:
-            with httpx.Client(base_url=gateway.url, timeout=10) as http:
+            with httpx.Client(base_url=gateway.url, timeout=60) as http:
                 whole.append(http.post("/v1/chat/completions", json=WAIT | {"stream": False}))
 
         asking = threading.Thread(target=ask)
@@ -150,10 +150,10 @@ def test_what_is_not_finished_in_time_is_told_to_come_again() -> None:
         stopped = stopping(gateway)
         error = json.loads([line for line in lines if line][-1].removeprefix("data: "))["error"]
         assert error["code"] == "UNAVAILABLE"
-        asking.join(10)
+        asking.join(60)
         assert whole[0].status_code == 503
         assert whole[0].headers["retry-after"]
-        stopped.result(10)
+        stopped.result(60)
 
 
 def test_a_refused_body_is_not_counted() -> None:

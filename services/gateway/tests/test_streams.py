@@ -20,7 +20,7 @@ def request_and_leave(url: str, path: str, body: dict[str, object] | None, *, af
         f"{'POST' if body is not None else 'GET'} {path} HTTP/1.1\r\nhost: {place.netloc}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
     )
-    with socket.create_connection((place.hostname, place.port), timeout=5) as connection:
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         connection.sendall(head.encode() + data)
         seen = b""
         while after and after not in seen:

@@ -91,7 +91,7 @@ def test_the_base_is_loaded_once_and_its_adapters_say_what_they_take(
         async with running(house, adapters=adapters) as generator:
             for seed in SEEDS:
                 await generator.stub.LoadModel(LoadModelRequest(model=f"models/manner-{seed}"), timeout=20)
-            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=5)
+            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=30)
             assert [(each.name, each.base) for each in loaded.models] == [
                 *((f"models/manner-{seed}/versions/1", VERSION) for seed in SEEDS),
                 (VERSION, ""),
@@ -99,7 +99,7 @@ def test_the_base_is_loaded_once_and_its_adapters_say_what_they_take(
             *small, whole = (each.num_bytes for each in loaded.models)
             assert max(small) < whole
             await generator.stub.UnloadModel(UnloadModelRequest(model=VERSION), timeout=20)
-            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=5)
+            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=30)
             assert not loaded.models
 
     run(ask())

@@ -121,12 +121,12 @@ def test_models_are_loaded_listed_and_unloaded_by_hand(house: House) -> None:
             loaded = (await stub.LoadModel(LoadModelRequest(model="models/tiny"), timeout=20)).model
             assert (loaded.name, loaded.context_length) == ("models/tiny/versions/1", CONTEXT)
             assert loaded.num_bytes > 0
-            page = await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1), timeout=5)
+            page = await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1), timeout=30)
             assert [model.name for model in page.models] == [loaded.name]
-            await stub.UnloadModel(UnloadModelRequest(model=loaded.name), timeout=5)
-            assert not (await stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=5)).models
+            await stub.UnloadModel(UnloadModelRequest(model=loaded.name), timeout=30)
+            assert not (await stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=30)).models
             with pytest.raises(InvalidInput):
-                await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1001), timeout=5)
+                await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1001), timeout=30)
 
     run(manage())
 
@@ -136,7 +136,7 @@ def test_while_draining_health_says_no_and_running_answers_end(house: House) -> 
         async with running(house) as generator:
             health = HealthStub(generator.channel)
             check = HealthCheckRequest(service="vermeil.generation.v1.GenerationService")
-            assert (await health.Check(check, timeout=5)).status == HealthCheckResponse.SERVING
+            assert (await health.Check(check, timeout=30)).status == HealthCheckResponse.SERVING
             watch = health.Watch(check, timeout=20)
             states = aiter(watch)
             assert (await anext(states)).status == HealthCheckResponse.SERVING

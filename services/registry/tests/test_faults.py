@@ -242,6 +242,6 @@ def test_a_cancelled_job_stops_in_another_process(town: Town) -> None:
 def test_a_registry_told_to_stop_ends_in_good_order(town: Town) -> None:
     town.count(3)
     town.registry.terminate()
-    assert town.registry.wait(20) == 0
+    assert town.registry.wait(60) == 0
     with pytest.raises(Unavailable):
         town.jobs.get("jobs/x")

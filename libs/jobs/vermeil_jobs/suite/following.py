@@ -37,7 +37,7 @@ class FollowingSuite:
             watcher.start()
         bench.jobs.cancel(job.name)
         for watcher in watchers:
-            watcher.join(10)
+            watcher.join(60)
         assert ends == [JobState.CANCELLED] * 3
 
     def test_a_job_that_is_over_is_shown_once(self, bench: Bench) -> None:
