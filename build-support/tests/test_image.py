@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
-from vermeil_build.image import chosen_pins, main, needed_units, outside_requirements
+from vermeil_build.image import check_layer, main, needed_units, outside_requirements
 from vermeil_build.pins import Pin
+from vermeil_build.setup import SetupError
+from vermeil_build.torch_layer import hashed_pins
 
 
 def _unit(root: Path, name: str, dependencies: list[str], extras: str = "") -> Path:
@@ -55,8 +57,18 @@ def test_pins_keep_their_hashes_and_a_cpu_build_leaves_cuda_out() -> None:
     names = ("torch", "nvidia-cublas", "numpy", "gradio")
     pins = [Pin(name, "1", f"{name}==1 --hash=sha256:00\n") for name in names]
     wanted = {"torch", "nvidia-cublas", "numpy"}
-    assert [pin.name for pin in chosen_pins(pins, wanted, "cuda")] == ["torch", "nvidia-cublas", "numpy"]
-    assert [pin.text for pin in chosen_pins(pins, wanted, "cpu")] == ["numpy==1 --hash=sha256:00\n"]
+    assert [pin.name for pin in hashed_pins(pins, wanted, "cuda")] == ["torch", "nvidia-cublas", "numpy"]
+    assert [pin.text for pin in hashed_pins(pins, wanted, "cpu")] == ["numpy==1 --hash=sha256:00\n"]
+
+
+def test_torch_is_in_the_layer_of_those_who_need_it_and_of_nobody_else(tmp_path: Path) -> None:
+    missing = tmp_path / "torch"
+    check_layer(Path("services/trainer"), {"torch", "numpy"}, tmp_path)
+    check_layer(Path("services/registry"), {"numpy"}, missing)
+    with pytest.raises(SetupError, match=r"services/trainer: needs torch.* add --build-arg LAYER=torch"):
+        check_layer(Path("services/trainer"), {"torch", "numpy"}, missing)
+    with pytest.raises(SetupError, match=r"services/registry: needs no torch; leave out .*LAYER=torch"):
+        check_layer(Path("services/registry"), {"numpy"}, tmp_path)
 
 
 def test_a_unit_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

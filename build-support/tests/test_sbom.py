@@ -20,7 +20,7 @@ def test_the_document_is_valid_and_names_what_is_installed(tmp_path: Path) -> No
     _install(site_packages, "vermeil-registry", "0.1.0", **{"License-Expression": "Apache-2.0"})
     _install(site_packages, "SQLAlchemy", "2.1.0", License="MIT")
     _install(site_packages, "typing_extensions", "4.15.0", License="A text\n        of many lines")
-    made = document("vermeil-registry", site_packages, [("libc6", "2.36-9+deb12u10", "amd64")])
+    made = document("vermeil-registry", [site_packages], [("libc6", "2.36-9+deb12u10", "amd64")])
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(made)) is None
     assert made["metadata"]["component"]["purl"] == "pkg:pypi/vermeil-registry@0.1.0"
     assert [part["purl"] for part in made["components"]] == [
@@ -29,10 +29,13 @@ def test_the_document_is_valid_and_names_what_is_installed(tmp_path: Path) -> No
         "pkg:deb/debian/libc6@2.36-9%2Bdeb12u10?arch=amd64",
     ]
     assert made["components"][0]["licenses"] == [{"license": {"name": "MIT"}}]
-    assert made == document("vermeil-registry", site_packages, [("libc6", "2.36-9+deb12u10", "amd64")])
+    assert made == document("vermeil-registry", [site_packages], [("libc6", "2.36-9+deb12u10", "amd64")])
 
 
-def test_it_lies_beside_what_it_describes(tmp_path: Path) -> None:
-    _install(tmp_path / "lib/python3.11/site-packages", "vermeil-registry", "0.1.0")
-    assert json.loads(write("vermeil-registry", tmp_path).read_text())["bomFormat"] == "CycloneDX"
+def test_it_lies_beside_what_it_describes_and_names_the_layer_below(tmp_path: Path) -> None:
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    _install(own, "vermeil-trainer", "0.1.0")
+    _install(shared, "torch", "2.14.1")
+    made = json.loads(write("vermeil-trainer", tmp_path, [own, shared]).read_text())
+    assert "pkg:pypi/torch@2.14.1" in {part["purl"] for part in made["components"]}
     assert (tmp_path / "sbom.cdx.json").is_file()

@@ -1,25 +1,22 @@
 """What a container image of one unit holds: an environment with its pinned packages and its wheels.
 
-Runs while the image is built, with the standard library alone: `python -m vermeil_build.image UNIT FOLDER`.
-Packages come with their hashes; which of the pins a unit needs, uv finds out. TORCH=cpu takes PyTorch's CPU
-builds, as in setup.py.
+Runs while the image is built: `python -m vermeil_build.image UNIT FOLDER`. What needs torch finds it in the
+layer below, in a folder of its own (torch_layer.py).
 """
 
-import os
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from vermeil_build.pins import CUDA_ONLY, PINS, TORCH_TRIO, Pin, cpu_torch, read_pins
+from vermeil_build import torch_layer
+from vermeil_build.packages import Packages, make_environment, site_packages
 from vermeil_build.sbom import write as write_sbom
-from vermeil_build.setup import SetupError, output, run
+from vermeil_build.setup import SetupError, run
 from vermeil_build.slim import slim
 from vermeil_build.tree import ROOT, units
 
-TOOLS = ("uv", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")
-"""What builds wheels and installs them; it stays out of the image."""
 SERVERS = ("postgres", "redis")
 """Extras of units that speak to the servers of a cluster."""
 _OURS = "vermeil-"
@@ -57,69 +54,49 @@ def project(folder: Path) -> dict[str, Any]:
     return told
 
 
-def chosen_pins(pins: list[Pin], names: set[str], torch: str) -> list[Pin]:
-    """Pins of these names; of a CPU build neither torch, which comes from elsewhere, nor CUDA."""
-    left_out = TORCH_TRIO if torch == "cpu" else ()
-    return [
-        pin
-        for pin in pins
-        if pin.name in names
-        and pin.name not in left_out
-        and not (torch == "cpu" and CUDA_ONLY.match(pin.name))
-    ]
-
-
-def _write(file: Path, lines: list[str]) -> Path:
-    file.write_text("".join(lines), encoding="utf-8")
-    return file
-
-
-def _tools(work: Path, pins: list[Pin]) -> Path:
-    """An environment with what builds; gives its folder of programs."""
-    run(sys.executable, "-m", "venv", work / "tools")
-    wanted = _write(work / "tools.txt", [pin.text for pin in pins if pin.name in TOOLS])
-    run(work / "tools/bin/python", "-m", "pip", "install", "-qq", "--require-hashes", "-r", wanted)
-    return work / "tools/bin"
-
-
-def build(root: Path, unit: Path, folder: Path, torch: str, work: Path) -> None:
+def build(root: Path, unit: Path, folder: Path, work: Path) -> None:
     """Fill `folder` with an environment whose program vermeil-service runs the unit."""
     by_name = {str(project(each)["name"]): each for each in units(root)}
     name = str(project(root / unit)["name"])
     needed = needed_units(name, by_name)
-    pins = read_pins(root / PINS)
-    tools = _tools(work, pins)
-    uv, python = tools / "uv", folder / "bin/python"
-    asked = _write(work / "asked.in", [f"{each}\n" for each in outside_requirements(needed)])
-    resolved = output(
-        *(uv, "pip", "compile", "-q", "--no-cache", "--no-header", "--no-annotate", "--no-strip-extras"),
-        *("--constraint", root / PINS, asked),
-    )
-    names = {line.partition("==")[0].partition("[")[0].strip().lower() for line in resolved.splitlines()}
-    run(sys.executable, "-m", "venv", "--without-pip", folder)
-    chosen = _write(work / "chosen.txt", [pin.text for pin in chosen_pins(pins, names, torch)])
-    install = (uv, "pip", "install", "-q", "--no-cache", "--compile-bytecode", "--python", python)
-    run(*install, "--no-deps", "--require-hashes", "-r", chosen)
-    if torch == "cpu":
-        of_torch = [pin for pin in pins if pin.name in names]
-        run(*install, "--no-deps", "--torch-backend", "cpu", *cpu_torch(of_torch))
+    packages = Packages(root, work)
+    names = packages.needed(outside_requirements(needed))
+    check_layer(unit, names, torch_layer.FOLDER)
+    folders = [make_environment(folder)]
+    if torch_layer.FOLDER.exists():
+        names -= packages.needed(torch_layer.ASKED)
+        folders.append(site_packages(torch_layer.FOLDER))
+        (folders[0] / "torch.pth").write_text(f"{folders[1]}\n", encoding="utf-8")
+    packages.install(folder, [pin for pin in packages.pins if pin.name in names])
     for each in dict.fromkeys(needed.values()):
-        run(tools / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
-    run(*install, "--no-deps", *sorted((work / "wheels").glob("*.whl")))
+        run(packages.python, "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
+    packages.install_as_told(folder, *sorted((work / "wheels").glob("*.whl")))
     slim(folder)
     package = name.replace("-", "_")
-    run(python, "-c", f"import {package}.__main__")  # it begins, without what was left out
+    run(folder / "bin/python", "-c", f"import {package}.__main__")  # it begins, without what was left out
     _write_program(folder, package)
-    write_sbom(name, folder)
+    write_sbom(name, folder, folders)
+
+
+def check_layer(unit: Path, names: set[str], layer: Path) -> None:
+    """Refuse to put torch into a layer of one service alone, or under one that never loads it."""
+    if "torch" in names and not layer.exists():
+        msg = f"UNIT = {unit}: needs torch, which is in a layer of its own; add --build-arg LAYER=torch"
+        raise SetupError(msg)
+    if "torch" not in names and layer.exists():
+        msg = f"UNIT = {unit}: needs no torch; leave out --build-arg LAYER=torch"
+        raise SetupError(msg)
 
 
 def _write_program(folder: Path, package: str) -> None:
+    file = folder / "bin/vermeil-service"
     lines = [
         f"#!{folder / 'bin/python'}\n",
         "import runpy\n\n",
         f'runpy.run_module("{package}", run_name="__main__", alter_sys=True)\n',
     ]
-    _write(folder / "bin/vermeil-service", lines).chmod(0o755)
+    file.write_text("".join(lines), encoding="utf-8")
+    file.chmod(0o755)
 
 
 def main(unit: str, folder: str) -> int:
@@ -129,7 +106,7 @@ def main(unit: str, folder: str) -> int:
         return 1
     try:
         with tempfile.TemporaryDirectory() as work:
-            build(ROOT, Path(unit), Path(folder), os.environ.get("TORCH", "cuda"), Path(work))
+            build(ROOT, Path(unit), Path(folder), Path(work))
     except SetupError as error:
         print(f"image: {error}", file=sys.stderr)
         return 1

@@ -19,9 +19,9 @@ _SPEC = "1.6"
 _MAX_LICENSE = 80
 
 
-def document(unit: str, site_packages: Path, debian: Iterable[tuple[str, str, str]]) -> Json:
-    """The document of an image of `unit`; `debian` has name, version and architecture."""
-    found = sorted(distributions(path=[str(site_packages)]), key=lambda each: each.name.lower())
+def document(unit: str, folders: list[Path], debian: Iterable[tuple[str, str, str]]) -> Json:
+    """The document of an image of `unit`: packages in `folders`; `debian` is name, version, architecture."""
+    found = sorted(distributions(path=[str(each) for each in folders]), key=lambda each: each.name.lower())
     (root,) = (_python(each) for each in found if each.name == unit)
     parts = [_python(each) for each in found if each.name != unit]
     parts += [_debian(*each) for each in sorted(debian)]
@@ -37,11 +37,10 @@ def document(unit: str, site_packages: Path, debian: Iterable[tuple[str, str, st
     return {**head, **content, "dependencies": depends}
 
 
-def write(unit: str, environment: Path) -> Path:
-    """Describe an environment, and the system it is on, in a file beside what it holds."""
-    (site_packages,) = (environment / "lib").glob("python3.*/site-packages")
+def write(unit: str, environment: Path, folders: list[Path]) -> Path:
+    """Describe the packages of an environment, and the system it is on, in a file beside what it holds."""
     file = environment / NAME
-    text = json.dumps(document(unit, site_packages, installed_debian()), indent=1, sort_keys=True)
+    text = json.dumps(document(unit, folders, installed_debian()), indent=1, sort_keys=True)
     file.write_text(text + "\n", encoding="utf-8")
     return file
 

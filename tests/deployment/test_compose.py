@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+from vermeil_build.image import project
 from vermeil_build.tree import ROOT
 
 SERVERS = {"postgres", "rabbitmq", "s3", "prometheus", "grafana"}
@@ -50,12 +51,14 @@ def test_whoever_calls_services_speaks_tls_with_the_overlay(services: dict[str, 
         assert "127.0.0.1" not in " ".join(probe) or "http" in probe[-1], name
 
 
-def test_images_are_built_of_units_that_exist(services: dict[str, Any]) -> None:
+def test_images_are_built_of_units_that_exist_and_on_torch_if_they_compute(services: dict[str, Any]) -> None:
     built = {}
     for service in services.values():
         if "build" in service:
-            unit = service["build"]["args"]["UNIT"]
-            assert (ROOT / unit / "pyproject.toml").is_file()
+            arguments = service["build"]["args"]
+            unit = arguments["UNIT"]
+            needs_torch = "vermeil-model" in project(ROOT / unit)["dependencies"]
+            assert arguments.get("LAYER") == ("torch" if needs_torch else None), unit
             built[service["image"]] = unit
     used = {service["image"] for name, service in services.items() if name not in SERVERS}
     assert used == built.keys()

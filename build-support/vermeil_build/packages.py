@@ -1,0 +1,63 @@
+"""Puts pinned packages into the environments that an image holds, with the standard library and pinned tools.
+
+Packages come with their hashes; which of the pins somebody needs, uv finds out.
+"""
+
+import sys
+from pathlib import Path
+
+from vermeil_build.pins import PINS, Pin, read_pins
+from vermeil_build.setup import output, run
+
+TOOLS = ("uv", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")
+"""What builds wheels and installs them; it stays out of the image."""
+
+
+class Packages:
+    """The pins of a checkout, and what installs them."""
+
+    def __init__(self, root: Path, work: Path) -> None:
+        """Make an environment with the tools in `work`."""
+        self.pins = read_pins(root / PINS)
+        self._constraint = root / PINS
+        self._work = work
+        run(sys.executable, "-m", "venv", work / "tools")
+        wanted = self._write([pin.text for pin in self.pins if pin.name in TOOLS])
+        self.python = work / "tools/bin/python"
+        run(self.python, "-m", "pip", "install", "-qq", "--no-cache-dir", "--require-hashes", "-r", wanted)
+
+    def needed(self, asked: list[str]) -> set[str]:
+        """Names of the packages that come with what is asked for."""
+        options = ("-q", "--no-cache", "--no-header", "--no-annotate", "--no-strip-extras")
+        file = self._write([f"{each}\n" for each in asked])
+        told = output(
+            self.python, "-m", "uv", "pip", "compile", *options, "--constraint", self._constraint, file
+        )
+        return {line.partition("==")[0].partition("[")[0].strip().lower() for line in told.splitlines()}
+
+    def install(self, environment: Path, pins: list[Pin]) -> None:
+        """These, as their hashes say, into a virtual environment."""
+        file = self._write([pin.text for pin in pins])
+        self.install_as_told(environment, "--require-hashes", "-r", file)
+
+    def install_as_told(self, environment: Path, *what: str | Path) -> None:
+        """What uv's own words name, and nothing that it depends on."""
+        options = ("-q", "--no-cache", "--compile-bytecode", "--no-deps", "--python")
+        run(self.python, "-m", "uv", "pip", "install", *options, environment / "bin/python", *what)
+
+    def _write(self, lines: list[str]) -> Path:
+        file = self._work / "packages.txt"
+        file.write_text("".join(lines), encoding="utf-8")
+        return file
+
+
+def make_environment(folder: Path) -> Path:
+    """A virtual environment without pip; gives where its packages go."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    return site_packages(folder)
+
+
+def site_packages(environment: Path) -> Path:
+    """Where the packages of a virtual environment are."""
+    (found,) = environment.glob("lib/python3.*/site-packages")
+    return found
