@@ -184,12 +184,13 @@ def _missing(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterato
     known = {
         (run["fault"], run["seed"], run["broker"], run["store"]) for run in done if run["outcome"] != _NOTHING
     }
+    every = every_fault()
+    wanted = dict.fromkeys(name for each in options.only or [""] for name in every if name.startswith(each))
     for seed in range(1, options.seeds + 1):
-        for name, fault in every_fault().items():
-            wanted = not options.only or any(name.startswith(each) for each in options.only)
+        for name in wanted:
             place = (name, seed, options.broker, options.store)
-            if wanted and _is_possible(fault, options.broker, options.store) and place not in known:
-                yield fault, seed
+            if _is_possible(every[name], options.broker, options.store) and place not in known:
+                yield every[name], seed
 
 
 def _is_possible(fault: Fault, broker: str, store: str) -> bool:
@@ -208,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing; 1 if any run of now is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1, help="seeds 1 to this")
-    parser.add_argument("--only", nargs="*", default=(), help="beginnings of names: worker:kill, store:")
+    parser.add_argument("--only", nargs="*", default=(), help="beginnings of names, in order: worker:kill store:")
     parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis")
     parser.add_argument("--store", choices=("ceph", "folder"), default="folder")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "matrix.jsonl")

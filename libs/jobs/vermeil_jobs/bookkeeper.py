@@ -39,7 +39,8 @@ class Policy:
     """How patient the ledger is."""
 
     retry_delay: timedelta = timedelta(seconds=1)
-    """Pause before a second attempt; doubles with each."""
+    """Pause before a second attempt; four times as long with each, so that five attempts, the default,
+    outlast a store that is away for a minute."""
     retry_delay_limit: timedelta = timedelta(minutes=1)
     """Longest pause between attempts."""
     ring_patience: timedelta = timedelta(seconds=1)
@@ -181,7 +182,7 @@ class Bookkeeper:
         record = self._apply(record, states.Expire(self.now))
         if record.standing.state.is_final:
             return
-        patience = _doubled(self.policy.ring_patience, record.num_rings, self.policy.ring_patience_limit)
+        patience = _grown(self.policy.ring_patience, 2, record.num_rings, self.policy.ring_patience_limit)
         record = replace(record, num_rings=record.num_rings + 1, ring_time=self.now + patience)
         self.rows.save(record)
         self.effects.ready.append(record.job)
@@ -261,12 +262,12 @@ class Bookkeeper:
         return replace(record, ring_time=ring_time, num_rings=0)
 
     def _retry_delay(self, attempt: int) -> timedelta:
-        return _doubled(self.policy.retry_delay, attempt - 1, self.policy.retry_delay_limit)
+        return _grown(self.policy.retry_delay, 4, attempt - 1, self.policy.retry_delay_limit)
 
 
-def _doubled(first: timedelta, times: int, limit: timedelta) -> timedelta:
-    factor: int = 1 << min(max(times, 0), 20)
-    return min(limit, first * factor)
+def _grown(first: timedelta, factor: int, times: int, limit: timedelta) -> timedelta:
+    grown: timedelta = first * factor ** min(max(times, 0), 15)
+    return min(limit, grown)
 
 
 def found(rows: Transaction, name: str, *, hold: bool = False) -> Record:

@@ -15,6 +15,7 @@ from vermeil_artifacts import ArtifactRef
 from vermeil_errors import (
     DeadlineExceeded,
     InvalidInput,
+    OutOfSpace,
     Unavailable,
     VermeilError,
 )
@@ -222,18 +223,19 @@ class Ledger:
     def sweep(self) -> int:
         """Look at the jobs that are due: ring again, or end what nobody will; returns how many.
 
-        Once the storage is back after an absence, workers get the time to be heard first.
+        Once the storage is back after an absence, or takes writes again, workers get the time to be heard
+        first.
         """
         try:
             if self._storage_was_away:
                 self.forgive()
                 self._storage_was_away = False
             due = self._storage.read(lambda rows: rows.due(self._clock(), _SWEEP_LIMIT))
-        except Unavailable:
+            for name in due:
+                self._write(partial(Bookkeeper.look_after, name=name))
+        except (Unavailable, OutOfSpace):
             self._storage_was_away = True
             raise
-        for name in due:
-            self._write(partial(Bookkeeper.look_after, name=name))
         return len(due)
 
     def _write(self, work: Callable[[Bookkeeper], T]) -> T:

@@ -2,9 +2,12 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
 from vermeil_errors import Unavailable
@@ -36,6 +39,74 @@ def test_a_frozen_database_is_given_up_and_used_again_when_it_wakes(
     database.close()
 
 
+def write_the_row(connection: Connection) -> None:
+    connection.execute(text("UPDATE things SET number = number + 1"))
+
+
+def with_a_row(server: Postgres) -> str:
+    url = server.new_database()
+    database = Database(url)
+    database.write(lambda connection: connection.execute(text("CREATE TABLE things AS SELECT 1 AS number")))
+    database.close()
+    return url
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.1)
+
+
+def test_what_a_lost_connection_had_locked_is_free_again(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a network that went mute, the server waits for the transaction's next statement."""
+    url = with_a_row(server)
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 1.0)
+    database, lost = Database(url), Database(url)
+    locked, may_end = threading.Event(), threading.Event()
+
+    def get_lost(connection: Connection) -> None:
+        write_the_row(connection)
+        locked.set()
+        may_end.wait(120)
+        connection.execute(text("SELECT 1"))
+
+    def is_free() -> bool:
+        with suppress(Unavailable):
+            database.write(write_the_row)
+            return True
+        return False
+
+    with ThreadPoolExecutor() as threads:
+        holding = threads.submit(lost.write, get_lost)
+        try:
+            assert locked.wait(60)
+            eventually(is_free)
+        finally:
+            may_end.set()
+        with pytest.raises(Unavailable):
+            holding.result(60)
+    database.close()
+    lost.close()
+
+
+def test_who_gave_up_waiting_for_a_lock_does_not_wait_on_in_the_server(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = with_a_row(server)
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
+    database = Database(url)
+    with psycopg.connect(url.replace("+psycopg", "")) as holder:
+        holder.execute("UPDATE things SET number = 5")
+        with pytest.raises(Unavailable):
+            database.write(write_the_row)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        eventually(lambda: server.sql(waiting).strip() == "0")
+    database.close()
+
+
 def test_who_migrates_waits_for_another_as_long_as_that_takes(
     server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +119,7 @@ def test_who_migrates_waits_for_another_as_long_as_that_takes(
         locked.set()
         may_end.wait(60)
 
+    assert database.is_alive()
     with ThreadPoolExecutor() as threads:
         holding = threads.submit(other.write, keep_waiting)
         assert locked.wait(60)

@@ -100,7 +100,7 @@ def _make_engine(url: str) -> Engine:
 def _connect_patiently(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
     from vermeil_registry.patience import PatientConnection  # noqa: PLC0415  the driver is an extra
 
-    return PatientConnection.connect(*arguments, **options)
+    return PatientConnection.open(*arguments, **options)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

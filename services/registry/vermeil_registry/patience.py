@@ -1,7 +1,9 @@
 """Connections to Postgres that give up on a server which says nothing: frozen, or behind a dead network.
 
 The driver waits for an answer for good, so that a few such calls would take all of the registry's threads
-with them. A connection that was given up is closed, and the pool makes new ones.
+with them. A connection that was given up is closed, and the pool makes new ones. The server may never hear
+of that: it is told at the beginning to be as patient and no more, or else the transactions of a lost
+connection would keep their locks for hours.
 """
 
 from collections.abc import Iterator
@@ -11,18 +13,25 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 T = TypeVar("T")
 ANSWER_SECONDS = 15.0
 """For any statement; those of the registry take milliseconds."""
 _LOOK_SECONDS = 0.1
+_LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """Waits for an answer, but not for good."""
+    """Waits for an answer, but not for good; nor does the server for a next statement, or for a lock."""
 
     waits_for_good = False
+
+    @classmethod
+    def open(cls, *given: Any, options: str = "", **parameters: Any) -> "PatientConnection":
+        """Connect; settings in `options` go before ours."""
+        limits = (f"-c {name}={ANSWER_SECONDS * 1000:.0f}" for name in _LIMITS)
+        return cls.connect(*given, options=" ".join([*limits, options]), **parameters)
 
     def wait(self, gen: PQGen[T], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> T:
         """The driver's one place where it waits."""
@@ -39,6 +48,7 @@ def waiting_for_good(connection: Connection) -> Iterator[None]:
     """While it lasts, statements take what they take: changing big tables does, and others wait."""
     driver: Any = connection.connection.driver_connection
     driver.waits_for_good = True
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
     try:
         yield
     finally:

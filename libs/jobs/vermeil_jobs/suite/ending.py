@@ -1,5 +1,7 @@
 """What finishing, failing, cancelling and releasing promise: every effect once."""
 
+from datetime import timedelta
+
 import pytest
 from vermeil_errors import AttemptsExhausted, Conflict, InvalidInput, StaleFence, Violation
 
@@ -130,6 +132,20 @@ class EndingSuite:
         assert bench.doorbell.take() == [job.name]
         bench.claim(job)
         assert bench.jobs.get(job.name).attempt == 2
+
+    def test_five_attempts_outlast_a_store_that_is_away_for_a_minute(self, bench: Bench) -> None:
+        job = bench.create()
+        away_until = bench.clock.now + timedelta(minutes=1)
+        while bench.clock.now < away_until:
+            fence = bench.claim(job).fence
+            failed = bench.jobs.finish(job.name, fence=fence, outcome=failure("the store is away"))
+            assert failed.state is JobState.PENDING
+            bench.doorbell.take()
+            while not bench.doorbell.take():
+                bench.clock.advance(1)
+                bench.sweep()
+        done = bench.jobs.finish(job.name, fence=bench.claim(job).fence, outcome=JobOutcome())
+        assert (done.state, done.attempt) == (JobState.SUCCEEDED, 5)
 
     def test_attempts_run_out_and_the_last_error_stays_readable(self, bench: Bench) -> None:
         job = bench.create(max_attempts=2)
