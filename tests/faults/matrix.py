@@ -209,7 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing; 1 if any run of now is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1, help="seeds 1 to this")
-    parser.add_argument("--only", nargs="*", default=(), help="beginnings of names, in order: worker:kill store:")
+    parser.add_argument(
+        "--only", nargs="*", default=(), help="beginnings of names: worker:kill, store:; in this order"
+    )
     parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis")
     parser.add_argument("--store", choices=("ceph", "folder"), default="folder")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "matrix.jsonl")

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -270,6 +270,46 @@ def test_a_worker_looks_for_its_broker_for_as_long_as_it_is_away(
         broker.start()
         *_, done = jobs.watch(jobs.create(new("when-it-is-back")).name, timeout=60)
     assert done.state is JobState.SUCCEEDED
+    bell.close()
+    broker.close()
+
+
+class ImpatientRabbitMQ(RabbitMQ):
+    """Takes a message back after a second and closes the channel; by default after half an hour."""
+
+    def environment(self) -> Mapping[str, str]:
+        given = super().environment()
+        own = "-rabbit consumer_timeout 1000 -rabbit channel_tick_interval 500"
+        name = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"
+        return {**given, name: f"{given[name]} {own}"}
+
+
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
+@pytest.mark.slow
+def test_a_job_that_rabbitmq_finds_too_long_is_done_once_and_so_are_those_after_it(home: Path) -> None:
+    """By default a worker ends with the channel that RabbitMQ closes, and waits for its jobs until then."""
+    broker = ImpatientRabbitMQ()
+    broker.start()
+    logs = broker.folder / "logs"
+    app = make_app(broker.url, home)
+    bell = CeleryDoorbell(app)
+    jobs = MemoryJobs(bell)
+    names: list[str] = []
+
+    def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        names.append(context.job.name)
+        if context.job.request_id == "long":
+            wait_for(lambda: len(names) > 1)
+        return JobOutcome()
+
+    register(app, kind(work), jobs)
+    with working(app):
+        long = jobs.create(new("long"))
+        wait_for(lambda: names == [long.name])
+        wait_for(lambda: any("acknowledgement on channel" in log.read_text() for log in logs.glob("*.log")))
+        after = jobs.create(new("after"))
+        *_, done = jobs.watch(long.name, timeout=90)
+    assert (done.state, names) == (JobState.SUCCEEDED, [long.name, after.name])
     bell.close()
     broker.close()
 
