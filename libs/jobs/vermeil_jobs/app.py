@@ -89,5 +89,7 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
         broker_connection_max_retries=None,  # after 100, the default, a worker goes deaf
+        # RabbitMQ closes the channel of who works for more than half an hour; by default the worker ends.
+        broker_channel_error_retry=True,
     )
     return app
