@@ -1,8 +1,8 @@
 """Every fault strikes every component while something is ingested, trained, evaluated and served.
 
 One run is a fault and a seed, which fixes how far the ride is when it strikes, and the length. Each appends a
-line to results/matrix.jsonl; what is there is not run again, unless it struck nothing. `--table` only prints
-what was found.
+line to results/matrix.jsonl; what is there is not run again, unless it struck nothing or was broken.
+`--table` only prints what was found last.
 
     python tests/faults/matrix.py --seeds 3 --only worker:kill database: --broker redis --store ceph
 """
@@ -35,7 +35,7 @@ _SHORTEST, _LONGEST = 4.0, 14.0
 """Seconds that a fault lasts."""
 _TALK_BEFORE = 3.0
 """Seconds between the first question of the talks and the ride."""
-_NOTHING = "struck nothing"
+_NOTHING, _BROKEN = "struck nothing", "broken"
 _TRIES = 3
 """Of a run that strikes nothing, each at another moment."""
 
@@ -163,7 +163,7 @@ class Stand:
 
 def _outcome(run: Run) -> str:
     if run.wrong:
-        return "broken"
+        return _BROKEN
     if not run.struck_at:
         return _NOTHING
     return "failed honestly" if run.failed_honestly else "kept"
@@ -181,8 +181,11 @@ def _recovery(talks: Sequence[Talk], run: Run) -> float:
 
 
 def _missing(options: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tuple[Fault, int]]:
+    again = (_NOTHING, _BROKEN)
     known = {
-        (run["fault"], run["seed"], run["broker"], run["store"]) for run in done if run["outcome"] != _NOTHING
+        (run["fault"], run["seed"], run["broker"], run["store"])
+        for run in done
+        if run["outcome"] not in again
     }
     every = every_fault()
     wanted = dict.fromkeys(name for each in options.only or [""] for name in every if name.startswith(each))
@@ -243,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file.write(json.dumps(asdict(run)) + "\n")
             sys.stdout.write(f"{datetime.now():%H:%M:%S} {json.dumps(asdict(run))}\n")
             sys.stdout.flush()
-            if run.outcome == "broken":
+            if run.outcome == _BROKEN:
                 num_broken += 1
                 if options.logs:
                     name = f"{fault.name}-{seed}-{options.broker}-{options.store}.log"

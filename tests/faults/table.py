@@ -11,14 +11,15 @@ _HEAD = (
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """One line for each fault; of runs, where they ran in brackets."""
+    """One line for each fault; of runs, where they ran in brackets. The last run of a seed counts."""
     ordered = sorted(runs, key=lambda run: run["fault"])
     lines = (_line(name, list(group)) for name, group in groupby(ordered, key=lambda run: run["fault"]))
     return _HEAD + "".join(lines)
 
 
 def _line(name: str, all_runs: list[dict[str, Any]]) -> str:
-    runs = [run for run in all_runs if run["outcome"] in _OUTCOMES]
+    struck = [run for run in all_runs if run["outcome"] in _OUTCOMES]
+    runs = list({(run["seed"], run["broker"], run["store"]): run for run in struck}.values())
     places = sorted({f"{run['broker']}, {run['store']}" for run in runs})
     counts = [str(sum(run["outcome"] == each for run in runs)) for each in _OUTCOMES]
     most = max((max(run["attempts"], default=0) for run in runs), default=0)
@@ -28,7 +29,8 @@ def _line(name: str, all_runs: list[dict[str, Any]]) -> str:
     at = ", ".join(run["struck_at"] for run in runs)
     cells = [
         name, f"{len(runs)} ({'; '.join(places)})" if runs else "0", at, *counts, str(most),
-        f"{told} of {asked}", f"{back[0]:g} to {back[-1]:g}" if back else "", str(len(all_runs) - len(runs)),
+        f"{told} of {asked}", f"{back[0]:g} to {back[-1]:g}" if back else "",
+        str(len(all_runs) - len(struck)),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |\n"
 

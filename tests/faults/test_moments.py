@@ -1,5 +1,6 @@
 """When a fault strikes: where the ride is, not what the clock says; and one that comes too late."""
 
+import argparse
 import sys
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from vermeil_client import Job
+from vermeil_errors import Unavailable
 
 
 @pytest.fixture
@@ -69,6 +71,7 @@ def test_a_run_that_struck_nothing_is_told_apart_and_not_counted() -> None:
 
     run: dict[str, Any] = {
         "fault": "worker:kill",
+        "seed": 1,
         "broker": "redis",
         "store": "folder",
         "attempts": [1, 2],
@@ -80,3 +83,47 @@ def test_a_run_that_struck_nothing_is_told_apart_and_not_counted() -> None:
     line = table(runs).splitlines()[-1]
     assert "| worker:kill | 1 (redis, folder) | train 0.60 | 1 | 0 | 0 |" in line
     assert line.endswith("| 2.5 to 2.5 | 1 |")
+
+
+@pytest.mark.usefixtures("scripts")
+def test_a_clients_patience_begins_with_its_first_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ride as rides
+
+    clock = ManualClock()
+
+    def watch() -> str:
+        clock.sleep(2 * rides.PATIENCE)  # all went well so long
+        if not refused:
+            raise Unavailable("the registry is stopping")
+        return "the end"
+
+    monkeypatch.setattr(rides, "time", clock)
+    refused: list[str] = []
+    assert rides.again(watch, refused, []) == "the end"
+    assert refused == ["UNAVAILABLE"]
+
+
+class ManualClock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.usefixtures("scripts")
+def test_a_broken_run_is_run_again_and_the_table_shows_the_last() -> None:
+    import matrix
+
+    place = {"fault": "broker:kill", "seed": 1, "broker": "redis", "store": "folder"}
+    figures = {"attempts": [1], "told_to_retry": {}, "asked": 5, "recovered": 2.0, "struck_at": "train 0.50"}
+    broken, kept = ({**place, **figures, "outcome": outcome} for outcome in ("broken", "kept"))
+    options = argparse.Namespace(seeds=1, only=["broker:kill"], broker="redis", store="folder")
+    assert [fault.name for fault, _ in matrix._missing(options, [broken])] == ["broker:kill"]
+    assert not list(matrix._missing(options, [broken, kept]))
+    assert "| 1 (redis, folder) | train 0.50 | 1 | 0 | 0 |" in matrix.table([broken, kept])

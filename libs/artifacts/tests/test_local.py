@@ -94,6 +94,24 @@ def test_killed_at_any_step_it_is_there_whole_or_not_at_all(tmp_path: Path) -> N
     assert outcomes == sorted(outcomes)
 
 
+def test_a_power_cut_after_a_publication_takes_nothing_of_it(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note)
+    store = LocalStore(tmp_path / "store")
+    store.publish(model_folder, kind="model")
+    folders = [store.root / name for name in ("blobs", "manifests", "provenance")]
+    kept = [path for folder in folders for path in (folder, *folder.iterdir())]
+    assert [str(path) for path in kept if path.stat().st_ino not in synced] == []
+
+
 def test_processes_publish_fetch_and_collect_at_the_same_time(tmp_path: Path, model_folder: Path) -> None:
     command = [sys.executable, "-c", PUBLISH_MANY, str(tmp_path / "store"), str(model_folder)]
     processes = [

@@ -148,10 +148,11 @@ class LocalStore:
     def _commit(self, manifest: Manifest, provenance: Mapping[str, str], staging: Path) -> None:
         path = self._manifest_path(manifest.digest)
         sync_folder(self._layout.blobs)
-        (staging / "provenance").write_bytes(provenance_document(provenance))
+        write_synced(staging / "provenance", provenance_document(provenance))
         write_synced(staging / "manifest", manifest.to_bytes())
         with suppress(FileExistsError):
             os.link(staging / "provenance", self._layout.provenance / path.name)
+            sync_folder(self._layout.provenance)
         (staging / "manifest").replace(path)  # also when there: a fresh age keeps it from collection
         sync_folder(self._layout.manifests)
 
