@@ -62,9 +62,9 @@ class MetricsServer:
         self._thread.join()
 
 
-def start_metrics_server(port: int | None, host: str = "") -> MetricsServer | None:
-    """Let Prometheus scrape this process; does nothing without a port. Port 0 takes a free one."""
+def start_metrics_server(port: int | None) -> MetricsServer | None:
+    """Let Prometheus scrape this process from elsewhere; nothing without a port. Port 0 takes a free one."""
     if port is None:
         return None
-    server, thread = start_http_server(port, addr=host)
+    server, thread = start_http_server(port)
     return MetricsServer(server.server_port, server, thread)
