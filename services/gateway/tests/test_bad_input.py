@@ -134,6 +134,7 @@ def test_a_wrong_content_type_is_named(gateway: Running, kind: str) -> None:
         ("/v1/images/generations", {"n": 10_000}, "n", "64"),
         ("/v1/chat/completions", {"temperature": 1e9}, "temperature", "2"),
         ("/v1/chat/completions", {"logit_bias": {"cat": 1}}, "logit_bias", "decimal"),
+        ("/v1/chat/completions", {"logit_bias": {"9" * 5000: 1}}, "logit_bias", "decimal"),
         ("/v1/chat/completions", {"stop": ["x"] * 17}, "stop", "16"),
         ("/v1/images/generations", {"size": "1x0"}, "size", "64x64"),
     ],
@@ -168,3 +169,29 @@ def test_half_a_surrogate_pair_is_refused_by_its_field(
     assert answer.status_code == 400
     assert "half a surrogate pair; send valid Unicode" in answer.text
     assert field in answer.text
+
+
+@pytest.mark.parametrize("name", ["Model", "literal", "int", "colour"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/ingestions"])
+def test_a_field_that_is_none_is_named_however_it_is_called(gateway: Running, path: str, name: str) -> None:
+    answer = gateway.http.post(path, json=BODIES[path] | {name: 1})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == name
+    assert error["message"].startswith(f"{name}: is not a field of this request")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "told"),
+    [
+        ("/v1/ingestions", {"half \ud83d": 1}, "half a surrogate pair"),
+        ("/v1/completions", {"structured_outputs": {"half \ud83d": 1}}, "structured_outputs.half"),
+    ],
+)
+def test_a_field_whose_name_is_no_unicode_is_refused_all_the_same(
+    gateway: Running, path: str, fields: dict[str, Any], told: str
+) -> None:
+    body, headers = json.dumps(BODIES[path] | fields), {"content-type": "application/json"}
+    answer = gateway.http.post(path, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]["message"]

@@ -1,11 +1,15 @@
 """What whoever runs the gateway relies on: ids, health, metrics, docs, stopping."""
 
 import asyncio
+import errno
 import json
+import socket
+from pathlib import Path
 
 import pytest
+from vermeil_errors import Conflict, InvalidInput
 from vermeil_gateway.testing import Running, running_gateway, settings_for
-from vermeil_gateway.wiring import start
+from vermeil_gateway.wiring import _listen, start
 from vermeil_settings import code_version
 from vermeil_telemetry import configure
 
@@ -80,6 +84,35 @@ def test_stopping_ends_streams_and_frees_the_port() -> None:
         assert gateway.url.startswith("http://127.0.0.1:")
 
     asyncio.run(asyncio.wait_for(live(), 60))
+
+
+def test_a_socket_that_a_gateway_left_behind_is_taken_again_and_one_in_use_is_not(tmp_path: Path) -> None:
+    settings = settings_for("127.0.0.1:1", http_bind=f"unix:{tmp_path}/http")
+
+    async def live() -> None:
+        for _ in range(2):
+            gateway = await start(settings)
+            with pytest.raises(Conflict, match="another process listens there"):
+                await start(settings)
+            await gateway.stop()
+
+    asyncio.run(asyncio.wait_for(live(), 60))
+
+
+def test_what_is_no_socket_is_not_removed_for_one(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(Conflict):
+        asyncio.run(start(settings_for("127.0.0.1:1", http_bind=f"unix:{tmp_path}/notes")))
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_kind_of_address_that_the_machine_does_not_have_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr("vermeil_gateway.wiring.socket.socket", refuse)
+    with pytest.raises(InvalidInput, match="VERMEIL_HTTP_BIND"):
+        _listen("[::1]:0")
 
 
 def test_a_watch_does_not_hold_the_gateway_back_from_stopping() -> None:

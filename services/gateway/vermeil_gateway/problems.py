@@ -3,6 +3,7 @@
 The catalogue of `vermeil_errors` gives status and wording; nothing here invents one.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -42,11 +43,18 @@ def problem(error: VermeilError) -> dict[str, Any]:
         "error": {
             "message": error.public_message,
             "type": _QUOTA if isinstance(error, QuotaExceeded) else type_,
-            "param": error.violations[0].field if error.violations else None,
+            "param": (error.violations[0].field if error.violations else "") or None,
             "code": error.reason,
             "violations": [{"field": v.field, "description": v.description} for v in error.violations],
         }
     }
+
+
+class _ProblemResponse(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        """Also of a field whose name no UTF-8 can say: half a surrogate pair stays the escape that it was."""
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
 
 
 def problem_response(error: VermeilError) -> JSONResponse:
@@ -58,7 +66,7 @@ def problem_response(error: VermeilError) -> JSONResponse:
         headers["x-should-retry"] = "false"
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
-    return JSONResponse(problem(error), status_code=error.http_status, headers=headers)
+    return _ProblemResponse(problem(error), status_code=error.http_status, headers=headers)
 
 
 def known(error: BaseException) -> VermeilError:
@@ -107,7 +115,7 @@ def _invalid(details: Iterable[Mapping[str, Any]]) -> InvalidInput:
     """Pydantic's findings as violations; the branches of a union that failed become one sentence."""
     found: dict[str, list[str]] = {}
     for detail in details:
-        field = "" if detail["type"] == "json_invalid" else _path(detail["loc"])
+        field = "" if detail["type"] == "json_invalid" else _path(detail)
         found.setdefault(field, []).append(_description(detail))
     violations = [Violation(field, " or ".join(dict.fromkeys(texts))) for field, texts in found.items()]
     shown = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations[:3])
@@ -133,12 +141,13 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _path(location: Sequence[str | int]) -> str:
-    path = ""
-    for place in location[1:]:
+def _path(detail: Mapping[str, Any]) -> str:
+    path, places = "", detail["loc"][1:]
+    for number, place in enumerate(places, 1):
+        is_name = detail["type"] == "extra_forbidden" and number == len(places)
         if isinstance(place, int):
             path += f"[{place}]"
-        elif _UNION_BRANCH.fullmatch(place) or place[:1].isupper():
+        elif not is_name and (_UNION_BRANCH.fullmatch(place) or place[:1].isupper()):
             continue
         else:
             path += f".{place}" if path else place

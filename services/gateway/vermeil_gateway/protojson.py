@@ -43,6 +43,10 @@ def from_json(body: Json, message: AnyMessage) -> AnyMessage:
         ParseDict(body, message)
     except ParseError as error:
         raise _invalid(str(error), message.DESCRIPTOR.name) from error
+    except SystemError as error:  # all that protobuf says of a field whose name is no UTF-8
+        raise InvalidInput(
+            "the name of a field holds half a surrogate pair", fix="send valid Unicode"
+        ) from error
     return message
 
 

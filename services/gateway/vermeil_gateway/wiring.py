@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 import uvicorn
@@ -109,21 +110,38 @@ async def start(settings: GatewaySettings, *, store: ArtifactStore | None = None
 def _listen(bind: str) -> socket.socket:
     try:
         if bind.startswith("unix:"):
-            listening = socket.socket(socket.AF_UNIX)
-            listening.bind(bind.removeprefix("unix:"))
-        else:
-            host, _, port = bind.rpartition(":")
-            host = host.strip("[]")
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            # Only where the protocol is named does asyncio send small answers without delay (40 ms).
-            listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((host, int(port)))
-        listening.listen(_BACKLOG)
+            path = bind.removeprefix("unix:")
+            _clear(path)
+            return _listening(socket.socket(socket.AF_UNIX), path)
+        host, _, port = bind.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # Only where the protocol is named does asyncio send small answers without delay (40 ms).
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return _listening(made, (host, int(port)))
     except OSError as error:
-        listening.close()
         raise _why_not(bind, error) from error
-    return listening
+
+
+def _listening(made: socket.socket, address: str | tuple[str, int]) -> socket.socket:
+    try:
+        made.bind(address)
+        made.listen(_BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _clear(path: str) -> None:
+    """Remove the socket of a gateway that is gone: the system leaves it there."""
+    if Path(path).is_socket():
+        with socket.socket(socket.AF_UNIX) as asking:
+            try:
+                asking.connect(path)
+            except ConnectionRefusedError:
+                Path(path).unlink(missing_ok=True)
 
 
 def _why_not(bind: str, error: OSError) -> VermeilError:

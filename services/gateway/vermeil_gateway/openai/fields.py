@@ -16,6 +16,9 @@ from vermeil_gateway.openai.response_format import ResponseFormat, StructuredOut
 
 Neutral = tuple[object, ...]
 
+_MAX_DIGITS = 10
+"""Of the id of a token; Python reads no number of more than 4,300."""
+
 LABELS = frozenset(
     {
         "metadata",
@@ -166,6 +169,6 @@ def _is_neutral(value: object, neutral: Neutral) -> bool:
 
 
 def _token_id(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**31:
+    if not text.isdecimal() or len(text) > _MAX_DIGITS or int(text) >= 2**31:
         raise InvalidInput.for_field("logit_bias", text, "is not a token id", "write ids as decimal strings")
     return int(text)
