@@ -1,6 +1,7 @@
 """The SDK against the gateway in memory."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from vermeil_errors import (
     Cancelled,
     InvalidInput,
     NotFound,
+    PermissionDenied,
     PredecessorFailed,
     Unavailable,
     VermeilError,
@@ -163,3 +165,75 @@ def test_an_awaited_answer_says_what_went_wrong_as_the_plain_one_does() -> None:
 
     with pytest.raises(NotFound, match="no such model"):
         asyncio.run(chat())
+
+
+def _answering(answer: httpx.Response) -> Vermeil:
+    return Vermeil("http://gateway", http=httpx.MockTransport(lambda _: answer))
+
+
+@pytest.mark.parametrize(
+    ("answer", "cls", "text"),
+    [
+        (httpx.Response(404, json={"error": "model not found"}), NotFound, "model not found"),
+        (httpx.Response(404, json={"error": {"message": "no x", "code": 404}}), NotFound, "no x"),
+        (httpx.Response(403, text="<html>"), PermissionDenied, "403"),
+        (httpx.Response(308, headers={"location": "https://a/"}), Unavailable, "https://a/.*VERMEIL_URL"),
+        (httpx.Response(200, text="<html>"), Unavailable, "does not answer like a Vermeil gateway"),
+    ],
+)
+def test_what_another_server_answers_is_an_error_of_the_tree_too(
+    answer: httpx.Response, cls: type[VermeilError], text: str
+) -> None:
+    with pytest.raises(cls, match=text) as caught:
+        _answering(answer).models()
+    assert type(caught.value) is cls
+
+
+def test_a_stream_that_breaks_off_within_an_event_says_so() -> None:
+    with pytest.raises(Unavailable, match="broke off"):
+        list(_answering(httpx.Response(200, text='data: {"choi\n\n')).chat("fake", "hi"))
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "gateway", "http://a:b", "http://", "ftp://a"])
+def test_what_is_no_address_is_refused_before_anything_is_asked(url: str) -> None:
+    with pytest.raises(InvalidInput, match="VERMEIL_URL"):
+        Vermeil(url)
+
+
+def test_a_key_with_the_line_end_of_its_file_is_sent_without_it_and_no_other_stranger_is_shown() -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json={"data": []})
+
+    Vermeil("http://gateway", "k3y\n", http=httpx.MockTransport(answer)).models()
+    assert sent[0].headers["authorization"] == "Bearer k3y"
+    with pytest.raises(InvalidInput, match="VERMEIL_API_KEY") as caught:
+        Vermeil("http://gateway", "k3y\nmore")
+    assert "k3y" not in str(caught.value)
+
+
+def test_waiting_goes_on_at_the_next_gateway_where_one_stops_before_the_job_ends() -> None:
+    running, ended = ({"name": "jobs/1", "state": f"JOB_STATE_{state}"} for state in ("RUNNING", "SUCCEEDED"))
+    streams = iter([running, running, ended])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, text=f"data: {json.dumps(next(streams))}\n\n")
+        return httpx.Response(200, json=running)
+
+    with Vermeil("http://gateway", http=httpx.MockTransport(answer)) as client:
+        assert client.wait("1").state == "SUCCEEDED"
+
+
+def test_a_file_of_any_name_is_asked_for_by_that_name() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, content=b"x")
+
+    with Vermeil("http://gateway", http=httpx.MockTransport(answer)) as client:
+        client.output_file("1", "log", "a#1 50%?.txt")
+    assert asked == ["/v1/jobs/1/outputs/log/a#1 50%?.txt"]

@@ -247,6 +247,14 @@ def test_search_embeds_the_dataset_and_writes_what_it_finds(
     assert (first["sample"], first["captions"]) == ("a heart/0", ["a heart"])
 
 
+def test_search_writes_what_it_finds_here_where_here_is_named(
+    gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["search", "emoji", "a heart", "--model", "dual-emoji", "-k", "1", "--output", "."]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["001.png"]
+
+
 def test_search_takes_a_picture_or_a_text_and_not_both(gateway: FakeGateway, tmp_path: Path) -> None:
     picture = tmp_path / "heart.png"
     picture.write_bytes(b"abc")

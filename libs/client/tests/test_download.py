@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 from vermeil_client import Vermeil
 from vermeil_client.commands import output, run
 from vermeil_client.testing import FakeGateway
-from vermeil_errors import DataCorrupted, InvalidInput
+from vermeil_client.transport import Transport
+from vermeil_errors import DataCorrupted, InvalidInput, VermeilError
 
 
 @pytest.fixture
@@ -93,3 +95,35 @@ def test_the_command_names_the_folder_after_the_model(
     assert "models/fake/versions/1 is in fake-1" in capsys.readouterr().out
     assert run(["download", "datasets/fake", "there"]) == 0
     assert (tmp_path / "there" / "weights" / "0.bin").exists()
+
+
+def test_here_is_a_folder_too(gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["download", "fake@1", "."]) == 0
+    assert (tmp_path / "config.json").read_bytes() == b"{}"
+
+
+@pytest.mark.parametrize("name", ["datasets/versions/3", "fake@new", "models/a/b/versions/1", ""])
+def test_what_names_no_version_is_refused_by_what_was_written(
+    client: Vermeil, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(VermeilError, match=r"name =|nothing at"):
+        client.download(name, tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_file_is_kept_and_named(client: Vermeil, tmp_path: Path) -> None:
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(InvalidInput, match=r"config\.json"):
+        client.download("fake", tmp_path)
+
+
+def test_a_file_may_take_minutes_to_come_to_the_gateway_itself(client: Vermeil, tmp_path: Path) -> None:
+    waited: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        waited.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, content=b"x")
+
+    with Transport("http://gateway", http=httpx.MockTransport(answer)) as transport:
+        assert list(transport.blocks("/v1/file", 1)) == [b"x"]
+    assert waited == [600]

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 from vermeil_errors import InvalidInput
@@ -140,8 +141,12 @@ class Vermeil:
 
     def watch(self, name: str) -> Iterator[Job]:
         """The job now, after every change, and at last in its final state."""
-        for body in self.transport.events("GET", f"/v1/{full_name('jobs', name)}/events"):
-            yield Job.from_json(body)
+        while True:  # a gateway that stops ends its streams before the job does
+            for body in self.transport.events("GET", f"/v1/{full_name('jobs', name)}/events"):
+                job = Job.from_json(body)
+                yield job
+                if job.finished:
+                    return
 
     def wait(self, name: str) -> Job:
         """Wait for the end of a job and return it; raises what it failed with."""
@@ -161,7 +166,7 @@ class Vermeil:
 
     def output_file(self, job: str, role: str, path: str) -> bytes:
         """One of those files, such as `metrics.jsonl` of the role `log`."""
-        return self.transport.read(f"/v1/{full_name('jobs', job)}/outputs/{role}/{path}")
+        return self.transport.read(f"/v1/{full_name('jobs', job)}/outputs/{role}/{quote(path)}")
 
     def datasets(self) -> Iterator[Dataset]:
         """All datasets by name."""

@@ -1,6 +1,7 @@
 """Bring a version of a model or of a dataset here, every file checked by its hash."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +14,7 @@ from vermeil_client.resources import Dataset
 from vermeil_client.transport import Json, Transport
 
 _BLOCK = 1 << 20
+_VERSION = re.compile(r"(datasets|models)/([a-z0-9-]+)/versions/([0-9]+)")
 
 Progress = Callable[[int, int], None]
 """Is told how many bytes are here, and how many there are in all."""
@@ -36,7 +38,7 @@ def download(transport: Transport, name: str, folder: Path, progress: Progress) 
         DataCorrupted: What came is not what the hash says; it is not kept.
     """
     version = _version(transport, name)
-    route = _route(version)
+    route = _route(version, name)
     wanted = [(entry, _place(folder, entry["path"])) for entry in transport.get(route)["files"]]
     total = sum(entry["num_bytes"] for entry, _ in wanted)
     missing = [(entry, place) for entry, place in wanted if not _is_here(entry, place)]
@@ -61,8 +63,13 @@ def _version(transport: Transport, name: str) -> str:
     return str(transport.get(f"/v1/models/{full.removeprefix('models/')}")["name"])
 
 
-def _route(version: str) -> str:
-    collection, name, _, number = version.split("/", 3)
+def _route(version: str, asked: str) -> str:
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise InvalidInput.for_field(
+            "name", asked, "names no version of a model or a dataset", "write nano, nano@3 or datasets/peps"
+        )
+    collection, name, number = found.groups()
     route = f"datasets/{name}/versions" if collection == "datasets" else f"model-versions/{name}"
     return f"/v1/{route}/{number}/files"
 
@@ -78,11 +85,12 @@ def _place(folder: Path, path: str) -> Path:
 def _is_here(entry: Mapping[str, Any], place: Path) -> bool:
     if not place.exists():
         return False
-    with place.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]:
-            return True
+    if place.is_file():
+        with place.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]:
+                return True
     raise InvalidInput.for_field(
-        "folder", str(place), "is there, and another file", "choose another folder, or move it away"
+        "folder", str(place), "is there, and something else", "choose another folder, or move it away"
     )
 
 

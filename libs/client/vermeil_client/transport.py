@@ -11,12 +11,14 @@ import httpx
 from vermeil_errors import (
     InvalidInput,
     NotFound,
+    Overloaded,
+    PermissionDenied,
     TooLarge,
     Unauthenticated,
     Unavailable,
     VermeilError,
     Violation,
-    from_reason,
+    catalogue,
 )
 
 Json = dict[str, Any]
@@ -24,15 +26,19 @@ Json = dict[str, Any]
 _BY_STATUS: Mapping[int, type[VermeilError]] = {
     400: InvalidInput,
     401: Unauthenticated,
+    403: PermissionDenied,
     404: NotFound,
     413: TooLarge,
     422: InvalidInput,
+    429: Overloaded,
 }
-
+"""What another server means, or something between, that does not speak of our reasons."""
 
 _DONE = "[DONE]"
 _STREAM = httpx.Timeout(60, read=None)
 """An answer may think for as long as it likes before its next event."""
+_FILE = httpx.Timeout(60, read=600)
+"""A gateway whose store is a server brings a whole file to itself before it sends the first byte."""
 
 
 class Transport:
@@ -54,7 +60,9 @@ class Transport:
         http: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, headers=_headers(api_key), timeout=timeout, transport=http)
+        self._client = httpx.Client(
+            base_url=_checked(url), headers=_headers(api_key), timeout=timeout, transport=http
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -78,8 +86,8 @@ class Transport:
     def blocks(self, path: str, num_bytes: int) -> Iterator[bytes]:
         """GET a file of any size, in blocks."""
         try:
-            with self._client.stream("GET", path) as answer:
-                if answer.is_error:
+            with self._client.stream("GET", path, timeout=_FILE) as answer:
+                if not answer.is_success:
                     answer.read()
                     raise _error(answer)
                 yield from answer.iter_bytes(num_bytes)
@@ -94,7 +102,7 @@ class Transport:
         """Yield the JSON of each server-sent event until `[DONE]` or the end of the stream."""
         try:
             with self._client.stream(method, path, json=body, timeout=_STREAM) as answer:
-                if answer.is_error:
+                if not answer.is_success:
                     answer.read()
                     raise _error(answer)
                 for line in answer.iter_lines():
@@ -107,7 +115,11 @@ class Transport:
             raise _unreachable(self.url, error) from error
 
     def _json(self, method: str, path: str, **arguments: Any) -> Json:
-        body = self._answer(method, path, **arguments).json()
+        answer = self._answer(method, path, **arguments)
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
         if not isinstance(body, dict):
             raise Unavailable(f"{self.url} does not answer like a Vermeil gateway", fix="check VERMEIL_URL")
         return body
@@ -117,7 +129,7 @@ class Transport:
             answer = self._client.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise _unreachable(self.url, error) from error
-        if answer.is_error:
+        if not answer.is_success:
             raise _error(answer)
         return answer
 
@@ -133,7 +145,7 @@ class AsyncTransport:
     ) -> None:
         self.url = url
         self._client = httpx.AsyncClient(
-            base_url=url, headers=_headers(api_key), timeout=_STREAM, transport=http
+            base_url=_checked(url), headers=_headers(api_key), timeout=_STREAM, transport=http
         )
 
     async def close(self) -> None:
@@ -144,7 +156,7 @@ class AsyncTransport:
         """Yield the JSON of each server-sent event until `[DONE]` or the end of the stream."""
         try:
             async with self._client.stream(method, path, json=body) as answer:
-                if answer.is_error:
+                if not answer.is_success:
                     await answer.aread()
                     raise _error(answer)
                 async for line in answer.aiter_lines():
@@ -157,8 +169,25 @@ class AsyncTransport:
             raise _unreachable(self.url, error) from error
 
 
+def _checked(url: str) -> str:
+    try:
+        known = httpx.URL(url)
+    except httpx.InvalidURL:
+        known = httpx.URL()
+    if known.scheme not in ("http", "https") or not known.host:
+        raise InvalidInput.for_field(
+            "VERMEIL_URL", url, "is not the address of a gateway", "write http://host:port"
+        )
+    return url
+
+
 def _headers(api_key: str | None) -> dict[str, str]:
-    return {"authorization": f"Bearer {api_key}"} if api_key else {}
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidInput(
+            "has characters that no key has", field="VERMEIL_API_KEY", fix="copy it again, on one line"
+        )
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def _data_in(line: str) -> str:
@@ -167,9 +196,12 @@ def _data_in(line: str) -> str:
 
 
 def _event(data: str) -> Json:
-    event: Json = json.loads(data)
+    try:
+        event: Json = json.loads(data)
+    except ValueError as error:
+        raise Unavailable("the answer broke off within an event", fix="try again") from error
     if "error" in event and set(event) == {"error"}:
-        raise _from_body(event["error"])
+        raise _from_body(event["error"], Unavailable)
     return event
 
 
@@ -181,16 +213,25 @@ def _unreachable(url: str, error: httpx.TransportError) -> Unavailable:
 
 
 def _error(answer: httpx.Response) -> VermeilError:
+    known = _BY_STATUS.get(answer.status_code, Unavailable)
+    if answer.has_redirect_location:
+        place = answer.headers["location"]
+        return known(
+            f"the gateway says that it lies elsewhere: {place}", fix="set VERMEIL_URL to where it is"
+        )
     try:
-        return _from_body(answer.json()["error"])
+        return _from_body(answer.json()["error"], known)
     except (ValueError, KeyError, TypeError):
-        known = _BY_STATUS.get(answer.status_code, Unavailable)
         return known(f"the gateway answered {answer.status_code} {answer.reason_phrase}")
 
 
-def _from_body(error: Json) -> VermeilError:
+def _from_body(error: object, otherwise: type[VermeilError]) -> VermeilError:
+    """What an error's body says; `otherwise` is its class where it names none of ours."""
+    if not isinstance(error, dict):
+        return otherwise(str(error))
     violations = [
         Violation(str(each.get("field", "")), str(each.get("description", "")))
         for each in error.get("violations") or []
     ]
-    return from_reason(str(error.get("code") or "INTERNAL"), str(error.get("message")), violations)
+    cls = catalogue().get(str(error.get("code")), otherwise)
+    return cls(str(error.get("message")), violations=violations)

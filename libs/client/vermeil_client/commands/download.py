@@ -18,11 +18,11 @@ def download(
     name: str = typer.Argument(
         ..., help="A model, such as nano or nano@3, or a dataset, such as datasets/peps."
     ),
-    folder: Path = typer.Argument(Path(), help="Where to; default: a folder here named after it."),
+    folder: Path | None = typer.Argument(None, help="Where to; default: a folder here named after it."),
 ) -> None:
     """Bring the files of a model or a dataset here, each checked by its hash."""
     output: Output = context.obj
-    place = folder if folder.name else Path(file_name(name))
+    place = folder or Path(file_name(name))
     with output.connect() as client, bars(quiet=output.as_json) as progress:
         bar = progress.add_task("download", total=None, figures="")
 

@@ -20,13 +20,13 @@ def search(
     dataset: str = typer.Argument(..., help="A dataset of pictures, such as emoji."),
     text: str = typer.Argument("", help="What to look for."),
     model: str = typer.Option(..., help="A dual model, such as dual-emoji."),
-    image: Path = typer.Option(Path(), help="A picture to look for, instead of a text."),
+    image: Path | None = typer.Option(None, help="A picture to look for, instead of a text."),
     hits: int = typer.Option(10, "-k", "--hits", help="How many to find, 1 to 100."),
-    output: Path = typer.Option(Path(), "--output", "-o", help="Write what was found into this folder."),
+    output: Path | None = typer.Option(None, "--output", "-o", help="Write what was found into this folder."),
 ) -> None:
     """Find pictures by a text or another picture; a dataset is embedded before its first search."""
     shown: Output = context.obj
-    raw = picture_file(image) if image.name else b""
+    raw = picture_file(image) if image else b""
     if bool(text) == bool(raw):
         raise InvalidInput("is either a text or a picture", field="TEXT", fix="give a text, or --image FILE")
     with shown.connect() as client:
@@ -34,9 +34,9 @@ def search(
         if not job.finished:
             shown.follow(client, job)
         found = client.search(
-            dataset, text, model=model, image=raw, num_hits=hits, previews=bool(output.name)
+            dataset, text, model=model, image=raw, num_hits=hits, previews=output is not None
         )
-    if output.name:
+    if output:
         _write(output, found)
     columns = ["score", "sample", "split", "class", "captions"]
     shown.table(columns, (_row(hit, as_json=shown.as_json) for hit in found))
