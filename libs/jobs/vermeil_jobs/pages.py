@@ -1,12 +1,12 @@
 """Pages of lists: sizes are checked, tokens are opaque and stable while rows come and go."""
 
 import base64
-import binascii
 import json
 
 from vermeil_errors import InvalidInput
 
 MAX_PAGE_SIZE = 1000
+_MAX_NUMBER = 2**63 - 1
 
 
 def check_page_size(page_size: int) -> int:
@@ -27,7 +27,9 @@ def make_token(scope: str, position: str | int) -> str:
 def read_number(token: str, scope: str) -> int | None:
     """The position in a token of a list ordered by number; None for the first page."""
     position = _read(token, scope)
-    if position is not None and type(position) is not int:
+    if position is None:
+        return None
+    if type(position) is not int or not 0 <= position <= _MAX_NUMBER:
         raise _foreign(token)
     return position
 
@@ -45,7 +47,7 @@ def _read(token: str, scope: str) -> object:
         return None
     try:
         content = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (ValueError, binascii.Error) as error:
+    except (ValueError, RecursionError) as error:
         raise _foreign(token) from error
     if not (isinstance(content, list) and len(content) == 2 and content[0] == scope):
         raise _foreign(token)
