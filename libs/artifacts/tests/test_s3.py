@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,9 +15,9 @@ from pathlib import Path
 import pytest
 import urllib3
 from minio import Minio
-from vermeil_artifacts import ArtifactStore, LocalStore
+from vermeil_artifacts import ArtifactStore, Collected, LocalStore
 from vermeil_artifacts.s3 import S3Store
-from vermeil_artifacts.s3_remote import Remote
+from vermeil_artifacts.s3_remote import Remote, Stored
 from vermeil_errors import (
     DataCorrupted,
     InvalidInput,
@@ -217,6 +218,25 @@ def test_reused_blobs_become_young_so_that_collection_spares_them(
     assert contents(open_s3("elsewhere").fetch(ref)) == contents(model_folder)
 
 
+class AgedRemote(Remote):
+    """Everything has been published again since it was listed, an hour ago."""
+
+    def list(self, folder: str) -> Iterator[Stored]:
+        for stored in super().list(folder):
+            yield replace(stored, modified=stored.modified - timedelta(hours=1))
+
+
+def test_what_is_published_again_while_collection_looks_is_spared(
+    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path, tmp_path: Path
+) -> None:
+    ref = open_s3("here").publish(model_folder, kind="model")
+    collector = S3Store(AgedRemote(s3_client, BUCKET, s3_prefix), LocalStore(tmp_path / "collector"))
+    assert collector.collect([], older_than=timedelta(minutes=30)) == Collected(0, 0, 0)
+    elsewhere = open_s3("elsewhere")
+    assert contents(elsewhere.fetch(ref)) == contents(model_folder)
+    assert "created" in elsewhere.provenance(ref.digest)
+
+
 def test_an_absent_server_is_reported_at_once_with_what_to_check(open_s3: OpenS3) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
@@ -227,6 +247,11 @@ def test_an_absent_server_is_reported_at_once_with_what_to_check(open_s3: OpenS3
 def test_an_absent_bucket_is_reported_at_once(open_s3: OpenS3) -> None:
     with pytest.raises(NotFound, match="no bucket absent-bucket"):
         open_s3(bucket="absent-bucket")
+
+
+def test_a_name_that_no_bucket_has_is_refused_by_its_setting(open_s3: OpenS3) -> None:
+    with pytest.raises(InvalidInput, match=r"VERMEIL_ARTIFACTS_URL.*my\+bucket"):
+        open_s3(bucket="my+bucket")
 
 
 def test_an_endpoint_with_a_scheme_is_refused(open_s3: OpenS3) -> None:

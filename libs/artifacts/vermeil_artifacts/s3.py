@@ -106,18 +106,18 @@ class S3Store:
             for name in manifests.keys() - doomed
             for entry in self.manifest(f"sha256:{name}").files
         }
-        self._remote.remove([f"manifests/{name}" for name in doomed])
+        gone = {name for name in doomed if self._remove_if_old(manifests[name], newest)}
         self._remote.remove(
             [
                 stored.key
                 for stored in self._remote.list("provenance/")
-                if _name(stored) in doomed or (_name(stored) not in manifests and stored.modified <= newest)
+                if _name(stored) in gone or (_name(stored) not in manifests and stored.modified <= newest)
             ]
         )
         unneeded = [stored for stored in self._remote.list("blobs/") if _name(stored) not in needed]
         removed = [stored for stored in unneeded if self._remove_if_old(stored, newest)]
         self._cache.collect(live, older_than=older_than)
-        return Collected(len(doomed), len(removed), sum(stored.num_bytes for stored in removed))
+        return Collected(len(gone), len(removed), sum(stored.num_bytes for stored in removed))
 
     def _upload(self, manifest: Manifest) -> None:
         blobs = {entry.sha256: entry for entry in manifest.files}

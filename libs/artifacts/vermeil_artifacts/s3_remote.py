@@ -87,7 +87,7 @@ class Remote:
     def probe(self) -> None:
         """Write, read, list and remove one small object; say which of them the server refuses."""
         with self._errors("looking for the bucket"):
-            if not self._client.bucket_exists(self._bucket):
+            if not self._has_bucket():
                 raise NotFound(
                     f"the S3 server has no bucket {self._bucket}",
                     fix="create it, or change VERMEIL_ARTIFACTS_URL",
@@ -99,6 +99,14 @@ class Remote:
         if key not in {stored.key for stored in self.list("probe/")}:
             raise Unavailable(f"{self.url} does not list what was just written", fix="use another S3 server")
         self.remove([key])
+
+    def _has_bucket(self) -> bool:
+        try:
+            return self._client.bucket_exists(self._bucket)
+        except ValueError as error:  # the SDK's, before it asks
+            raise InvalidInput.for_field(
+                "VERMEIL_ARTIFACTS_URL", self.url, str(error), "write s3://bucket/prefix"
+            ) from error
 
     def put_file(self, key: str, path: Path, num_bytes: int) -> None:
         """Upload a file, in parts if it is large."""
