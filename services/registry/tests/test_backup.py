@@ -1,5 +1,6 @@
 """Backup under load, restore into empty servers of either kind: all is there, or it is said what is not."""
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -172,6 +173,30 @@ def test_a_backup_taken_again_copies_what_is_new_and_keeps_one_set_of_rows(
     assert len(second.artifacts) == len(first.artifacts) + 1
     assert [path.name for path in folder.glob("*.jsonl")] == [f"rows-{second.rows[:16]}.jsonl"]
     assert read(folder) == second
+
+
+def test_a_backup_that_was_broken_off_is_gone_on_with(house: House, tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "backup.json.new").write_text("{")
+    made = back_up(house.database, house.store, tmp_path / "backup", silence)
+    assert read(tmp_path / "backup") == made
+
+
+def test_a_power_cut_after_a_backup_takes_neither_its_rows_nor_its_list(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note)
+    back_up(house.database, house.store, tmp_path / "backup", silence)
+    files = [path for path in (tmp_path / "backup").iterdir() if path.is_file()]
+    assert len(files) == 2
+    assert [path for path in files if path.stat().st_ino not in synced] == []
 
 
 @pytest.mark.parametrize("what", ["rows", "blob", "manifest"])

@@ -36,6 +36,13 @@ def differences(database: Database) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
+def test_why_a_database_is_away_is_told_to_who_runs_it_and_not_to_callers(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/nowhere/x.db")
+    with pytest.raises(Unavailable, match=r"unable to open database file.*VERMEIL_DATABASE_URL") as caught:
+        database.is_alive()
+    assert caught.value.public_message == "the database does not answer; try again shortly"
+
+
 def test_migrations_make_exactly_the_tables_the_code_knows(database: Database) -> None:
     assert differences(database) == []
 

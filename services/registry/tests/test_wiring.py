@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from vermeil_errors import Unavailable
+from vermeil_errors import InvalidInput, Unavailable
 from vermeil_jobs import (
     GrpcJobs,
     Job,
@@ -67,6 +67,12 @@ def test_everything_lives_under_one_home(settings: RegistrySettings) -> None:
         GrpcJobs(channel).create(new())
     assert {path.name for path in settings.home.iterdir()} >= {"broker", "registry.db"}
     assert settings.database_url == f"sqlite:///{settings.home}/registry.db"
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match=r"VERMEIL_HOME.*cannot be made"):
+        build(RegistrySettings.load(home=tmp_path / "file" / "home"))
 
 
 def test_a_new_job_rings_the_queue_it_names(settings: RegistrySettings) -> None:

@@ -8,10 +8,12 @@ store, so every byte is held to its digest when written and when read.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 from sqlalchemy import Connection, select, text
 from vermeil_artifacts import ArtifactStore, LocalStore
@@ -24,6 +26,7 @@ from vermeil_registry.tables import ARTIFACTS, JOBS
 
 _FORMAT = 1
 _MANIFEST = "backup.json"
+_FRESH = f"{_MANIFEST}.new"
 
 Say = Callable[[str], None]
 
@@ -59,9 +62,10 @@ def back_up(database: Database, store: ArtifactStore, folder: Path, say: Say) ->
     made = Backup(
         _FORMAT, taken.isoformat(timespec="seconds"), at, digest, num_rows, tuple(named), tuple(lost)
     )
-    fresh = folder / f"{_MANIFEST}.new"
-    fresh.write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
-    fresh.replace(folder / _MANIFEST)
+    with (folder / _FRESH).open("w", encoding="utf-8") as file:
+        json.dump(asdict(made), file, indent=1)
+        _sync(file)
+    (folder / _FRESH).replace(folder / _MANIFEST)
     if before and before.rows != digest:
         _rows_file(folder, before.rows).unlink(missing_ok=True)
     if lost:
@@ -130,7 +134,9 @@ def _prepare(folder: Path) -> Backup | None:
         return read(folder)
     # What an interrupted backup leaves may be gone on with.
     strangers = [
-        each.name for each in folder.iterdir() if each.name != "artifacts" and each.suffix != ".jsonl"
+        each.name
+        for each in folder.iterdir()
+        if each.name not in ("artifacts", _FRESH) and each.suffix != ".jsonl"
     ]
     if strangers:
         problem = f"holds something else: {', '.join(sorted(strangers)[:3])}"
@@ -156,11 +162,18 @@ def _save_rows(database: Database, folder: Path) -> tuple[str, str, int, list[st
                 file.write(line)
                 hashed.update(line)
                 num_rows += 1
+            _sync(file)
         return at, hashed.hexdigest(), num_rows, _artifacts(connection)
 
     saved = database.read(work)
     fresh.replace(_rows_file(folder, saved[1]))
     return saved
+
+
+def _sync(file: IO[Any]) -> None:
+    """Down to the disk: a power cut must not leave a backup that is named and empty."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _artifacts(connection: Connection) -> list[str]:

@@ -28,7 +28,7 @@ def by_hand(arguments: Sequence[str], say: Say) -> Backup:
             f"{' '.join(arguments)!r} says nothing to do", fix="write backup FOLDER or restore FOLDER"
         )
     settings = HouseSettings.load()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
     database = Database(settings.database_url)
     try:
         return _VERBS[arguments[0]](

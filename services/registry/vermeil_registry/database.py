@@ -26,6 +26,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _SERIALIZATION_FAILURES = ("40001", "40P01")
 
 
+class _Away(Unavailable):
+    """Tells who runs the registry why the database does not answer, and callers that it is so."""
+
+    @property
+    def public_message(self) -> str:
+        return "the database does not answer; try again shortly"
+
+
 class LostRace(Exception):  # noqa: N818
     """Somebody else has changed the row since it was read."""
 
@@ -127,4 +135,4 @@ def _translated(error: Exception) -> VermeilError:
     said = str(getattr(error, "orig", error))
     if "disk is full" in said or getattr(getattr(error, "orig", None), "sqlstate", None) == "53100":
         return OutOfSpace("the database has no space left", fix="free some space, then retry")
-    return Unavailable(f"the database does not answer: {said}")
+    return _Away(f"the database does not answer: {said}", fix="check VERMEIL_DATABASE_URL and that it runs")

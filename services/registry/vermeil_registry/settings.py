@@ -1,6 +1,7 @@
 """What the registry reads from the environment."""
 
 from pydantic import Field
+from vermeil_errors import InvalidInput
 from vermeil_settings import Address, BrokerSettings
 
 
@@ -19,3 +20,16 @@ class RegistrySettings(BrokerSettings):
     """Jobs that one owner may have running at once, unless it has limits of its own; 0 for no bound."""
     quota_max_waiting: int = Field(default=0, ge=0, le=2**31 - 1)
     """Jobs that one owner may have waiting at once, unless it has limits of its own; 0 for no bound."""
+
+    def make_home(self) -> None:
+        """Make VERMEIL_HOME, if it is not there.
+
+        Raises:
+            InvalidInput: It cannot be made.
+        """
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = f"cannot be made: {error.strerror}"
+            fix = "name a folder that this process may write"
+            raise InvalidInput.for_field("VERMEIL_HOME", str(self.home), problem, fix) from error

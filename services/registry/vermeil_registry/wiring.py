@@ -29,7 +29,7 @@ from vermeil_registry.watch import Watches
 
 def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> list[Service]:
     """All services over one database; nothing runs before they start."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
     database = Database(settings.database_url)
     broker = CeleryDoorbell(make_app(settings.broker_url, settings.home))
     bell = doorbell or broker
