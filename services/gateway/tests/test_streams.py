@@ -3,12 +3,19 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncGenerator
+from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
+from vermeil.content.v1.content_pb2 import Part
+from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
 from vermeil.job.v1.job_pb2 import JobState
 from vermeil.training.v1.recipe_pb2 import Recipe
+from vermeil_gateway.clients import Clients
 from vermeil_gateway.disconnect import kept_alive
+from vermeil_gateway.generate import PIECES_AHEAD, begin
+from vermeil_gateway.spent import Spent
 from vermeil_gateway.testing import Running, eventually
 
 
@@ -112,3 +119,27 @@ def test_an_idle_stream_says_that_it_lives_and_ends_when_the_process_stops() -> 
     seen = asyncio.run(asyncio.wait_for(follow(), 5))
     assert seen[0] == b"one"
     assert set(seen[1:]) == {b": still here\n\n"}
+
+
+def test_answers_to_several_prompts_do_not_pile_up_before_a_client_that_reads_slowly() -> None:
+    class Endless:
+        """Never has enough of its own words."""
+
+        num_pieces = 0
+
+        async def generate(self, _: GenerateRequest) -> AsyncGenerator[GenerateResponse, None]:
+            while True:
+                self.num_pieces += 1
+                yield GenerateResponse(delta=Part(text="x"))
+                await asyncio.sleep(0)
+
+    async def read_one() -> None:
+        endless = Endless()
+        answer = await begin(cast("Clients", endless), [GenerateRequest()] * 4, 4, Spent())
+        await anext(answer.pieces)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert endless.num_pieces < PIECES_AHEAD + 8
+        await answer.pieces.aclose()
+
+    asyncio.run(asyncio.wait_for(read_one(), 60))

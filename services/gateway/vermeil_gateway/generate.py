@@ -13,6 +13,9 @@ from vermeil_gateway.openai.answers import Indexed
 from vermeil_gateway.openai.words import in_openai_words
 from vermeil_gateway.spent import Spent
 
+PIECES_AHEAD = 64
+"""Of several prompts together, that wait for a client that reads slowly; then the generator waits too."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -52,7 +55,7 @@ async def _merged(
             async for piece in pieces:
                 yield piece.choice, piece
         return
-    arrived: asyncio.Queue[Indexed | None] = asyncio.Queue()
+    arrived: asyncio.Queue[Indexed | None] = asyncio.Queue(PIECES_AHEAD)
     work = asyncio.ensure_future(_ask_all(clients, requests, at_once, spent, arrived))
     try:
         while (item := await arrived.get()) is not None:
@@ -75,13 +78,13 @@ async def _ask_all(
     async def ask(place: int, request: GenerateRequest) -> None:
         async with free, aclosing(spent.counting(clients.generate(request))) as pieces:
             async for piece in pieces:
-                arrived.put_nowait((place * request.num_choices + piece.choice, piece))
+                await arrived.put((place * request.num_choices + piece.choice, piece))
 
     try:
         async with asyncio.TaskGroup() as group:
             for place, request in enumerate(requests):
                 group.create_task(ask(place, request))
     except ExceptionGroup as errors:
+        await arrived.put(None)
         raise errors.exceptions[0] from None
-    finally:
-        arrived.put_nowait(None)
+    await arrived.put(None)
