@@ -1,11 +1,13 @@
 """What only the wire can show: requests in other shapes, watches, a server that stops."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
 from vermeil.job.v1 import job_pb2
 from vermeil.job.v1.job_service_pb2 import (
     ClaimJobRequest,
@@ -16,8 +18,11 @@ from vermeil.job.v1.job_service_pb2 import (
 )
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceStub
 from vermeil_errors import InvalidInput, Unavailable
-from vermeil_jobs import GrpcJobs, JobState
+from vermeil_jobs import Claimed, GrpcJobs, JobState, MemoryJobs, NewJob, Spec
 from vermeil_jobs.suite import Bench
+from vermeil_registry.api import JobServicer
+from vermeil_registry.threads import Threads
+from vermeil_registry.watch import Watches
 from vermeil_rpc import connect
 from vermeil_rpc.testing import running
 from vermeil_telemetry import traceparent
@@ -103,6 +108,38 @@ def test_a_watcher_that_goes_away_costs_nothing_more(wire: Wire, stub: JobServic
     assert wire.ledger.changes.num_watchers == 1
     call.cancel()
     until(lambda: wire.ledger.changes.num_watchers == 0)
+
+
+def test_a_claim_whose_worker_has_gone_before_the_answer_is_given_back() -> None:
+    """By a database that takes longer than the worker waits."""
+    ledger, threads = MemoryJobs(), Threads()
+    job = ledger.create(NewJob("a.b", "tester", Spec("x/vermeil.X", b""), "r1"))
+    claim, claimed, may_answer = ledger.claim, threading.Event(), threading.Event()
+
+    def claim_slowly(name: str, **how: object) -> Claimed:
+        given = claim(name, **how)  # type: ignore[arg-type]
+        claimed.set()
+        assert may_answer.wait(60)
+        return given
+
+    ledger.claim = claim_slowly  # type: ignore[method-assign,assignment]
+    asked = ClaimJobRequest(name=job.name, worker="w", lease_duration=Duration(seconds=60))
+
+    async def leave() -> None:
+        servicer = JobServicer(ledger, threads, Watches(ledger, threads))
+        context: object = None
+        call = asyncio.create_task(servicer.ClaimJob(asked, context))  # type: ignore[arg-type]
+        assert await asyncio.to_thread(claimed.wait, 60)
+        call.cancel()
+        await asyncio.wait([call])
+        may_answer.set()
+        async with asyncio.timeout(60):
+            while ledger.get(job.name).state is not JobState.PENDING:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(leave())
+    threads.close()
+    assert ledger.get(job.name).attempt == 0
 
 
 def test_a_watcher_hears_of_changes_made_by_another_process(wire: Wire, wire_bench: Bench) -> None:

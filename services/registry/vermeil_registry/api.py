@@ -2,22 +2,25 @@
 
 # ruff: noqa: N802, ARG002
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from vermeil.job.v1 import job_service_pb2 as wire
 from vermeil.job.v1.job_service_pb2_grpc import JobServiceServicer
-from vermeil_jobs import Ledger, NewJob, Spec, messages
+from vermeil_errors import VermeilError
+from vermeil_jobs import Claimed, Ledger, NewJob, Spec, messages
 from vermeil_jobs.client import DEFAULT_PAGE_SIZE
 from vermeil_jobs.names import DEFAULT_OWNER
-from vermeil_telemetry import current_traceparent
+from vermeil_telemetry import current_traceparent, get_logger
 
 from vermeil_registry.threads import Threads
 from vermeil_registry.watch import Watches
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _DEFAULT_ATTEMPTS = 5
+_logger = get_logger(__name__)
 
 
 class JobServicer(JobServiceServicer):
@@ -27,6 +30,7 @@ class JobServicer(JobServiceServicer):
         self._ledger = ledger
         self._run = threads.run
         self._watches = watches
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def CreateJob(self, request: wire.CreateJobRequest, context: Context) -> wire.CreateJobResponse:
         """Record a job."""
@@ -88,20 +92,33 @@ class JobServicer(JobServiceServicer):
         return wire.ListJobLogsResponse(lines=lines, next_page_token=page.next_page_token)
 
     async def ClaimJob(self, request: wire.ClaimJobRequest, context: Context) -> wire.ClaimJobResponse:
-        """The lease of a job."""
+        """The lease of a job; that of a worker which has gone before the answer goes back."""
         lease = messages.duration_from_message(request.lease_duration)
-        claimed = await self._run(
-            self._ledger.claim,
-            request.name,
-            worker=request.worker,
-            lease=lease,
-            kinds=tuple(dict.fromkeys(request.kinds)),
+        kinds = tuple(dict.fromkeys(request.kinds))
+        claiming = asyncio.create_task(
+            self._run(self._ledger.claim, request.name, worker=request.worker, lease=lease, kinds=kinds)
         )
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            returning = asyncio.create_task(self._take_back(claiming))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            raise
         return wire.ClaimJobResponse(
             claimed=claimed.lease is not None,
             job=messages.job_to_message(claimed.job),
             lease=messages.lease_to_message(claimed.lease) if claimed.lease else None,
         )
+
+    async def _take_back(self, claiming: asyncio.Task[Claimed]) -> None:
+        """Nobody knows of this lease: without its end the job would wait for it, and an attempt be spent."""
+        try:
+            claimed = await claiming
+            if claimed.lease is not None:
+                await self._run(self._ledger.release, claimed.job.name, fence=claimed.lease.fence)
+        except VermeilError as error:
+            _logger.warning("a lease that nobody knows of will end by itself", error=str(error))
 
     async def HeartbeatJob(
         self, request: wire.HeartbeatJobRequest, context: Context
