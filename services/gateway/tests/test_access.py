@@ -55,6 +55,17 @@ def test_without_keys_a_page_led_here_by_another_name_gets_nothing(gateway: Runn
         assert gateway.http.get("/v1/models", headers={"host": host}).status_code == 200
 
 
+def test_without_keys_a_page_elsewhere_changes_nothing_by_asking_for_nothing(gateway: Running) -> None:
+    page = {"origin": "https://evil.example"}
+    for path in ("/v1/quotas/default/reset", "/v1/jobs/x/cancel"):
+        answer = gateway.http.post(path, headers=page)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "content-type"
+    assert gateway.http.post("/v1/quotas/default/reset").status_code == 200
+    listed = page | {"content-type": "application/json"}  # a browser asks for leave before it sends this
+    assert gateway.http.post("/v1/quotas/default/reset", headers=listed).status_code == 200
+
+
 def test_a_body_over_the_limit_is_refused_however_it_comes() -> None:
     with running_gateway(gateway_max_body_bytes=2000) as gateway:
         assert gateway.complete(prompt="x" * 1000).status_code == 200

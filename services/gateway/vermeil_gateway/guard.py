@@ -88,7 +88,9 @@ class Guarded:
         except TimeoutError as error:
             raise DeadlineExceeded(f"the request's body took longer than {self._seconds:g} s") from error
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if body and kind != "application/json":
+        # Without keys a page of a browser must not begin or end anything: it needs leave to name this type.
+        is_page = self._callers.is_open and "origin" in headers
+        if (body or is_page) and kind != "application/json":
             raise InvalidInput.for_field(
                 "content-type", kind, "is not supported", "send JSON as application/json"
             )
