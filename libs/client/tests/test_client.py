@@ -208,7 +208,8 @@ def test_a_key_with_the_line_end_of_its_file_is_sent_without_it_and_no_other_str
         return httpx.Response(200, json={"data": []})
 
     Vermeil("http://gateway", "k3y\n", http=httpx.MockTransport(answer)).models()
-    assert sent[0].headers["authorization"] == "Bearer k3y"
+    Vermeil("http://gateway", "beta-ß", http=httpx.MockTransport(answer)).models()
+    assert [each.headers["authorization"] for each in sent] == ["Bearer k3y", "Bearer beta-ß"]
     with pytest.raises(InvalidInput, match="VERMEIL_API_KEY") as caught:
         Vermeil("http://gateway", "k3y\nmore")
     assert "k3y" not in str(caught.value)

@@ -4,6 +4,7 @@ The trainer checks a recipe against its contract; here only what would never rea
 """
 
 import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,17 @@ import yaml
 from vermeil_errors import InvalidInput, NotFound
 
 _PLACE = re.compile(r"([^\[\]]+)\[(\d+)\]")
+
+
+class _Loader(yaml.SafeLoader):
+    """JSON has no dates: what looks like one stays a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  as its base has it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 _EXPONENT_WITHOUT_POINT = re.compile(r"[-+]?\d+[eE][-+]?\d+")
 
 
@@ -24,11 +36,11 @@ def read_recipe(path: Path) -> dict[str, Any]:
         InvalidInput: It is not YAML, or not a mapping.
     """
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = _from_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise NotFound(f"no recipe at {path}", fix="name a .yaml file or one of `vermeil recipes`") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise InvalidInput(f"{path} is not YAML that is JSON too: {error}") from error
     if not isinstance(recipe, dict):
         raise InvalidInput(
             f"{path} holds no recipe", fix="write fields such as `name:` and `data:` at its top"
@@ -51,7 +63,11 @@ def with_changes(recipe: Mapping[str, Any], assignments: Sequence[str]) -> dict[
         place = changed
         for group in groups:
             place = _group(place, group, assignment)
-        place[last] = _value(text)
+        try:
+            place[last] = _value(text)
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            problem = f"the value is not YAML that is JSON too: {error}"
+            raise InvalidInput.for_field("--set", assignment, problem) from error
     return changed
 
 
@@ -75,4 +91,10 @@ def _value(text: str) -> Any:
     """YAML 1.1 reads 3e-4 as a string; people mean a number."""
     if _EXPONENT_WITHOUT_POINT.fullmatch(text.strip()):
         return float(text)
-    return yaml.safe_load(text)
+    return _from_yaml(text)
+
+
+def _from_yaml(text: str) -> Any:
+    value = yaml.load(text, _Loader)  # noqa: S506  a safe one
+    json.dumps(value, allow_nan=False)  # as it is sent
+    return value

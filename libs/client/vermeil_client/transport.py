@@ -181,13 +181,13 @@ def _checked(url: str) -> str:
     return url
 
 
-def _headers(api_key: str | None) -> dict[str, str]:
+def _headers(api_key: str | None) -> dict[bytes, bytes]:
     key = (api_key or "").strip()
-    if not (key.isascii() and key.isprintable()):
+    if not key.isprintable():
         raise InvalidInput(
             "has characters that no key has", field="VERMEIL_API_KEY", fix="copy it again, on one line"
         )
-    return {"authorization": f"Bearer {key}"} if key else {}
+    return {b"authorization": f"Bearer {key}".encode()} if key else {}
 
 
 def _data_in(line: str) -> str:
