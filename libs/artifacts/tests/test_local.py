@@ -188,6 +188,16 @@ def test_an_input_output_error_names_the_store(
         store.publish(model_folder, kind="model")
 
 
+def test_a_manifest_that_cannot_be_read_names_the_store(tmp_path: Path, model_folder: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    ref = store.publish(model_folder, kind="model")
+    path = store.root / "manifests" / ref.digest.removeprefix("sha256:")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Unavailable, match=str(store.root)):
+        store.manifest(ref.digest)
+
+
 def test_a_place_that_cannot_hold_a_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="cannot be used"):

@@ -67,10 +67,12 @@ class LocalStore:
 
     def manifest(self, digest: str) -> Manifest:
         """Read the manifest and check it against its digest."""
-        try:
-            data = self._manifest_path(digest).read_bytes()
-        except FileNotFoundError:
-            raise no_such_artifact(digest, str(self.root)) from None
+        path = self._manifest_path(digest)
+        with self._layout.errors_named():
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                raise no_such_artifact(digest, str(self.root)) from None
         return Manifest.from_bytes(data, digest)
 
     def fetch(self, artifact: str | ArtifactRef) -> Path:

@@ -6,7 +6,6 @@ Keeps every promise of the interface except durability; fetched folders are temp
 import hashlib
 import io
 import json
-import shutil
 import tempfile
 import threading
 import weakref
@@ -35,7 +34,7 @@ class MemoryStore:
         self._published: dict[str, datetime] = {}
         self._lock = threading.RLock()
         self._folder = Path(tempfile.mkdtemp(prefix="vermeil-memory-store-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        weakref.finalize(self, remove_tree, self._folder)
 
     def publish(
         self,
