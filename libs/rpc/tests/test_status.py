@@ -68,6 +68,22 @@ def test_endless_texts_are_clipped_to_what_trailers_carry() -> None:
     assert len(status.SerializeToString()) < 8000
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "字", "😀"])
+def test_texts_of_any_alphabet_are_clipped_to_what_trailers_carry(letter: str) -> None:
+    long = letter * 2000
+    error = InvalidInput(long, violations=[Violation(long, long)] * 50)
+    assert len(encode(error, "r1").SerializeToString()) < 8 * 2**10
+    seen = _over_the_wire(error)
+    assert seen.message.startswith(letter * 200)
+    assert seen.message.endswith("…")
+
+
+def test_half_a_surrogate_pair_does_not_keep_an_error_from_arriving() -> None:
+    seen = _over_the_wire(InvalidInput("no such field: \ud83d", field="half \ud83d"))
+    assert "no such field: \\ud83d" in seen.message
+    assert seen.violations[0].field == "half \\ud83d"
+
+
 @pytest.mark.parametrize(
     ("code", "details", "expected", "says"),
     [

@@ -33,6 +33,7 @@ Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.BadReq
 UPDATE = "update the older side"
 """What helps a call that the other side does not know."""
 
+_ETC = "…".encode()
 _MAX_TEXT = 1000
 _MAX_DETAIL = 200
 _MAX_DETAILS = 12
@@ -126,4 +127,8 @@ def _unpack(details: Iterable[any_pb2.Any], into: Detail) -> Detail:
 
 
 def _clip(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """At most so many bytes; half a surrogate pair, which no message carries, as its escape."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= limit:
+        return data.decode()
+    return data[: limit - len(_ETC)].decode("utf-8", "ignore") + _ETC.decode()
