@@ -1,8 +1,10 @@
 """What serving adds to decoding: the same prompts straight from the model, through an engine, over gRPC.
 
 32 greedy answers at once from a GPT of 10.7 M parameters with random weights (6 layers × 384, context
-256). The server has a process of its own; the three ways take turns. `--lengths mixed` lets prompts
-and answers differ in length, so that sequences come and go.
+256). The server has a process of its own; the three ways take turns. A decode step is what an answer of
+`--tokens` takes longer than one of a quarter, by the steps between them: what a request costs before its
+first token is in the tokens a second, and not in a step. `--lengths mixed` lets prompts and answers differ
+in length, so that sequences come and go; then there are no steps to tell.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from vermeil_data.chat import SPECIAL_TOKENS
 from vermeil_generator.ask import Ask
 from vermeil_generator.ask import Sampling as OwnSampling
 from vermeil_generator.ask import TokenIds as OwnTokenIds
+from vermeil_generator.device import precision
 from vermeil_generator.fakes import FakeNames
 from vermeil_generator.loaded import LoadedModel, load
 from vermeil_generator.settings import GeneratorSettings
@@ -58,6 +61,9 @@ STREAMS = 32
 WAYS = ("model alone", "engine", "gRPC")
 
 
+Way = Callable[[list["Task"]], Awaitable[None]]
+
+
 class Task(NamedTuple):
     """One prompt and how many tokens to say."""
 
@@ -73,16 +79,19 @@ class Round(NamedTuple):
     """Of the process that decodes."""
     loop_seconds: float
     """CPU of its event loop's thread: what is done for serving alone."""
+    step_seconds: float
+    """Of a decode step of all streams."""
 
 
 def main() -> None:
     """Measure, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repeats", type=int, default=7, help="rounds over all ways, at least 5")
-    arguments.add_argument("--tokens", type=int, default=96, help="tokens of an answer, on average")
+    arguments.add_argument("--tokens", type=int, default=192, help="tokens of an answer, on average")
     arguments.add_argument("--lengths", choices=("equal", "mixed"), default="equal")
     chosen = arguments.parse_args()
     tasks = _tasks(chosen.tokens, mixed=chosen.lengths == "mixed")
+    short = [] if chosen.lengths == "mixed" else _tasks(chosen.tokens // 4, mixed=False)
     with tempfile.TemporaryDirectory() as folder:
         _write_model(Path(folder))
         processes = multiprocessing.get_context("spawn")
@@ -93,7 +102,7 @@ def main() -> None:
         assert server.pid is not None
         try:
             rounds = asyncio.run(
-                _measured(Path(folder), address, psutil.Process(server.pid), tasks, chosen.repeats)
+                _measured(Path(folder), address, psutil.Process(server.pid), (tasks, short), chosen.repeats)
             )
         finally:
             server.terminate()
@@ -139,23 +148,23 @@ def _settings() -> GeneratorSettings:
 
 
 async def _measured(
-    folder: Path, address: str, server: psutil.Process, tasks: list[Task], repeats: int
+    folder: Path, address: str, server: psutil.Process, both: tuple[list[Task], list[Task]], repeats: int
 ) -> dict[str, list[Round]]:
-    decoder = Decoder(load_checkpoint(folder), num_slots=STREAMS)
+    decoder = Decoder(load_checkpoint(folder, dtype=precision(_settings())), num_slots=STREAMS)
     loaded = load(MODEL, folder, _settings())
     channel = connect_async(address)
     this = psutil.Process()
 
-    async def alone() -> None:
+    async def alone(tasks: list[Task]) -> None:
         await asyncio.to_thread(_decode, decoder, tasks)
 
-    async def engine() -> None:
+    async def engine(tasks: list[Task]) -> None:
         await asyncio.gather(*(_answer(loaded, task) for task in tasks))
 
-    async def remote() -> None:
+    async def remote(tasks: list[Task]) -> None:
         await asyncio.gather(*(_ask(channel, task) for task in tasks))
 
-    ways: dict[str, tuple[Callable[[], Awaitable[None]], psutil.Process]] = {
+    ways: dict[str, tuple[Way, psutil.Process]] = {
         "model alone": (alone, this),
         "engine": (engine, this),
         "gRPC": (remote, server),
@@ -163,14 +172,23 @@ async def _measured(
     rounds: dict[str, list[Round]] = {name: [] for name in WAYS}
     for number in range(repeats + 1):
         for name, (way, process) in ways.items():
-            before, began = _cpu(process), time.perf_counter()
-            await way()
-            seconds, after = time.perf_counter() - began, _cpu(process)
+            found = await _round(way, process, *both)
             if number:  # the first warms up
-                rounds[name].append(Round(seconds, after[0] - before[0], after[1] - before[1]))
+                rounds[name].append(found)
     await channel.close(None)
     loaded.close()
     return rounds
+
+
+async def _round(way: Way, process: psutil.Process, tasks: list[Task], short: list[Task]) -> Round:
+    before, began = _cpu(process), time.perf_counter()
+    await way(tasks)
+    seconds, after = time.perf_counter() - began, _cpu(process)
+    steps = tasks[0].num_tokens - short[0].num_tokens if short else 0
+    began = time.perf_counter()
+    await way(short)
+    step = (seconds - (time.perf_counter() - began)) / steps if steps else 0.0
+    return Round(seconds, after[0] - before[0], after[1] - before[1], step)
 
 
 def _cpu(process: psutil.Process) -> tuple[float, float]:
@@ -211,21 +229,24 @@ async def _ask(channel: object, task: Task) -> None:
 
 def _report(rounds: dict[str, list[Round]], num_tokens: int, lengths: str) -> None:
     table = {}
-    alone = [each.seconds for each in rounds["model alone"]]
+    alone = rounds["model alone"]
     for name, values in rounds.items():
         rates = [num_tokens / each.seconds for each in values]
-        added = [each.seconds / base - 1 for each, base in zip(values, alone, strict=True)]
+        added = [each.seconds / base.seconds - 1 for each, base in zip(values, alone, strict=True)]
         table[name] = {
             "tokens a second": round(statistics.median(rates)),
             "lowest": round(min(rates)),
             "highest": round(max(rates)),
             "added": round(statistics.median(added), 4),
+            "ms a step": round(statistics.median(each.step_seconds for each in values) * 1e3, 3),
+            "added to a step": _added_to_a_step(values, alone),
             "CPU ms a token": _milliseconds([each.cpu_seconds for each in values], num_tokens),
             "event loop ms a token": _milliseconds([each.loop_seconds for each in values], num_tokens),
         }
         print(
             f"{name:<12} {table[name]['tokens a second']:>7} tok/s "
             f"({table[name]['lowest']} – {table[name]['highest']})  added {table[name]['added']:+.1%}  "
+            f"step {table[name]['ms a step']} ms, added {table[name]['added to a step']:+.1%}  "
             f"CPU {table[name]['CPU ms a token']:.3f} ms a token, "
             f"the event loop's {table[name]['event loop ms a token']:.3f}"
         )
@@ -242,6 +263,7 @@ def _report(rounds: dict[str, list[Round]], num_tokens: int, lengths: str) -> No
             "cores": os.cpu_count(),
             "load": os.getloadavg()[0],
             "threads": torch.get_num_threads(),
+            "precision": str(precision(_settings()) or torch.bfloat16),
         },
         "versions": {
             "python": platform.python_version(),
@@ -255,6 +277,11 @@ def _report(rounds: dict[str, list[Round]], num_tokens: int, lengths: str) -> No
     axes.set_xlim(left=0)
     axes.set_xlabel(f"tokens a second, {STREAMS} streams, {lengths} lengths (each dot: one round)")
     figure.savefig(RESULTS / f"serving-{lengths}.png", dpi=120)
+
+
+def _added_to_a_step(values: list[Round], alone: list[Round]) -> float:
+    pairs = [(each.step_seconds, base.step_seconds) for each, base in zip(values, alone, strict=True)]
+    return round(statistics.median(ours / base - 1 if base else 0.0 for ours, base in pairs), 4)
 
 
 def _milliseconds(seconds: list[float], num_tokens: int) -> float:
