@@ -195,3 +195,12 @@ def test_a_field_whose_name_is_no_unicode_is_refused_all_the_same(
     answer = gateway.http.post(path, content=body, headers=headers)
     assert answer.status_code == 400
     assert told in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("body", "why"), [("[" * 5000, "recursion depth"), ("9" * 5000, "digits")])
+def test_json_that_is_more_than_is_read_says_what_is_too_much(gateway: Running, body: str, why: str) -> None:
+    headers = {"content-type": "application/json"}
+    for path in ("/v1/chat/completions", "/v1/ingestions"):
+        answer = gateway.http.post(path, content=body, headers=headers)
+        assert answer.status_code == 400
+        assert why in answer.json()["error"]["message"]

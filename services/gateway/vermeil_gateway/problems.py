@@ -97,7 +97,8 @@ def install(app: FastAPI) -> None:
         route = f"{request.method} {request.url.path}"
         if error.status_code == 404:
             return problem_response(NotFound(f"no such route: {route}", fix="GET /docs lists them"))
-        wrong = InvalidInput(f"{route}: {error.detail}", fix="GET /docs shows what is possible")
+        why = f": {error.__cause__}" if error.__cause__ else ""  # what could not be read in the body
+        wrong = InvalidInput(f"{route}: {error.detail}{why}", fix="GET /docs shows what is possible")
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if error.status_code == 405:
             headers["allow"] = ", ".join(_methods(request))
