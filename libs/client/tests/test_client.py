@@ -12,6 +12,7 @@ from vermeil_client.testing import FakeGateway
 from vermeil_errors import (
     AttemptsExhausted,
     Cancelled,
+    Internal,
     InvalidInput,
     NotFound,
     PermissionDenied,
@@ -71,6 +72,11 @@ def test_a_job_that_others_or_its_attempts_failed_says_so_in_public(cls: type[Ve
     with pytest.raises(cls) as caught:
         job.raise_for_state()
     assert caught.value.public_message == error["message"]
+
+
+def test_a_job_that_failed_without_a_word_is_no_success() -> None:
+    with pytest.raises(Internal):
+        Job.from_json({"name": "jobs/1", "state": "JOB_STATE_FAILED"}).raise_for_state()
 
 
 def test_a_cancelled_job_raises_cancelled() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from vermeil_errors import Cancelled, VermeilError, Violation, from_reason
+from vermeil_errors import Cancelled, Internal, VermeilError, Violation, from_reason
 
 FINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
@@ -87,6 +87,8 @@ class Job:
             raise Cancelled(f"{self.name} was cancelled")
         if self.error is not None:
             raise self.error
+        if self.state == "FAILED":
+            raise Internal(f"{self.name} failed without a word", fix="look at its logs")
         return self
 
 

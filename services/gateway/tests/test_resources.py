@@ -45,8 +45,10 @@ def test_the_same_id_starts_the_same_job(gateway: Running, path: str, body: dict
     assert start(json=body) != start(json=body)
 
 
-def test_two_different_ids_are_refused(gateway: Running) -> None:
-    path, body = STARTS[0]
+@pytest.mark.parametrize(
+    ("path", "body"), [STARTS[0], ("/v1/encodings", {"spec": {"dataset": "datasets/x"}})]
+)
+def test_two_different_ids_are_refused(gateway: Running, path: str, body: dict[str, Any]) -> None:
     answer = gateway.http.post(path, json={**body, "request_id": "a"}, headers={"idempotency-key": "b"})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "request_id"

@@ -12,7 +12,14 @@ from vermeil.encoder.v1.encoder_service_pb2 import (
     StartEncodingResponse,
 )
 
-from vermeil_gateway.api.shared import WithClients, check_priority, documented, read, shown
+from vermeil_gateway.api.shared import (
+    WithClients,
+    check_priority,
+    documented,
+    given_request_id,
+    read,
+    shown,
+)
 from vermeil_gateway.api.work import ACCEPTED
 
 router = APIRouter(tags=["Encoding"])
@@ -23,7 +30,7 @@ async def start_encoding(request: Request, clients: WithClients) -> JSONResponse
     """Encode or embed a dataset; without a request_id the same work is done once."""
     message = await read(request, StartEncodingRequest())
     check_priority(request, message.priority)
-    message.request_id = message.request_id or request.headers.get("idempotency-key", "")
+    message.request_id = given_request_id(request, message.request_id)
     spec = message.spec
     of_pictures = spec.HasField("image") or spec.embedding_model
     encoder = clients.image_encoder if of_pictures else clients.text_encoder

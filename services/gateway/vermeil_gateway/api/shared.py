@@ -66,14 +66,19 @@ async def read(request: Request, message: AnyMessage) -> AnyMessage:
     return from_json(body, message)
 
 
-def request_id_of(request: Request, given: str) -> str:
-    """The id that makes a start happen once: of the body, of the Idempotency-Key header, or a new one."""
+def given_request_id(request: Request, given: str) -> str:
+    """The id that makes a start happen once: of the body or of the Idempotency-Key header; empty for none."""
     header = request.headers.get("idempotency-key", "")
     if given and header and given != header:
         raise InvalidInput.for_field(
             "request_id", given, f"differs from the header Idempotency-Key = {header!r}", "send one of them"
         )
-    return given or header or uuid.uuid4().hex
+    return given or header
+
+
+def request_id_of(request: Request, given: str) -> str:
+    """The same, a new one if none was given."""
+    return given_request_id(request, given) or uuid.uuid4().hex
 
 
 def check_priority(request: Request, priority: JobPriority.ValueType) -> None:
