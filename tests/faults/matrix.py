@@ -54,7 +54,7 @@ class Run:
     wrong: list[str] = field(default_factory=list)
     """What was not kept."""
     struck_at: str = ""
-    """Where the ride was: "train 0.60"; empty where nothing was struck."""
+    """The step, and the share of its length that had passed: "train 0.60"; empty where nothing was struck."""
     struck_after: float = 0.0
     """Seconds from the beginning of the ride."""
     lasted: float = 0.0
@@ -79,6 +79,7 @@ class Stand:
 
     def __init__(self, broker: BrokerKind, store: StoreKind, *, with_disks: bool) -> None:
         self.house = Deployment(broker, store, with_disks=with_disks)
+        self._lengths = [float("inf")] * len(STEPS)
         try:
             self.house.wait()
             self._warm_up()
@@ -92,11 +93,18 @@ class Stand:
         with self.house.client() as client:
             ride.go(client, self._corpus(ride.id))
         self.expected = ride.answer
+        self._learn(ride)
+
+    def _learn(self, ride: Ride) -> None:
+        """Keep the least that each step took: the moments of faults are shares of it."""
+        for step, length in enumerate(ride.lengths):
+            self._lengths[step] = min(length, self._lengths[step])
 
     def run(self, fault: Fault, seed: int, num_misses: int) -> Run:
         """One ride with the fault in it, and the verdict; another moment after each miss."""
         chance = random.Random(f"{fault.name} {seed} {num_misses}")
         moment = chance.uniform(0, len(STEPS) - 1)  # the last one is over in a moment
+        step, share = int(moment), moment % 1
         run = Run(fault.name, seed, self.house.broker_kind, self.house.store_kind)
         run.lasted = round(chance.uniform(_SHORTEST, _LONGEST), 1)
         ride, before = Ride(f"{fault.name}-{seed}-{time.time_ns()}".replace(":", "-")), Before.of(self.house)
@@ -108,10 +116,10 @@ class Stand:
             for talk in talks:
                 talking.enter_context(talk)
             thread.start()
-            ride.reach(moment, _TALK_BEFORE + _LONGEST_RIDE)
-            if fault.component != "worker" or num_running(self.house, before):
-                run.struck_at = ride.place
-            if run.struck_at:
+            ride.reach(step, _TALK_BEFORE + _LONGEST_RIDE)
+            ride.reach(step + 1, share * self._lengths[step])
+            if not ride.is_over and (fault.component != "worker" or num_running(self.house, before)):
+                run.struck_at = f"{STEPS[ride.at]} {share if ride.at == step else 0:.2f}"
                 self._strike(fault, run, ride)
                 run.recovered = _recovery(talks, run)
             thread.join(_LONGEST_RIDE)
@@ -120,6 +128,7 @@ class Stand:
         if not all(talk.ends_within(60) for talk in talks):
             run.wrong.append("an answer hangs")
         self._judge(run, ride, before, talks)
+        self._learn(ride)
         return run
 
     def _strike(self, fault: Fault, run: Run, ride: Ride) -> None:
@@ -131,7 +140,6 @@ class Stand:
             fault.end(self.house)
 
     def _ride(self, ride: Ride, corpus: Path, run: Run) -> None:
-        ride.began = time.monotonic()
         try:
             with self.house.client() as client:
                 ride.go(client, corpus)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from threading import Condition
 from typing import Any, TypeVar
@@ -22,8 +23,6 @@ PATIENCE = 150.0
 """Seconds for which a client asks again, from its first refusal on, before it calls that a failure."""
 STEPS = ("ingest", "train", "evaluate", "serve")
 """In this order."""
-_ACCEPTED = 0.2
-"""Of a step with a job is done when its job is there; the rest goes by what the job reports."""
 _NUM_UPDATES = 15
 _TIMES = 4
 _PROMPT = "river stone light"
@@ -103,22 +102,22 @@ class Ride:
     answer: str = ""
     """Of the new model."""
     began: float = field(default_factory=time.monotonic)
-    done: float = 0.0
-    """Steps done, with the share of the present one: 1.6 is in the middle of the training."""
+    at: int = -1
+    """Which of the steps it is at; -1 before it begins."""
     is_over: bool = False
     """Nothing of it is left to be struck."""
     _moved: Condition = field(default_factory=Condition)
 
-    @property
-    def place(self) -> str:
-        """Where it is, for people: "train 0.60"; empty when it is over."""
-        step, share = divmod(self.done, 1)
-        return "" if self.is_over else f"{STEPS[int(step)]} {share:.2f}"
-
-    def reach(self, done: float, timeout: float) -> None:
-        """Return once so much is done, or all is over."""
+    def reach(self, step: int, timeout: float) -> None:
+        """Return once it has come to this step, or all is over."""
         with self._moved:
-            self._moved.wait_for(lambda: self.is_over or self.done >= done, timeout)
+            self._moved.wait_for(lambda: self.is_over or self.at >= step, timeout)
+
+    @property
+    def lengths(self) -> list[float]:
+        """Seconds that each step took so far."""
+        ends = list(self.steps.values())
+        return [end - begin for begin, end in pairwise([0.0, *ends])]
 
     def end(self) -> None:
         """No more will be done."""
@@ -128,6 +127,8 @@ class Ride:
 
     def go(self, client: Vermeil, corpus: Path) -> None:
         """All of it; raises what no asking again has mended."""
+        self.began = time.monotonic()
+        self._move(0)
         source = [{"uri": str(corpus)}]
         self._do("ingest", client, lambda request: client.ingest(NAME, source, request_id=request))
         trained = self._do("train", client, lambda request: client.train(recipe(), request_id=request))
@@ -141,7 +142,7 @@ class Ride:
         for number in range(_TIMES):
             request = f"{self.id}-{step}-{number}"
             name = self._again(partial(start, request)).name
-            job = self._again(partial(self._ended, client, name, STEPS.index(step)))
+            job = self._again(partial(self._ended, client, name))
             self.jobs.append(job)
             if job.error is not None and _found_no_space(job):
                 self.failed_honestly.append(f"{step}: {job.error}")
@@ -155,12 +156,10 @@ class Ride:
     def _again(self, ask: Callable[[], T]) -> T:
         return again(ask, self.refused, self.failed_honestly)
 
-    def _ended(self, client: Vermeil, name: str, num_before: int) -> Job:
+    def _ended(self, client: Vermeil, name: str) -> Job:
         for job in client.watch(name):
             if job.finished:
                 return job
-            share = min(job.done / job.total, 0.99) if job.total else 0.0
-            self._move(num_before + _ACCEPTED + (1 - _ACCEPTED) * share)
         raise DeadlineExceeded(f"the watch of {name} ended before the job")
 
     def _note(self, step: str) -> None:
@@ -168,9 +167,9 @@ class Ride:
         if step != STEPS[-1]:
             self._move(STEPS.index(step) + 1)
 
-    def _move(self, done: float) -> None:
+    def _move(self, step: int) -> None:
         with self._moved:
-            self.done = max(self.done, done)
+            self.at = step
             self._moved.notify_all()
 
 

@@ -1,4 +1,4 @@
-"""When a fault strikes: where the ride is, not what the clock says; and one that comes too late."""
+"""When a fault strikes: at a share of a step of the ride; and one that comes too late."""
 
 import argparse
 import sys
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vermeil_client import Job
 from vermeil_errors import Unavailable
 
 
@@ -23,36 +22,30 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             del sys.modules[name]
 
 
-class Watched:
-    """A client whose watch waits at each report until it is looked at."""
-
-    def __init__(self, *reports: tuple[str, int, int]) -> None:
-        self.reports = reports
-        self.go_on = threading.Semaphore(0)
-
-    def watch(self, name: str) -> Iterator[Job]:
-        for state, done, total in self.reports:
-            progress = {"done": str(done), "total": str(total)}
-            yield Job.from_json({"name": name, "state": f"JOB_STATE_{state}", "progress": progress})
-            assert self.go_on.acquire(timeout=60)
-
-
 @pytest.mark.usefixtures("scripts")
-def test_a_moment_comes_with_the_progress_that_the_job_reports() -> None:
+def test_a_moment_comes_when_its_share_of_the_step_has_passed_or_the_step_is_over() -> None:
     import ride as rides
 
     ride = rides.Ride("test")
-    client: Any = Watched(("PENDING", 0, 0), ("RUNNING", 0, 10), ("RUNNING", 5, 10), ("SUCCEEDED", 10, 10))
-    training = threading.Thread(target=ride._ended, args=(client, "jobs/1", rides.STEPS.index("train")))
-    training.start()
-    for moment, place in ((1.1, "train 0.20"), (1.5, "train 0.60")):
-        ride.reach(moment, timeout=60)
-        assert ride.place == place
-        client.go_on.release(2)
-    training.join(60)
-    ride._note("train")
-    ride.reach(1.9, timeout=60)
-    assert ride.place == "evaluate 0.00", "what went by unseen strikes at once"
+    ride._move(1)
+    ride.reach(1, timeout=60)
+    ride.reach(2, timeout=0.01)
+    assert rides.STEPS[ride.at] == "train", "the share has passed within the step"
+    threading.Timer(0.05, ride._note, ["train"]).start()
+    ride.reach(2, timeout=60)
+    assert rides.STEPS[ride.at] == "evaluate", "a quicker step than usual is struck at its end"
+
+
+@pytest.mark.usefixtures("scripts")
+def test_shares_are_of_the_least_that_a_step_has_taken() -> None:
+    import matrix
+    import ride as rides
+
+    stand = matrix.Stand.__new__(matrix.Stand)
+    stand._lengths = [float("inf")] * len(rides.STEPS)
+    for ends in ((5.0, 20.0, 22.0, 23.0), (1.0, 31.0)):
+        stand._learn(rides.Ride("test", steps=dict(zip(rides.STEPS, ends, strict=False))))
+    assert stand._lengths == [1.0, 15.0, 2.0, 1.0]
 
 
 @pytest.mark.usefixtures("scripts")
@@ -61,8 +54,8 @@ def test_nothing_is_left_to_strike_when_the_ride_is_over() -> None:
 
     ride = rides.Ride("test")
     threading.Timer(0.05, ride.end).start()
-    ride.reach(2.5, timeout=60)
-    assert ride.place == ""
+    ride.reach(2, timeout=60)
+    assert ride.is_over
 
 
 @pytest.mark.usefixtures("scripts")
