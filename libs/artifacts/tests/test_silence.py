@@ -101,3 +101,52 @@ def test_a_server_that_never_even_reads_is_given_up_when_the_store_is_opened() -
         pytest.raises(Unavailable, match=r"looking for the bucket failed.*timed out"),
     ):
         remote(f"127.0.0.1:{deaf.getsockname()[1]}").probe()
+
+
+def test_after_a_silence_no_connection_from_before_it_is_used_again() -> None:
+    """A network that was away leaves connections on which nothing ever comes; each would be waited for."""
+    together, is_away, over = threading.Barrier(4), threading.Event(), threading.Event()
+    hung_up = threading.Semaphore(0)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            self.is_old = not is_away.is_set()
+
+        def do_GET(self) -> None:  # noqa: N802 - a name of the base class
+            body = _REGION if urlsplit(self.path).query == "location=" else b"x"
+            if is_away.is_set() and self.is_old:
+                over.wait()
+                return
+            if body == b"x" and self.is_old:
+                together.wait(60)  # so that each has a connection of its own
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+        def finish(self) -> None:
+            """Whoever it was has hung up."""
+            hung_up.release()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        store = remote(f"127.0.0.1:{server.server_port}")
+        with ThreadPoolExecutor(together.parties) as pool:
+            assert list(pool.map(store.read, "abcd")) == [b"x"] * together.parties
+        is_away.set()
+        assert store.read("e") == b"x", "one silence, then anew"
+        for _ in range(together.parties - 1):
+            assert hung_up.acquire(timeout=30), "an idle connection from before the silence is kept"
+    finally:
+        over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -5,12 +5,15 @@ them unnecessary.
 """
 
 import io
+import queue
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import certifi
 import urllib3
@@ -18,6 +21,7 @@ from minio import Minio
 from minio.commonconfig import REPLACE, CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
+from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
 from vermeil_errors import (
     InvalidInput,
     NotFound,
@@ -58,7 +62,7 @@ def connect(
         maxsize=16,
         cert_reqs="CERT_REQUIRED",
         ca_certs=certifi.where(),
-        retries=urllib3.Retry(
+        retries=_Retry(
             total=5,
             connect=2,
             read=2,
@@ -73,6 +77,32 @@ def connect(
         raise InvalidInput.for_field(
             "VERMEIL_S3_ENDPOINT", endpoint, str(error), "write host:port, without http://"
         ) from error
+
+
+class _Retry(urllib3.Retry):
+    """After a silence hangs up whatever lies idle: it is likely to be as dead, and would be waited for later."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        """What is left of the tries after this one."""
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError) and isinstance(_pool, HTTPConnectionPool):
+            _hang_up(_pool)
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def _hang_up(pool: HTTPConnectionPool) -> None:
+    idle = pool.pool
+    with suppress(queue.Empty):
+        while idle is not None:
+            if connection := idle.get_nowait():
+                connection.close()
 
 
 class Remote:

@@ -107,6 +107,30 @@ def test_work_whose_lease_is_lost_stops_and_counts_for_nothing(
     bench.jobs.heartbeat(job.name, fence=heir.fence)
 
 
+def test_the_registry_hears_no_more_of_a_lost_lease_while_the_work_is_stuck(
+    bench: Bench, jobs: AwayJobs, runner: MakeRunner, threads: ThreadPoolExecutor
+) -> None:
+    quiet: list[bool] = []
+
+    def beats(context: JobContext) -> bool:
+        return any(thread.name == f"heartbeat {context.job.name}" for thread in threading.enumerate())
+
+    def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        until(lambda: not beats(context))
+        quiet.append(True)
+        return JobOutcome()
+
+    job = bench.create()
+    running = threads.submit(runner(work).run, job.name)
+    until(lambda: bench.jobs.get(job.name).state is JobState.RUNNING)
+    jobs.away = True
+    bench.clock.advance(11)
+    bench.claim(job, "heir")
+    jobs.away = False
+    assert running.result(timeout=120) is None
+    assert quiet
+
+
 @pytest.mark.parametrize("reason", [Unavailable, OutOfSpace], ids=["away", "without space"])
 def test_a_registry_that_is_away_stops_no_work_and_loses_no_outcome(
     bench: Bench,

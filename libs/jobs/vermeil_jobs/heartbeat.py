@@ -75,6 +75,7 @@ class Heartbeat:
                 if not self._is_ending:
                     _logger.warning("the lease is lost", error=str(error))
                     self._context.lose_lease()
+                    self._stopped.set()  # it does not come back, however long the work takes to notice
             except InvalidInput as error:
                 _logger.warning("the registry refuses a report; it is dropped", error=str(error))
             except VermeilError as error:
