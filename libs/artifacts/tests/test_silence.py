@@ -115,7 +115,7 @@ def test_after_a_silence_no_connection_from_before_it_is_used_again() -> None:
             super().setup()
             self.is_old = not is_away.is_set()
 
-        def do_GET(self) -> None:  # noqa: N802 - a name of the base class
+        def do_GET(self) -> None:
             body = _REGION if urlsplit(self.path).query == "location=" else b"x"
             if is_away.is_set() and self.is_old:
                 over.wait()

@@ -80,7 +80,7 @@ def connect(
 
 
 class _Retry(urllib3.Retry):
-    """After a silence hangs up whatever lies idle: it is likely to be as dead, and would be waited for later."""
+    """After a silence hangs up whatever lies idle: it is likely to be as dead, and would be waited for."""
 
     def increment(
         self,
