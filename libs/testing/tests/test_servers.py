@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from vermeil_testing import Server, ceph, postgres, rabbitmq, redis
 from vermeil_testing.programs import find
+from vermeil_testing.server import stands_still
 
 
 @pytest.fixture(params=[postgres, redis, rabbitmq, ceph])
@@ -23,6 +24,16 @@ def test_a_server_comes_back_where_it_was(server: Server) -> None:
     server.restart()
     assert server.answers()
     assert server.address == address
+
+
+def test_a_frozen_server_stands_still_until_it_is_woken(server: Server) -> None:
+    server.signal(signal.SIGSTOP)
+    try:
+        assert stands_still(server.groups())
+    finally:
+        server.signal(signal.SIGCONT)
+    assert server.answers()
+    assert not stands_still([os.getpgrp()])
 
 
 def test_a_database_keeps_its_rows_when_the_server_is_killed() -> None:

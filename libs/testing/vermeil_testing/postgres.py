@@ -1,10 +1,8 @@
 """PostgreSQL that trusts everybody on this machine and does not wait for the disk."""
 
-import os
 import signal
 import struct
 import uuid
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -52,14 +50,10 @@ class Postgres(Server):
         """Takes connections once psql may run."""
         return ask(self.port, _SSL_REQUEST) in (b"S", b"N") and self._is_open()
 
-    def signal(self, number: signal.Signals) -> None:
-        """To the server and each of its processes, which are in groups of their own."""
-        super().signal(number)
-        assert self._process is not None
-        own = self._process.pid
-        for child in Path(f"/proc/{own}/task/{own}/children").read_text().split():
-            with suppress(ProcessLookupError):
-                os.kill(int(child), number)
+    def groups(self) -> list[int]:
+        """The server and each of its processes, which are in groups of their own."""
+        (own,) = super().groups()
+        return [own, *map(int, Path(f"/proc/{own}/task/{own}/children").read_text().split())]
 
     def new_database(self) -> str:
         """URL of an empty database."""

@@ -12,7 +12,8 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _START_SECONDS = 240.0
@@ -92,10 +93,21 @@ class Server(ABC):
         time.sleep(after)
         self.start()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all of it: SIGSTOP freezes, SIGCONT wakes."""
+    def groups(self) -> list[int]:
+        """The groups of processes that it consists of."""
         assert self._process is not None, "it does not run"
-        os.killpg(self._process.pid, number)
+        return [self._process.pid]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all of it: SIGSTOP freezes, and it stands still on return; SIGCONT wakes."""
+        groups = self.groups()
+        for group in groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, number)
+        end = time.monotonic() + _START_SECONDS
+        while number == signal.SIGSTOP and not stands_still(groups):
+            assert time.monotonic() < end, f"{self.package} does not stand still"
+            time.sleep(0.01)
 
     def close(self) -> None:
         """End it and remove what it kept."""
@@ -133,6 +145,18 @@ class Server(ABC):
 
     def _last_words(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-3000:]
+
+
+def stands_still(groups: Collection[int]) -> bool:
+    """Whether every thread of some groups of processes has stopped: a signal is sent before it is heeded."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile
+            for thread in (process / "task").iterdir():
+                stat = (thread / "stat").read_text()
+                state, _, group = stat.rpartition(")")[2].split()[:3]
+                if int(group) in groups and state not in "TtZX":
+                    return False
+    return True
 
 
 def free_port() -> int:
