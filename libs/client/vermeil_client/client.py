@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -30,6 +31,8 @@ from vermeil_client.transport import AsyncTransport, Json, Transport
 
 PRIORITIES = ("low", "normal", "high")
 """How soon work is handed to a worker; high takes an admin's key."""
+_BEFORE_ANOTHER_LOOK = 0.5
+"""Seconds, where a stream of a job has ended before the job."""
 _URI = re.compile(r"(digits|shapes|file|s3):")
 
 
@@ -147,6 +150,7 @@ class Vermeil:
                 yield job
                 if job.finished:
                     return
+            time.sleep(_BEFORE_ANOTHER_LOOK)
 
     def wait(self, name: str) -> Job:
         """Wait for the end of a job and return it; raises what it failed with."""

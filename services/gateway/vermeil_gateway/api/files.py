@@ -53,7 +53,7 @@ async def get_output_file(
 
 @router.get("/v1/model-versions/{model}/{version}/files", tags=["Models"])
 async def list_model_files(model: str, version: int, clients: WithClients, files: WithFiles) -> JSONResponse:
-    """The files of a version of a model, as transformers loads them where it knows the kind."""
+    """The files of a version of a model: weights, config, tokenizer, card."""
     return await _listed(files, await _digest_of_model(clients, model, version))
 
 
