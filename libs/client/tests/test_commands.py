@@ -307,6 +307,15 @@ def test_a_key_s_secret_is_printed_alone_so_that_it_can_be_piped(
     assert "expire_time" not in gateway.requests[1][2]["key"]
 
 
+@pytest.mark.parametrize("days", ["inf", "1e12", "4000000"])
+def test_days_that_lead_to_no_date_are_refused(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str], days: str
+) -> None:
+    assert run(["keys", "create", "--days", days]) == 2
+    assert f"--days = {float(days)}: leads to no date" in capsys.readouterr().err
+    assert gateway.requests == []
+
+
 def test_a_role_stands_for_the_scopes_that_it_needs(
     gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,7 +52,7 @@ def create_key(
         "tokens_in_total": tokens_in_total,
     }
     if days:
-        options["expire_time"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+        options["expire_time"] = _end_after(days)
     with output.connect() as client:
         made = client.create_key(display_name, scopes, **options)
     if output.as_json:
@@ -91,6 +91,14 @@ def list_audit_events(
     columns = ["time", "caller", "action", "resource", "status", "trace_request_id"]
     with output.connect() as client:
         output.table(columns, islice(client.audit_events(caller, resource), limit))
+
+
+def _end_after(days: float) -> str:
+    try:
+        return (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    except (ValueError, OverflowError) as error:
+        fix = "write a number of days that ends before the year 10000, or 0 for never"
+        raise InvalidInput.for_field("--days", days, "leads to no date", fix) from error
 
 
 def _row(key: Mapping[str, Any]) -> dict[str, object]:
