@@ -1,9 +1,18 @@
 """/v1/embeddings as OpenAI's clients call it."""
 
-from typing import Any
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any, cast
 
 import openai
 import pytest
+from vermeil.encoder.v1.encoder_pb2 import Embedding
+from vermeil.encoder.v1.encoder_service_pb2 import EncodeRequest, EncodeResponse
+from vermeil_gateway.api.embeddings import _answer
+from vermeil_gateway.clients import Clients
+from vermeil_gateway.openai.embedding_request import EmbeddingRequest
+from vermeil_gateway.spent import Spent
 from vermeil_gateway.testing import Running
 
 MODEL = "vermeil-pairs"
@@ -61,3 +70,34 @@ def test_what_is_wrong_is_refused_by_the_caller_s_word(
 def test_the_width_of_the_model_may_be_named(gateway: Running) -> None:
     body = {"model": MODEL, "input": "a", "dimensions": 3}
     assert gateway.http.post("/v1/embeddings", json=body).status_code == 200
+
+
+@pytest.mark.parametrize("encoding_format", ["float", "base64"])
+def test_others_go_on_between_any_two_vectors_of_a_large_answer(encoding_format: str) -> None:
+    class AtOnce:
+        text_encoder = SimpleNamespace(Encode=None)
+
+        async def compute(self, _: None, asked: EncodeRequest) -> EncodeResponse:
+            vectors = [Embedding(values=bytes(4096)) for _ in asked.texts]
+            return EncodeResponse(embeddings=vectors, num_tokens=[1] * len(vectors))
+
+    async def live() -> None:
+        num_turns = 0
+
+        async def others() -> None:
+            nonlocal num_turns
+            while True:
+                num_turns += 1
+                await asyncio.sleep(0)
+
+        turning = asyncio.create_task(others())
+        body = EmbeddingRequest.model_validate(
+            {"model": MODEL, "input": ["a"] * 300, "encoding_format": encoding_format}
+        )
+        pieces = await _answer(cast("Clients", AtOnce()), body, Spent())
+        turning.cancel()
+        assert num_turns >= 300
+        assert max(map(len, pieces)) < 16_384
+        assert [each["index"] for each in json.loads(b"".join(pieces))["data"]] == list(range(300))
+
+    asyncio.run(live())
