@@ -9,7 +9,6 @@ from vermeil.job.v1.job_service_pb2 import GetJobRequest
 from vermeil.registry.v1.registry_service_pb2 import GetDatasetVersionRequest, GetModelVersionRequest
 
 from vermeil_gateway.api.shared import WithClients
-from vermeil_gateway.clients import Clients
 from vermeil_gateway.files import Files, output_digest
 from vermeil_gateway.names import resource_name
 
@@ -34,68 +33,66 @@ async def files_of(request: Request) -> Files:  # FastAPI would run a plain func
     return files
 
 
-WithFiles = Annotated[Files, Depends(files_of)]
-
-
-@router.get("/v1/jobs/{job}/outputs/{role}", tags=["Jobs"])
-async def list_output(job: str, role: str, clients: WithClients, files: WithFiles) -> JSONResponse:
-    """The files of an output, such as `log` or `model`; that of a running job is what is there so far."""
-    return await _listed(files, await _digest_of_output(clients, job, role))
-
-
-@router.get("/v1/jobs/{job}/outputs/{role}/{path:path}", tags=["Jobs"], **_A_FILE)
-async def get_output_file(
-    job: str, role: str, path: str, clients: WithClients, files: WithFiles
-) -> StreamingResponse:
-    """One file of an output."""
-    return await _sent(files, await _digest_of_output(clients, job, role), path)
-
-
-@router.get("/v1/model-versions/{model}/{version}/files", tags=["Models"])
-async def list_model_files(model: str, version: int, clients: WithClients, files: WithFiles) -> JSONResponse:
-    """The files of a version of a model: weights, config, tokenizer, card."""
-    return await _listed(files, await _digest_of_model(clients, model, version))
-
-
-@router.get("/v1/model-versions/{model}/{version}/files/{path:path}", tags=["Models"], **_A_FILE)
-async def get_model_file(
-    model: str, version: int, path: str, clients: WithClients, files: WithFiles
-) -> StreamingResponse:
-    """One file of a version of a model, such as `model.safetensors`."""
-    return await _sent(files, await _digest_of_model(clients, model, version), path)
-
-
-@router.get("/v1/datasets/{dataset}/versions/{version}/files", tags=["Datasets"])
-async def list_dataset_files(
-    dataset: str, version: int, clients: WithClients, files: WithFiles
-) -> JSONResponse:
-    """The files of a version of a dataset: shards and indexes."""
-    return await _listed(files, await _digest_of_dataset(clients, dataset, version))
-
-
-@router.get("/v1/datasets/{dataset}/versions/{version}/files/{path:path}", tags=["Datasets"], **_A_FILE)
-async def get_dataset_file(
-    dataset: str, version: int, path: str, clients: WithClients, files: WithFiles
-) -> StreamingResponse:
-    """One file of a version of a dataset."""
-    return await _sent(files, await _digest_of_dataset(clients, dataset, version), path)
-
-
-async def _digest_of_output(clients: Clients, job: str, role: str) -> str:
+async def digest_of_output(job: str, role: str, clients: WithClients) -> str:
+    """The artifact that a job made, or has made so far."""
     found = await clients.call(clients.jobs.GetJob, GetJobRequest(name=f"jobs/{job}"))
     return output_digest(found.job, role)
 
 
-async def _digest_of_model(clients: Clients, model: str, version: int) -> str:
+async def digest_of_model(model: str, version: int, clients: WithClients) -> str:
+    """The artifact of a version of a model."""
     request = GetModelVersionRequest(name=f"{resource_name(model)}/versions/{version}")
     found = await clients.call(clients.registry.GetModelVersion, request)
     return found.version.artifact.digest
 
 
-async def _digest_of_dataset(clients: Clients, dataset: str, version: int) -> str:
+async def digest_of_dataset(dataset: str, version: int, clients: WithClients) -> str:
+    """The artifact of a version of a dataset."""
     request = GetDatasetVersionRequest(name=f"datasets/{dataset}/versions/{version}")
     found = await clients.call(clients.registry.GetDatasetVersion, request)
     return found.version.artifact.digest
+
+
+WithFiles = Annotated[Files, Depends(files_of)]
+OfOutput = Annotated[str, Depends(digest_of_output)]
+OfModel = Annotated[str, Depends(digest_of_model)]
+OfDataset = Annotated[str, Depends(digest_of_dataset)]
+
+
+@router.get("/v1/jobs/{job}/outputs/{role}", tags=["Jobs"])
+async def list_output(digest: OfOutput, files: WithFiles) -> JSONResponse:
+    """The files of an output, such as `log` or `model`; that of a running job is what is there so far."""
+    return await _listed(files, digest)
+
+
+@router.get("/v1/jobs/{job}/outputs/{role}/{path:path}", tags=["Jobs"], **_A_FILE)
+async def get_output_file(digest: OfOutput, path: str, files: WithFiles) -> StreamingResponse:
+    """One file of an output."""
+    return await _sent(files, digest, path)
+
+
+@router.get("/v1/model-versions/{model}/{version}/files", tags=["Models"])
+async def list_model_files(digest: OfModel, files: WithFiles) -> JSONResponse:
+    """The files of a version of a model: weights, config, tokenizer, card."""
+    return await _listed(files, digest)
+
+
+@router.get("/v1/model-versions/{model}/{version}/files/{path:path}", tags=["Models"], **_A_FILE)
+async def get_model_file(digest: OfModel, path: str, files: WithFiles) -> StreamingResponse:
+    """One file of a version of a model, such as `model.safetensors`."""
+    return await _sent(files, digest, path)
+
+
+@router.get("/v1/datasets/{dataset}/versions/{version}/files", tags=["Datasets"])
+async def list_dataset_files(digest: OfDataset, files: WithFiles) -> JSONResponse:
+    """The files of a version of a dataset: shards and indexes."""
+    return await _listed(files, digest)
+
+
+@router.get("/v1/datasets/{dataset}/versions/{version}/files/{path:path}", tags=["Datasets"], **_A_FILE)
+async def get_dataset_file(digest: OfDataset, path: str, files: WithFiles) -> StreamingResponse:
+    """One file of a version of a dataset."""
+    return await _sent(files, digest, path)
 
 
 async def _listed(files: Files, digest: str) -> JSONResponse:
