@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from vermeil_errors import Conflict, InvalidInput
+from vermeil_gateway.clients import Clients
 from vermeil_gateway.testing import Running, running_gateway, settings_for
-from vermeil_gateway.wiring import _listen, start
+from vermeil_gateway.wiring import _listen, _Server, start
 from vermeil_settings import code_version
 from vermeil_telemetry import configure
 
@@ -54,6 +55,32 @@ def test_ready_follows_the_services_that_are_needed() -> None:
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
         assert refused.json()["error"]["message"] == "the generator cannot be reached; try again shortly"
+
+
+def test_however_many_ask_the_services_are_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    now = 1000.0
+
+    async def count(channel: object) -> str:
+        asked.append(channel)
+        await asyncio.sleep(0)
+        return "SERVING"
+
+    monkeypatch.setattr("vermeil_gateway.clients._health", count)
+    monkeypatch.setattr("vermeil_gateway.clients.monotonic", lambda: now)
+
+    async def live() -> None:
+        nonlocal now
+        clients = Clients.connect(settings_for("127.0.0.1:1"))
+        told = await asyncio.gather(*(clients.health() for _ in range(50)))
+        assert all(each == told[0] for each in told)
+        assert len(asked) == len(told[0])
+        now += 1
+        await clients.health()
+        assert len(asked) == 2 * len(told[0])
+        await clients.close()
+
+    asyncio.run(live())
 
 
 def test_metrics_count_by_route_not_by_path(gateway: Running) -> None:
@@ -113,6 +140,15 @@ def test_a_kind_of_address_that_the_machine_does_not_have_is_named(monkeypatch: 
     monkeypatch.setattr("vermeil_gateway.wiring.socket.socket", refuse)
     with pytest.raises(InvalidInput, match="VERMEIL_HTTP_BIND"):
         _listen("[::1]:0")
+
+
+def test_a_server_that_does_not_begin_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(_Server, "startup", refuse)
+    with pytest.raises(Conflict, match="VERMEIL_HTTP_BIND"):
+        asyncio.run(start(settings_for("127.0.0.1:1")))
 
 
 def test_a_watch_does_not_hold_the_gateway_back_from_stopping() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 3600.0
 """A watch that lasts longer is begun anew."""
 HEALTH_SECONDS = 2.0
+HEALTH_KEPT_SECONDS = 1.0
+"""Anybody may ask how the services are, as often as they like; these are asked no more often than this."""
 KEY_SECONDS = 3.0
 """A request waits so long for the registry to say whose key it has."""
 _STOPPED = "the generator stopped before the answer ended"
@@ -68,6 +71,9 @@ class Clients:
         self, channels: Mapping[str, grpc.aio.Channel], call_timeout: float, generation_timeout: float
     ) -> None:
         self._channels = channels
+        self._states: dict[str, str] = {}
+        self._states_end = 0.0
+        self._asking = asyncio.Lock()
         self._call_timeout = call_timeout
         self._generation_timeout = generation_timeout
         self._generation: GenerationServiceAsyncStub = GenerationServiceStub(channels["generator"])
@@ -166,9 +172,13 @@ class Clients:
             return
 
     async def health(self) -> dict[str, str]:
-        """Each service with "SERVING", "NOT_SERVING" or the reason why it does not answer."""
-        states = await asyncio.gather(*map(_health, self._channels.values()))
-        return dict(zip(self._channels, states, strict=True))
+        """Each service with "SERVING", "NOT_SERVING" or why it does not answer; at most a second old."""
+        async with self._asking:
+            if monotonic() >= self._states_end:
+                states = await asyncio.gather(*map(_health, self._channels.values()))
+                self._states = dict(zip(self._channels, states, strict=True))
+                self._states_end = monotonic() + HEALTH_KEPT_SECONDS
+            return self._states
 
 
 async def _health(channel: grpc.aio.Channel) -> str:

@@ -63,10 +63,14 @@ class RunningGateway:
         await self.stop()
 
     async def _start(self, listening: socket.socket) -> None:
-        self._reports.start()
         self._serving = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(0.005)
+        if self._serving.done():
+            listening.close()
+            await self._clients.close()
+            self._serving.result()
+        self._reports.start()
 
 
 class _Server(uvicorn.Server):
@@ -102,7 +106,10 @@ async def start(settings: GatewaySettings, *, store: ArtifactStore | None = None
         timeout_graceful_shutdown=_LAST_WORDS_SECONDS,
     )
     gateway = RunningGateway(app, clients, _Server(config), _url(listening), settings.gateway_drain_timeout)
-    await gateway._start(listening)
+    try:
+        await gateway._start(listening)
+    except OSError as error:
+        raise _why_not(settings.http_bind, error) from error
     _logger.info("gateway answers", url=gateway.url, open_to_all=not settings.api_keys)
     return gateway
 
