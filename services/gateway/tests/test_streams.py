@@ -8,15 +8,20 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.server import ServerState
 from vermeil.content.v1.content_pb2 import Part
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
 from vermeil.job.v1.job_pb2 import JobState
 from vermeil.training.v1.recipe_pb2 import Recipe
+from vermeil_gateway import bounded_http
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.disconnect import kept_alive
 from vermeil_gateway.generate import PIECES_AHEAD, begin
 from vermeil_gateway.spent import Spent
-from vermeil_gateway.testing import Running, eventually
+from vermeil_gateway.testing import Running, eventually, running_gateway
+from vermeil_telemetry import configure
 
 
 def request_and_leave(url: str, path: str, body: dict[str, object] | None, *, after: bytes) -> None:
@@ -70,6 +75,64 @@ def test_leaving_before_a_picture_is_drawn_cancels_the_call_too(gateway: Running
 def test_leaving_before_a_whole_answer_cancels_the_call_too(gateway: Running) -> None:
     request_and_leave(gateway.url, "/v1/chat/completions", CHAT, after=b"")
     eventually(lambda: gateway.backends.generation.num_active == 0)
+
+
+@pytest.mark.parametrize("num_requests", [1, 2])
+def test_a_client_that_takes_nothing_of_its_answer_is_left(
+    num_requests: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bounded_http, "READER_SECONDS", 0.1)
+    configure("gateway", level="INFO", format="json")
+    with running_gateway() as gateway, socket.socket() as connection:
+        generation = gateway.backends.generation
+        generation.words = ("x" * 100_000,) * 1_000_000
+        place = urlsplit(gateway.url)
+        data = json.dumps({**CHAT, "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json"
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((place.hostname, place.port))
+        connection.sendall((f"{head}\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data) * num_requests)
+        eventually(lambda: len(generation.requests) == 1)
+        eventually(lambda: generation.num_active == 0)
+        eventually(lambda: '"unread": true' in capsys.readouterr().err)
+        assert "vermeil_gateway_answers_unread_total" in gateway.http.get("/metrics").text
+
+
+class Reader:
+    """A connection whose client takes what it likes."""
+
+    left = 100_000
+    is_aborted = False
+
+    def get_extra_info(self, _: str) -> None:
+        """Nothing is known."""
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def test_a_client_that_reads_slowly_is_waited_for() -> None:
+    async def live() -> None:
+        reader = Reader()
+        connection = bounded_http.BoundedHttp(uvicorn.Config(FastAPI(), log_config=None), ServerState(), {})
+        connection.connection_made(cast("asyncio.Transport", reader))
+        connection.pause_writing()
+        reader.left -= 1
+        connection._look(100_000)
+        connection.resume_writing()
+        connection._look(reader.left)
+        assert not reader.is_aborted
+        connection.pause_writing()
+        connection._look(reader.left)
+        assert reader.is_aborted
+
+    asyncio.run(live())
 
 
 def test_a_failing_prompt_stops_its_neighbours(gateway: Running) -> None:

@@ -1,14 +1,21 @@
-"""uvicorn's quicker HTTP parser with the bounds it lacks: on the bytes and the time of a request's head.
+"""uvicorn's quicker HTTP parser with the bounds it lacks: on a request's head, and on waiting for a reader.
 
-`guard.py` bounds bodies; this closes a connection whose first line and headers never end.
+`guard.py` bounds bodies; this closes a connection whose first line and headers never end, or whose client
+takes nothing of its answer. Such a client leaves like any other: `disconnect.py` ends what was done for it.
 """
 
 import asyncio
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from vermeil_telemetry import counter
 
 MAX_HEAD_BYTES = 64 * 2**10
 HEAD_SECONDS = 30.0
+READER_SECONDS = 60.0
+"""nginx's `send_timeout`: between two pieces that the client takes, not for the whole answer."""
+
+_unread = counter("gateway_answers_unread", "Answers broken off because their clients took nothing of them")
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -17,6 +24,9 @@ class BoundedHttp(HttpToolsProtocol):
     _is_in_head = False
     _num_head_bytes = 0
     _waiting: asyncio.TimerHandle | None = None
+    _looking: asyncio.TimerHandle | None = None
+    _answered: RequestResponseCycle | None = None
+    """Of several requests sent at once, the one that is being answered."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -24,6 +34,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_looking()
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True  # uvicorn says so to the last request that came
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -55,3 +69,32 @@ class BoundedHttp(HttpToolsProtocol):
     def _give_up(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._stop_looking()
+        left = self.transport.get_write_buffer_size()
+        self._looking = asyncio.get_running_loop().call_later(READER_SECONDS, self._look, left)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self, before: int) -> None:
+        """Nothing is written while writing is paused, so that what is left gets less if the client reads."""
+        if not (self.flow.write_paused or self.transport.is_closing()):
+            return
+        if self.transport.get_write_buffer_size() < before:
+            self._look_again()
+            return
+        _unread.inc()
+        if self._answered is not None:
+            self._answered.scope["state"]["unread"] = True
+        self.transport.abort()

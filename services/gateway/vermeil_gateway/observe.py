@@ -88,4 +88,5 @@ def _tell(scope: Scope, status: int, first: float, seconds: float) -> None:
             first_ms=round(first * 1000, 1),
             tokens_read=spent.read,
             tokens_written=spent.written,
+            **({"unread": True} if state.get("unread") else {}),
         )
