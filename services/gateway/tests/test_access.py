@@ -9,7 +9,7 @@ import pytest
 from vermeil_errors import Conflict, InvalidInput
 from vermeil_gateway import bounded_http
 from vermeil_gateway.settings import GatewaySettings
-from vermeil_gateway.testing import Running, running_gateway, settings_for
+from vermeil_gateway.testing import Running, eventually, running_gateway, settings_for
 from vermeil_gateway.wiring import start
 
 
@@ -85,6 +85,16 @@ def test_a_body_that_never_comes_is_not_waited_for_long() -> None:
         with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
             connection.sendall(head.encode() + b"{")
             assert b"504" in connection.recv(4096)
+
+
+def test_a_body_that_is_announced_and_does_not_come_takes_no_room_from_others() -> None:
+    with running_gateway(gateway_max_held_bytes=10_000) as gateway:
+        place = urlsplit(gateway.url)
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-length: 9000\r\n\r\n"
+        with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+            connection.sendall(head.encode() + b"{")
+            eventually(lambda: "requests_under_way 2.0" in gateway.http.get("/metrics").text)
+            assert gateway.complete(prompt="x" * 6000).status_code == 200
 
 
 def test_headers_that_never_end_close_the_connection(

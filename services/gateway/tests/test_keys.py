@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
+from vermeil_gateway import callers
 from vermeil_gateway.fakes.keys import FakeKeys
 from vermeil_gateway.testing import Running, eventually, running_gateway
 
@@ -107,6 +109,8 @@ def test_requests_over_the_rate_are_told_when_to_come_again(door: Running) -> No
     assert third.json()["error"]["code"] == "OVERLOADED"
     assert 25 <= int(third.headers["retry-after"]) <= 30
     assert third.headers["x-ratelimit-reset-requests"] in ("1m0s", "59s")
+    shown = door.http.get("/metrics", headers=OPERATOR).text
+    assert 'vermeil_gateway_requests_over_limit_total{limit="requests_per_minute"}' in shown
 
 
 def test_tokens_over_the_rate_wait_and_are_charged_as_used(door: Running) -> None:
@@ -127,6 +131,8 @@ def test_a_used_up_quota_is_not_tried_again(door: Running, limit: str) -> None:
         client.chat.completions.create(**HI)
     assert refused.value.type == "insufficient_quota"
     assert refused.value.code == "QUOTA_EXCEEDED"
+    shown = door.http.get("/metrics", headers=OPERATOR).text
+    assert f'vermeil_gateway_requests_over_limit_total{{limit="{limit}"}} 1.0' in shown
 
 
 def test_use_is_told_to_the_registry_and_outlives_the_gateway() -> None:
@@ -167,6 +173,25 @@ def test_a_key_is_looked_up_once_in_a_while() -> None:
         assert door.backends.keys.num_checks == 1
         assert chat(door, {"secret": key["secret"][:-4] + "aaaa"}).status_code == 401
         assert door.backends.keys.num_checks == 1
+
+
+def test_what_a_long_answer_costs_is_counted_whoever_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers, "MAX_KNOWN", 1)
+    with running_gateway(api_keys=("operator",)) as door:
+        long, other = made(door), made(door)
+        usage = door.backends.keys.keys[long["key"]["name"]].usage
+        body = HI | {"messages": [{"role": "user", "content": "hold"}], "stream": True}
+        with door.http.stream("POST", "/v1/chat/completions", json=body, headers=bearer(long)) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            (held,) = door.gateway._app.state.callers.allowances()
+            eventually(lambda: not (held.unreported or held.reporting))
+            with httpx.Client(base_url=door.url, timeout=60) as http:
+                assert http.post("/v1/chat/completions", json=HI, headers=bearer(other)).status_code == 200
+            assert (usage.requests, usage.tokens_in_total) == (1, 0)
+            door.run(door.backends.generation.release())
+            assert "[DONE]" in list(lines)[-2]
+        eventually(lambda: usage.tokens_in_total > 5)
 
 
 def test_streams_and_answers_broken_off_are_charged_too(door: Running) -> None:

@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 
 from vermeil.registry.v1.api_key_pb2 import ApiKey
 from vermeil_errors import Overloaded, QuotaExceeded
+from vermeil_telemetry import counter
 
 MINUTE = 60.0
 RETRY_AFTER = "retry_after"
 """Metadata of an error: seconds after which the same request may pass."""
+_over_limit = counter("gateway_requests_over_limit", "Requests refused by a limit of their key", ["limit"])
 
 
 class Bucket:
@@ -83,6 +85,7 @@ class Allowance:
         self.requests = Bucket(self.clock)
         self.tokens = Bucket(self.clock)
         self.last_used = self.now()
+        self._num_under_way = 0
         self.describe(self.key)
 
     def describe(self, key: ApiKey) -> None:
@@ -91,8 +94,13 @@ class Allowance:
         self.requests.set_limit(key.limits.requests_per_minute)
         self.tokens.set_limit(key.limits.tokens_per_minute)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the registry knows all that the key has done, and nothing is under way."""
+        return not (self._num_under_way or self.unreported or self.reporting)
+
     def admit(self, *, computes: bool) -> None:
-        """Let one request begin.
+        """Let one request begin; `leave` ends it.
 
         Args:
             computes: Whether it will cost tokens.
@@ -108,9 +116,11 @@ class Allowance:
         self.requests.take(1)
         self.last_used = self.now()
         self.unreported[self._day()].requests += 1
+        self._num_under_way += 1
 
-    def charge(self, tokens: int) -> None:
-        """Count what a request cost."""
+    def leave(self, tokens: int) -> None:
+        """Count what a request cost that ends."""
+        self._num_under_way -= 1
         if tokens:
             self.tokens.take(tokens)
             self.unreported[self._day()].tokens += tokens
@@ -129,6 +139,7 @@ class Allowance:
 
     def _check_rate(self, bucket: Bucket, what: str) -> None:
         if bucket.limit and (seconds := bucket.seconds_until(1)):
+            _over_limit.labels(f"{what}_per_minute").inc()
             raise Overloaded(
                 f"{self.key.name} has had its {bucket.limit:,} {what} a minute",
                 fix=f"send the request again in {math.ceil(seconds)} s",
@@ -142,12 +153,14 @@ class Allowance:
         this_month = sum(tokens for when, tokens in pending.items() if when[:7] == day[:7])
         this_month += usage.tokens_this_month if usage.day[:7] == day[:7] else 0
         in_total = sum(pending.values()) + usage.tokens_in_total
-        for used, limit, period, fix in (
-            (today, limits.tokens_per_day, "of today", "wait for the next day of UTC"),
-            (this_month, limits.tokens_per_month, "of this month", "wait for the next month of UTC"),
-            (in_total, limits.tokens_in_total, "", "ask for another key"),
+        for used, name, period, fix in (
+            (today, "tokens_per_day", "of today", "wait for the next day of UTC"),
+            (this_month, "tokens_per_month", "of this month", "wait for the next month of UTC"),
+            (in_total, "tokens_in_total", "", "ask for another key"),
         ):
+            limit: int = getattr(limits, name)
             if limit and used >= limit:
+                _over_limit.labels(name).inc()
                 words = f"its {limit:,} tokens {period}".rstrip()
                 raise QuotaExceeded(f"{self.key.name} has used up {words}", fix=fix)
 

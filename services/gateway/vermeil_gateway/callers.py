@@ -160,12 +160,8 @@ class Callers:
 
     def _forget_one(self) -> None:
         if len(self._known) >= MAX_KNOWN:
-            idle = (
-                name
-                for name, known in self._known.items()
-                if not known.allowance.unreported and not known.allowance.reporting
-            )
-            if (oldest := next(idle, None)) is not None:
+            settled = (name for name, known in self._known.items() if known.allowance.is_settled)
+            if (oldest := next(settled, None)) is not None:
                 del self._known[oldest]
 
 

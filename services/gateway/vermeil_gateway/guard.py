@@ -70,18 +70,16 @@ class Guarded:
         state["scopes"] = caller.scopes
         ticket = inside.enter_context(self._admission.enter(computes=scope["path"] in COMPUTING_PATHS))
         caller.enter(scope["method"], scope["path"])
-        inside.enter_context(on_behalf_of(caller.owner))
         if caller.allowance is not None:
             allowance = caller.allowance
-            inside.callback(lambda: allowance.charge(state["spent"].tokens))
+            inside.callback(lambda: allowance.leave(state["spent"].tokens))
+        inside.enter_context(on_behalf_of(caller.owner))
         return ticket
 
     async def _body(self, headers: Headers, receive: Receive, ticket: Ticket) -> bytes:
         length = headers.get("content-length", "0")
-        if length.isdecimal():
-            if int(length) > self._max_bytes:
-                raise self._too_large(int(length))
-            ticket.hold(int(length))
+        if length.isdecimal() and int(length) > self._max_bytes:
+            raise self._too_large(int(length))
         try:
             async with asyncio.timeout(self._seconds):
                 body = await self._read(receive, ticket)

@@ -18,8 +18,8 @@ from vermeil_gateway.callers import Callers
 from vermeil_gateway.clients import Clients
 
 REPORT_SECONDS = 1.0
-MAX_KEYS = 250
-"""Keys of one report; each has entries of one day, or of two around midnight."""
+MAX_ENTRIES = 1000
+"""Of one report, a key and a day each: the registry's bound. While it is away, days pile up."""
 _logger = get_logger(__name__)
 
 
@@ -70,10 +70,14 @@ class UsageReports:
         return True
 
     def _gather(self) -> bool:
-        self._told = [each for each in self._callers.allowances() if each.unreported][:MAX_KEYS]
-        for allowance in self._told:
-            allowance.reporting = dict(allowance.unreported)
-            allowance.unreported.clear()
+        self._told = []
+        room = MAX_ENTRIES
+        for allowance in self._callers.allowances():
+            days = list(allowance.unreported)[:room]
+            if days:
+                allowance.reporting = {day: allowance.unreported.pop(day) for day in days}
+                self._told.append(allowance)
+                room -= len(days)
         if self._told:
             self._sequence += 1
             entries = chain.from_iterable(map(_entries, self._told))
