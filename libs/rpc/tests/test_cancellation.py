@@ -6,6 +6,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from vermeil.content.v1.content_pb2 import Part
 from vermeil.encoder.v1.encoder_service_pb2 import EncodeRequest, EncodeResponse
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
@@ -81,6 +82,33 @@ def test_cancelling_reaches_a_handler_blocked_by_a_slow_reader(generator: Make, 
             return await _seconds_until(watched.ended)
 
     assert fastest(scenario) < WITHIN
+
+
+def test_who_leaves_while_an_answer_is_written_is_no_error_of_the_server(
+    generator: Make, on_loop: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    method = "/vermeil.generation.v1.GenerationService/Generate"
+
+    def ended(code: str) -> float:
+        labels = {"method": method, "code": code}
+        return REGISTRY.get_sample_value("vermeil_rpc_server_seconds_count", labels) or 0.0
+
+    async def scenario() -> None:
+        cancelled, failed = ended("CANCELLED"), ended("INTERNAL")
+        service = generator(Watched(pause=0, text="x" * 100_000))
+        async with running([service]) as server, connect_async(server.address) as channel:
+            for number in range(1, 13):  # gRPC says either that the caller left or that it could not write
+                call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+                async for _ in call:
+                    break
+                await asyncio.sleep(0.1)
+                call.cancel()
+                async with asyncio.timeout(60):
+                    while ended("CANCELLED") - cancelled + ended("INTERNAL") - failed < number:
+                        await asyncio.sleep(0.01)
+        assert ended("INTERNAL") == failed
+
+    on_loop(scenario())
 
 
 def test_closing_the_channel_counts_as_going_away(generator: Make, fastest: Fastest) -> None:

@@ -5,6 +5,7 @@ cancels guard and handler together, and context variables never leak between cal
 it too: gRPC itself would call bytes that are no message an unknown error of ours.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 """Methods of standard tools, which send neither tokens nor, often, deadlines."""
+_GONE_SECONDS = 1.0
+"""Within which gRPC cancels a call whose end it has noticed."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def _guarded(handler: _Handler, method: str, guard: Guard) -> _Handler:
                 return
             async with aclosing(answers):
                 async for answer in answers:
-                    await context.write(answer)
+                    await _write(context, answer)
 
     make: Any = {
         (False, False): grpc.unary_unary_rpc_method_handler,
@@ -93,6 +96,15 @@ def _guarded(handler: _Handler, method: str, guard: Guard) -> _Handler:
         response_serializer=handler.response_serializer,
     )
     return guarded
+
+
+async def _write(context: Context, answer: Any) -> None:
+    try:
+        await context.write(answer)
+    except grpc.aio.InternalError:
+        # The caller has gone and gRPC will cancel this task; as an error it would be told as ours.
+        await asyncio.sleep(_GONE_SECONDS)
+        raise
 
 
 def _reader(handler: _Handler) -> Callable[[Any], Any]:
