@@ -19,8 +19,7 @@ from vermeil_gateway.clients import Clients
 
 REPORT_SECONDS = 1.0
 MAX_ENTRIES = 250
-"""Of one report, a key and a day each: written within `KEY_SECONDS` on a database that takes a few milliseconds
-for each. The registry takes 1,000 at most."""
+"""Of one report, a key and a day each, so that a slow database writes them in time; the registry takes 1,000."""
 _logger = get_logger(__name__)
 
 
