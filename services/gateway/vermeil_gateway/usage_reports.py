@@ -19,7 +19,7 @@ from vermeil_gateway.clients import Clients
 
 REPORT_SECONDS = 1.0
 MAX_ENTRIES = 250
-"""Of one report, a key and a day each, so that a slow database writes them in time; the registry takes 1,000."""
+"""Of one report, a key and a day each, which a slow database writes in time; the registry takes 1,000."""
 _logger = get_logger(__name__)
 
 
