@@ -1,5 +1,6 @@
 """What a local store promises when processes die, race, or run out of disk."""
 
+import errno
 import json
 import os
 import subprocess
@@ -110,6 +111,35 @@ def test_a_power_cut_after_a_publication_takes_nothing_of_it(
     folders = [store.root / name for name in ("blobs", "manifests", "provenance")]
     kept = [path for folder in folders for path in (folder, *folder.iterdir())]
     assert [str(path) for path in kept if path.stat().st_ino not in synced] == []
+
+
+def test_a_file_with_as_many_links_as_it_may_have_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ext4 allows 65,000: a hundred folders that hold the same empty file 650 times."""
+    link = os.link
+
+    def link_three_times(source: Path, target: Path) -> None:
+        if source.stat().st_nlink == 3:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), source, None, target)
+        link(source, target)
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in "abcd":
+        (folder / name).write_text("the same")
+    monkeypatch.setattr(os, "link", link_three_times)
+    store = LocalStore(tmp_path / "store")
+    tree = store.fetch(store.publish(folder, kind="model"))
+    files = sorted(tree.iterdir())
+    assert [file.read_text() for file in files] == ["the same"] * 4
+    assert sorted(file.stat().st_nlink for file in files) == [1, 1, 3, 3]
+    copy = next(file for file in files if file.stat().st_nlink == 1)
+    assert copy.stat().st_mode & 0o222 == 0
+    copy.chmod(0o644)
+    copy.write_text("spoiled!")
+    again = store.fetch(next(store.list()))
+    assert [file.read_text() for file in sorted(again.iterdir())] == ["the same"] * 4
 
 
 def test_processes_publish_fetch_and_collect_at_the_same_time(tmp_path: Path, model_folder: Path) -> None:

@@ -5,12 +5,14 @@ import hashlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -235,6 +237,33 @@ def test_what_is_published_again_while_collection_looks_is_spared(
     elsewhere = open_s3("elsewhere")
     assert contents(elsewhere.fetch(ref)) == contents(model_folder)
     assert "created" in elsewhere.provenance(ref.digest)
+
+
+def test_a_cache_is_not_collected_under_whoever_counts_on_what_is_there(
+    open_s3: OpenS3, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was opened alone lies in the cache without a manifest, and grows old there."""
+    ref = open_s3("here").publish(model_folder, kind="model")
+    reader, cache = open_s3("elsewhere"), LocalStore(tmp_path / "elsewhere")
+    reader.open(ref.digest, "config.json").close()
+    entry, an_hour_ago = reader.manifest(ref.digest).entry("config.json"), time.time() - 3600
+    os.utime(cache.file_path(entry), (an_hour_ago, an_hour_ago))
+    collecting = threading.Thread(
+        target=cache.collect, args=([],), kwargs={"older_than": timedelta(minutes=30)}
+    )
+    chunks, starts = Remote.chunks, iter([collecting.start])
+
+    def collect_meanwhile(*arguments: Any) -> Iterator[bytes]:
+        for start in starts:
+            start()
+            collecting.join(0.5)
+        yield from chunks(*arguments)
+
+    monkeypatch.setattr(Remote, "chunks", collect_meanwhile)
+    assert contents(reader.fetch(ref)) == contents(model_folder)
+    collecting.join(60)
+    assert not collecting.is_alive()
+    assert contents(reader.fetch(ref)) == contents(model_folder)
 
 
 def test_an_absent_server_is_reported_at_once_with_what_to_check(open_s3: OpenS3) -> None:

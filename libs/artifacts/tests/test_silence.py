@@ -93,6 +93,7 @@ def test_every_operation_gives_up_a_server_that_says_nothing(
     parts = {"PUT part": asked["PUT part"]}
     assert asked == dict.fromkeys(operations, 3) | once | parts
     assert 3 <= asked["PUT part"] <= 3 * 3, "three parts at once"
+    assert seen["DELETE large"] == 1, "an upload that was given up is no reason to wait as long again"
 
 
 def test_a_server_that_never_even_reads_is_given_up_when_the_store_is_opened() -> None:

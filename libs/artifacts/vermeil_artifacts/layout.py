@@ -3,7 +3,7 @@
 blobs/<sha256>          file contents, read-only, each once
 manifests/<sha256>      canonical JSON; its presence is what "published" means
 provenance/<sha256>     JSON beside it, not hashed
-trees/<sha256>/         hard links to blobs, as `fetch` gives them
+trees/<sha256>/         hard links to blobs, or copies where they have too many, as `fetch` gives them
 incoming/<random>/      being written; its writer holds a lock on the folder
 """
 

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -76,7 +76,7 @@ class LocalStore:
         return Manifest.from_bytes(data, digest)
 
     def fetch(self, artifact: str | ArtifactRef) -> Path:
-        """A folder of hard links to verified blobs."""
+        """A folder of hard links to verified blobs, or of copies where a blob has too many links."""
         digest = digest_of(artifact)
         tree = self._layout.trees / check_digest(digest)
         with self._layout.errors_named(), self._layout.locked():
@@ -114,6 +114,12 @@ class LocalStore:
             return sweep(self._layout, wanted, older_than)
 
     # A store that keeps a cache of itself here goes through these.
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What is here stays: a collection waits until this ends."""
+        with self._layout.errors_named(), self._layout.locked():
+            yield
 
     def file_path(self, entry: FileEntry) -> Path:
         """Where a file's bytes are."""
@@ -160,9 +166,7 @@ class LocalStore:
 
     def _is_whole(self, tree: Path, manifest: Manifest) -> bool:
         try:
-            return all(
-                (tree / entry.path).samefile(self._blobs.path(entry.sha256)) for entry in manifest.files
-            )
+            return all(self._blobs.is_given(tree / entry.path, entry) for entry in manifest.files)
         except FileNotFoundError:
             return False
 
@@ -173,7 +177,7 @@ class LocalStore:
             for entry in manifest.files:
                 target = fresh / entry.path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.link(self._blobs.path(entry.sha256), target)
+                self._blobs.give(entry.sha256, target)
                 folders.update(parent for parent in target.parents if parent.is_relative_to(fresh))
             for folder in folders - {fresh}:
                 folder.chmod(0o555)

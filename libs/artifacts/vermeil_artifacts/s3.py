@@ -2,7 +2,8 @@
 
 Blobs and manifests are objects; the manifest is written last and is the point of publication. What
 passes the network is hashed on arrival. Collection and publication may race: a publisher makes the
-blobs it reuses young again, and looks for all of them once more after its manifest is visible.
+blobs it reuses young again, and looks for all of them once more after its manifest is visible. Whoever
+fetches keeps the cache from being collected, for it counts on what it finds there.
 """
 
 import json
@@ -68,16 +69,18 @@ class S3Store:
             with suppress(DataCorrupted):  # mended below
                 return self._cache.fetch(digest)
         manifest = self.manifest(digest)
-        with ThreadPoolExecutor(_NUM_TRANSFERS, "download") as pool:
-            list(pool.map(lambda entry: self._download(digest, entry), manifest.files))
-        self._cache.add_manifest(manifest, {})
-        return self._cache.fetch(digest)
+        with self._cache.kept():
+            with ThreadPoolExecutor(_NUM_TRANSFERS, "download") as pool:
+                list(pool.map(lambda entry: self._download(digest, entry), manifest.files))
+            self._cache.add_manifest(manifest, {})
+            return self._cache.fetch(digest)
 
     def open(self, digest: str, path: str) -> BinaryIO:
         """One file, downloaded alone."""
         entry = self.manifest(digest).entry(path)
-        self._download(digest, entry)
-        return self._cache.open_file(digest, entry)
+        with self._cache.kept():
+            self._download(digest, entry)
+            return self._cache.open_file(digest, entry)
 
     def exists(self, digest: str) -> bool:
         """Whether its manifest is on the server."""

@@ -55,7 +55,8 @@ def connect(
 ) -> Minio:
     """A client that gives up on an absent server in seconds, on a silent one in a minute (SDK: 25).
 
-    `silence` is how many seconds an answer may take, thrice.
+    `silence` is how many seconds an answer may take, thrice; who then gives up an upload in parts says so
+    to the server, once.
     """
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=min(5.0, silence), read=silence),
@@ -67,6 +68,7 @@ def connect(
             connect=2,
             read=2,
             backoff_factor=0.2,
+            allowed_methods=("GET", "HEAD", "PUT"),  # DELETE only cleans up after an upload that was given up
             status_forcelist=[500, 502, 503, 504],
             raise_on_status=False,
         ),
