@@ -3,7 +3,7 @@
 from vermeil_artifacts.local import LocalStore
 from vermeil_artifacts.manifest import ArtifactRef, FileEntry, Manifest
 from vermeil_artifacts.memory import MemoryStore
-from vermeil_artifacts.opening import open_store, store_from_settings
+from vermeil_artifacts.opening import await_store, open_store, store_from_settings
 from vermeil_artifacts.store import ArtifactStore, Collected
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "LocalStore",
     "Manifest",
     "MemoryStore",
+    "await_store",
     "open_store",
     "store_from_settings",
 ]

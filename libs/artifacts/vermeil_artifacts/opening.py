@@ -1,15 +1,21 @@
 """From an address to a store: file:///folder or s3://bucket/prefix."""
 
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vermeil_errors import InvalidInput
+from vermeil_errors import InvalidInput, Unavailable
 from vermeil_settings import ArtifactSettings
+from vermeil_telemetry import get_logger
 
 from vermeil_artifacts.local import LocalStore
 from vermeil_artifacts.store import ArtifactStore
 
 _VARIABLE = "VERMEIL_ARTIFACTS_URL"
+_PATIENCE = 120.0
+"""Seconds for which a process that starts waits for its store."""
+_LONGEST_PAUSE = 10.0
+_logger = get_logger(__name__)
 
 
 def open_store(
@@ -46,6 +52,27 @@ def open_store(
 
     client = connect(s3_endpoint, s3_access_key, s3_secret_key, secure=s3_secure)
     return S3Store(Remote(client, address.netloc, address.path), LocalStore(cache))
+
+
+def await_store(settings: ArtifactSettings) -> ArtifactStore:
+    """`store_from_settings` for a process that starts: an S3 server that is away is waited for, two minutes.
+
+    What asking again will not mend, such as a wrong key or no bucket, is raised at once.
+    """
+    end, pause = time.monotonic() + _PATIENCE, 1.0
+    while True:
+        try:
+            return store_from_settings(settings)
+        except Unavailable as error:
+            left = end - time.monotonic()
+            if not settings.artifacts_url.startswith("s3://"):
+                raise
+            if left <= 0:
+                problem = f"{settings.artifacts_url} was waited for in vain, for {_PATIENCE:g} s: {error}"
+                raise Unavailable(problem, field="VERMEIL_S3_ENDPOINT", value=settings.s3_endpoint) from error
+            _logger.warning("waiting for the artifact store", seconds_left=round(left), error=str(error))
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def store_from_settings(settings: ArtifactSettings) -> ArtifactStore:

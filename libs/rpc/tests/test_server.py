@@ -295,3 +295,22 @@ def test_a_second_signal_ends_a_long_drain_at_once() -> None:
     rest, _ = process.communicate(timeout=10)
     assert "ended in order" not in rest
     assert process.returncode != 0
+
+
+BUILDS_FOR_GOOD = """
+import time
+from vermeil_rpc import run
+from vermeil_rpc.testing import local_settings
+def build():
+    print("building", flush=True)
+    time.sleep(600)
+run(build, "127.0.0.1:0", local_settings())
+"""
+
+
+def test_who_still_waits_for_what_it_needs_ends_when_told_to() -> None:
+    process = subprocess.Popen([sys.executable, "-c", BUILDS_FOR_GOOD], stdout=subprocess.PIPE, text=True)
+    assert "building" in _line(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM

@@ -110,6 +110,7 @@ def run(build: Callable[[], Sequence[Service]], bind: str, settings: CommonSetti
 
 
 async def _run(build: Callable[[], Sequence[Service]], bind: str, settings: CommonSettings) -> None:
+    services = build()  # may wait for a store: SIGTERM ends the process at once until then
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -120,7 +121,7 @@ async def _run(build: Callable[[], Sequence[Service]], bind: str, settings: Comm
 
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop)
-    server = await serve(build(), bind, settings)
+    server = await serve(services, bind, settings)
     await told_to_stop.wait()
     _logger.info("draining", grace_seconds=settings.rpc_grace_seconds)
     await server.drain()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactStore, await_store
 
 from vermeil_evaluator.settings import EvaluatorSettings
 
@@ -25,4 +25,4 @@ class Surroundings:
     @classmethod
     def of(cls, settings: EvaluatorSettings) -> Self:
         """Those of a process."""
-        return cls(store_from_settings(settings), settings.answers, settings.include, settings.roots)
+        return cls(await_store(settings), settings.answers, settings.include, settings.roots)

@@ -2,7 +2,7 @@
 
 from vermeil.content.v1.content_pb2 import Media
 from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
-from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactStore, await_store
 from vermeil_rpc import Service
 from vermeil_rpc.media import media_bytes
 
@@ -18,7 +18,7 @@ def build(
     settings: GeneratorSettings, *, names: Names | None = None, store: ArtifactStore | None = None
 ) -> list[Service]:
     """GenerationService; `names` and `store` stand in for registry and store in tests."""
-    artifacts = store or store_from_settings(settings)
+    artifacts = store or await_store(settings)
 
     def fetch_and_load(source: ModelSource, base: LoadedModel | None) -> LoadedModel:
         return load(source.name, artifacts.fetch(source.artifact), settings, base)

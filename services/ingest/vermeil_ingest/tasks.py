@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from vermeil.ingest.v1.ingest_pb2 import IngestSpec, LookSpec
 from vermeil.ingest.v1.ingest_service_pb2 import StartIngestRequest
-from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactStore, await_store
 from vermeil_errors import InvalidInput
 from vermeil_jobs import (
     JobClient,
@@ -38,7 +38,7 @@ from vermeil_ingest.wanted import Wanted
 def register(app: JobsApp, settings: IngestSettings | None = None) -> list[str]:
     """Let the workers of `app` ingest; the queues they must listen on."""
     settings = settings or IngestSettings.load()
-    jobs, store = registry_jobs(settings), store_from_settings(settings)
+    jobs, store = registry_jobs(settings), await_store(settings)
     register_kind(app, job_kind(jobs, store, settings), jobs)
     register_kind(app, look_kind(jobs, store, settings), jobs)
     return [QUEUE]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vermeil.training.v1.recipe_pb2 import TrainingSpec
 from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
-from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactRef, ArtifactStore, await_store
 from vermeil_errors import Conflict, VermeilError
 from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, NewModelVersion
 from vermeil_jobs import register as register_kind
@@ -39,7 +39,7 @@ def register(app: JobsApp, settings: TrainerSettings | None = None) -> list[str]
     """Let the workers of `app` train; the queues they must listen on."""
     settings = settings or TrainerSettings.load()
     known = peers(settings)
-    register_kind(app, job_kind(known, store_from_settings(settings)), known.jobs)
+    register_kind(app, job_kind(known, await_store(settings)), known.jobs)
     return [QUEUE]
 
 

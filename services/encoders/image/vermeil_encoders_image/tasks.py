@@ -7,7 +7,7 @@ from typing import Any
 
 from vermeil.encoder.v1.encoder_pb2 import EncodingSpec
 from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
-from vermeil_artifacts import ArtifactRef, ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactRef, ArtifactStore, await_store
 from vermeil_data import EncodedImages, EncodedSamples, TextTokenizer, TokenizerSpec
 from vermeil_errors import InvalidInput
 from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Registry, registry_at
@@ -34,7 +34,7 @@ def register(app: JobsApp, settings: EncoderImageSettings | None = None) -> list
     """Let the workers of `app` encode and embed; the queues they must listen on."""
     settings = settings or EncoderImageSettings.load()
     known = registry_at(settings)
-    for kind in job_kinds(known, store_from_settings(settings)):
+    for kind in job_kinds(known, await_store(settings)):
         register_kind(app, kind, known.jobs)
     return [QUEUE]
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from vermeil.encoder.v1.encoder_pb2 import EncodingSpec
 from vermeil.encoder.v1.encoder_service_pb2 import StartEncodingRequest
-from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactStore, await_store
 from vermeil_errors import InvalidInput
 from vermeil_jobs import JobContext, JobKind, JobOutcome, JobsApp, Registry, registry_at
 from vermeil_jobs import register as register_kind
@@ -20,7 +20,7 @@ def register(app: JobsApp, settings: EncoderTextSettings | None = None) -> list[
     """Let the workers of `app` encode; the queues they must listen on."""
     settings = settings or EncoderTextSettings.load()
     known = registry_at(settings)
-    register_kind(app, job_kind(known, store_from_settings(settings)), known.jobs)
+    register_kind(app, job_kind(known, await_store(settings)), known.jobs)
     return [QUEUE]
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from vermeil.encoder.v1.encoder_service_pb2_grpc import add_EncoderServiceServicer_to_server
-from vermeil_artifacts import ArtifactStore, store_from_settings
+from vermeil_artifacts import ArtifactStore, await_store
 from vermeil_data import TextTokenizer
 from vermeil_jobs import Registry, registry_answers, registry_at
 from vermeil_rpc import Service
@@ -20,7 +20,7 @@ def build(
 ) -> list[Service]:
     """EncoderService; `known` and `store` stand in for the real ones in tests."""
     names = known or registry_at(settings)
-    artifacts = store or store_from_settings(settings)
+    artifacts = store or await_store(settings)
     tokenizers = KnownTokenizers(artifacts, settings.encoder_text_tokenizers)
 
     def digest_of(model: str) -> str:
