@@ -1,5 +1,10 @@
 """Migrations and races, on every database there is."""
 
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -7,7 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 from vermeil_errors import Conflict, InvalidInput, StaleFence, Unavailable
 from vermeil_jobs import (
     JobOutcome,
@@ -21,6 +26,7 @@ from vermeil_jobs import (
 )
 from vermeil_jobs.suite import Bench
 from vermeil_jobs.suite.bench import artifact
+from vermeil_registry import database as database_module
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.database import Database
 from vermeil_registry.migrate import migrate
@@ -88,6 +94,54 @@ def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None
     database = Database(f"sqlite:///{tmp_path}/missing/registry.db")
     with pytest.raises(Unavailable, match="database"):
         database.is_alive()
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[sqlite3.Connection]:
+    """Another process writes all the while."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+def a_table(folder: Path, patience: float, monkeypatch: pytest.MonkeyPatch) -> Database:
+    monkeypatch.setattr(database_module, "_LOCKED_SECONDS", patience)
+    monkeypatch.setitem(database_module._OPTIONS["sqlite"]["connect_args"], "timeout", patience)
+    database = Database(f"sqlite:///{folder}/x.db")
+    database.write(lambda connection: connection.execute(text("CREATE TABLE things AS SELECT 1 AS number")))
+    return database
+
+
+def write(connection: Connection) -> None:
+    connection.execute(text("UPDATE things SET number = number + 1"))
+
+
+def test_who_cannot_write_because_others_do_hears_so_in_seconds_and_may_ask_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = a_table(tmp_path, 0.2, monkeypatch)
+    with locked(tmp_path / "x.db"):
+        failures = at_once(*(partial(database.write, write) for _ in range(3)))
+    assert all(isinstance(each, Unavailable) and each.retryable for each in failures), failures
+    assert all("VERMEIL_DATABASE_URL" in str(each) and "x.db" in str(each) for each in failures)
+    database.write(write)
+    assert database.read(lambda connection: connection.scalar(text("SELECT number FROM things"))) == 2
+    database.close()
+
+
+def test_a_write_that_others_keep_waiting_for_a_moment_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = a_table(tmp_path, 60.0, monkeypatch)
+    with locked(tmp_path / "x.db") as other, ThreadPoolExecutor() as threads:
+        writing = [threads.submit(database.write, write) for _ in range(3)]
+        time.sleep(0.3)
+        assert not any(each.done() for each in writing)
+        other.execute("COMMIT")
+        for each in writing:
+            each.result(60)
+    assert database.read(lambda connection: connection.scalar(text("SELECT number FROM things"))) == 4
+    database.close()
 
 
 def test_a_job_survives_the_database_being_closed_and_opened(databases: Databases) -> None:

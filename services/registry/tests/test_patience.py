@@ -1,6 +1,8 @@
 """A Postgres that says nothing is given up, and found again once it speaks."""
 
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +39,23 @@ def test_a_frozen_database_is_given_up_and_used_again_when_it_wakes(
     server.signal(signal.SIGCONT)
     assert database.is_alive()
     database.close()
+
+
+def test_both_ends_find_out_that_an_idle_connection_is_dead(server: Postgres) -> None:
+    """How long the system waits until it asks; two hours where nobody says."""
+    url = server.new_database()
+
+    def waits(connection: Connection) -> tuple[int, str]:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with socket.socket(fileno=os.dup(driver.fileno())) as ours:
+            seconds = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        return seconds, str(connection.scalar(text("SHOW tcp_keepalives_idle")))
+
+    databases = Database(url), Database(f"{url}?keepalives_idle=77")
+    assert [each.read(waits) for each in databases] == [(30, "30"), (77, "77")]
+    for each in databases:
+        each.close()
 
 
 def write_the_row(connection: Connection) -> None:

@@ -87,6 +87,12 @@ def test_a_new_job_rings_the_queue_it_names(settings: RegistrySettings) -> None:
     assert message.payload[0] == [{"job": job.name}]
 
 
+def test_a_registry_that_is_given_a_doorbell_needs_no_broker(settings: RegistrySettings) -> None:
+    build(settings.model_copy(update={"broker_url": "smoke://signals"}), doorbell=RecordingDoorbell())
+    with pytest.raises(InvalidInput, match="VERMEIL_BROKER_URL"):
+        build(settings.model_copy(update={"broker_url": "smoke://signals"}))
+
+
 def test_a_registry_that_has_ended_leaves_neither_a_connection_nor_a_thread(
     settings: RegistrySettings,
 ) -> None:

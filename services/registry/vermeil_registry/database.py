@@ -1,13 +1,15 @@
 """Database: an engine with the right settings, and transactions that happen whole or again.
 
 SQLite: write-ahead log, one writer at a time in this process, `synchronous=NORMAL` (a power cut may
-take the last moments, never the file). Postgres: READ COMMITTED; revisions catch lost updates; a server
-that does not answer for 15 s is given up.
+take the last moments, never the file); who finds it locked by others is told so after 4 s, before its
+own caller has given up, and may ask again. Postgres: READ COMMITTED; revisions catch lost updates; a
+server that does not answer for 15 s is given up.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -16,12 +18,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from vermeil_errors import Conflict, InvalidInput, OutOfSpace, Unavailable, VermeilError
 
 T = TypeVar("T")
-_BUSY_SECONDS = 5.0
+_LOCKED_SECONDS = 4.0
 _ATTEMPTS = 20
-_CONNECT_SECONDS = 5
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "sqlite": {"connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False}},
-    "postgresql": {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}},
+    "sqlite": {"connect_args": {"timeout": _LOCKED_SECONDS, "check_same_thread": False}},
+    "postgresql": {"pool_pre_ping": True},
 }
 _SERIALIZATION_FAILURES = ("40001", "40P01")
 
@@ -49,15 +50,16 @@ class Database:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction; again from the start if another one was quicker."""
+        end = time.monotonic() + _LOCKED_SECONDS
         for attempt in range(_ATTEMPTS):
             try:
-                if self.is_sqlite:
-                    with self._one_writer:
-                        return self._run(self._writing, work)
-                return self._run(self._writing, work)
+                with self._alone():
+                    return self._run(self._writing, work)
             except (LostRace, DBAPIError) as error:
                 if not _may_pass(error):
                     raise _translated(error) from error
+                if _is_locked(error) and time.monotonic() >= end:
+                    raise self._locked() from error
                 time.sleep(0.002 * attempt)
         raise Conflict("too many others change the same rows at once", fix="try again in a moment")
 
@@ -75,6 +77,26 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """SQLite has one writer: threads take turns, and do not wait longer than for other processes."""
+        if not self.is_sqlite:
+            yield
+        elif not self._one_writer.acquire(timeout=_LOCKED_SECONDS):
+            raise self._locked()
+        else:
+            try:
+                yield
+            finally:
+                self._one_writer.release()
+
+    def _locked(self) -> VermeilError:
+        return _Away(
+            f"VERMEIL_DATABASE_URL = {self.engine.url}: somebody has had the database locked for "
+            f"{_LOCKED_SECONDS:g} s, nothing was written",
+            fix="let no second registry and no other program write to that file; then ask again",
+        )
 
     @staticmethod
     def _run(engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -128,7 +150,11 @@ def _may_pass(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     code = getattr(error.orig, "sqlstate", None)
-    return code in _SERIALIZATION_FAILURES or "database is locked" in str(error.orig)
+    return code in _SERIALIZATION_FAILURES or _is_locked(error)
+
+
+def _is_locked(error: Exception) -> bool:
+    return "database is locked" in str(getattr(error, "orig", error))
 
 
 def _translated(error: Exception) -> VermeilError:

@@ -1,6 +1,7 @@
 """Wiring: the only place that knows which storage, doorbell and clock the registry runs on."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 from vermeil.job.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from vermeil.job.v1.quota_service_pb2_grpc import add_QuotaServiceServicer_to_server
@@ -28,12 +29,13 @@ from vermeil_registry.watch import Watches
 
 
 def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> list[Service]:
-    """All services over one database; nothing runs before they start."""
+    """All services over one database; nothing runs before they start. `doorbell` stands in for the broker."""
     settings.make_home()
-    database = Database(settings.database_url)
-    broker = CeleryDoorbell(make_app(settings.broker_url, settings.home))
-    bell = doorbell or broker
-    sweeper = Sweeper(bell, interval=settings.sweep_seconds)
+    database, own = Database(settings.database_url), ExitStack()
+    if doorbell is None:
+        doorbell = CeleryDoorbell(make_app(settings.broker_url, settings.home))
+        own.callback(doorbell.close)
+    sweeper = Sweeper(doorbell, interval=settings.sweep_seconds)
     limits = Limits(settings.quota_max_running, settings.quota_max_waiting)
     ledger = Ledger(SqlStorage(database), sweeper, policy=Policy(limits=limits))
     threads = Threads()
@@ -53,7 +55,7 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
 
     async def stop() -> None:
         await threads.run(sweeper.stop)
-        await threads.run(broker.close)
+        await threads.run(own.close)
         threads.close()
         database.close()
 
