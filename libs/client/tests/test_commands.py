@@ -202,6 +202,25 @@ def test_jobs_can_be_listed_shown_and_read(gateway: FakeGateway, capsys: pytest.
     assert "done" in shown
 
 
+def test_the_list_of_jobs_says_whose_they_are_and_how_soon_they_go(
+    gateway: FakeGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["evaluate", "fake", "--detach", "--priority", "low"])
+    capsys.readouterr()
+    assert run(["jobs", "list"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "kind", "state", "progress", "owner", "priority"]
+    assert row.split() == [
+        "jobs/1",
+        "vermeil.fake.v1.evaluate",
+        "succeeded",
+        "1/1",
+        "steps",
+        "default",
+        "low",
+    ]
+
+
 def test_an_unreachable_gateway_is_a_sentence(unused_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--url", f"http://127.0.0.1:{unused_port}", "models"]) == 11
     shown = capsys.readouterr().err

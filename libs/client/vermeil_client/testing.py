@@ -65,6 +65,7 @@ class FakeGateway(httpx.BaseTransport, httpx.AsyncBaseTransport):
         }
         job: Json = {"name": name, "kind": f"vermeil.fake.v1.{verb}", "request_id": body["request_id"]}
         job |= {"progress": {"done": "1", "total": "1", "unit": "steps"}, "result": results[verb]}
+        job |= {"owner": "owners/default", "priority": body.get("priority", "JOB_PRIORITY_NORMAL")}
         job["state"] = "JOB_STATE_FAILED" if self._job_error else "JOB_STATE_SUCCEEDED"
         if self._job_error:
             job["error"] = self._job_error

@@ -30,7 +30,8 @@ def list_jobs(
     output: Output = context.obj
     with output.connect() as client:
         newest = [job for job, _ in zip(client.jobs(state), range(limit), strict=False)]
-    output.table(["name", "kind", "state", "progress"], (_row(job, output) for job in newest))
+    columns = ["name", "kind", "state", "progress", "owner", "priority"]
+    output.table(columns, (_row(job, output) for job in newest))
 
 
 def show_job(context: typer.Context, job: str) -> None:
@@ -123,4 +124,11 @@ def _row(job: Job, output: Output) -> dict[str, object]:
     if output.as_json:
         return dict(job.raw)
     progress = f"{job.done:,}/{job.total:,} {job.unit}" if job.total else job.message
-    return {"name": job.name, "kind": job.kind, "state": job.state.lower(), "progress": progress}
+    return {
+        "name": job.name,
+        "kind": job.kind,
+        "state": job.state.lower(),
+        "progress": progress,
+        "owner": str(job.raw.get("owner", "")).removeprefix("owners/"),
+        "priority": str(job.raw.get("priority", "")).removeprefix("JOB_PRIORITY_").lower(),
+    }
