@@ -50,7 +50,8 @@ class Run:
     store: str
     outcome: str = ""
     """kept; failed honestly: a job said that there was no space, and the next one was done; broken; struck
-    nothing: the ride was over, or no worker had work of it, so that it proves nothing and is run again."""
+    nothing: the ride was over, or no worker had any more work of it, so that it proves nothing and is run
+    again."""
     wrong: list[str] = field(default_factory=list)
     """What was not kept."""
     struck_at: str = ""
@@ -118,7 +119,7 @@ class Stand:
             thread.start()
             ride.reach(step, _TALK_BEFORE + _LONGEST_RIDE)
             ride.reach(step + 1, share * self._lengths[step])
-            if not ride.is_over and (fault.component != "worker" or num_running(self.house, before)):
+            if self._may_strike(fault, ride, before):
                 run.struck_at = f"{STEPS[ride.at]} {share if ride.at == step else 0:.2f}"
                 self._strike(fault, run, ride)
                 run.recovered = _recovery(talks, run)
@@ -130,6 +131,12 @@ class Stand:
         self._judge(run, ride, before, talks)
         self._learn(ride)
         return run
+
+    def _may_strike(self, fault: Fault, ride: Ride, before: Before) -> bool:
+        """Between two jobs of the ride a worker is waited for until it has the next one."""
+        if fault.component != "worker":
+            return not ride.is_over
+        return ride.reach_work(lambda: num_running(self.house, before) > 0, _LONGEST_RIDE)
 
     def _strike(self, fault: Fault, run: Run, ride: Ride) -> None:
         run.struck_after = round(time.monotonic() - ride.began, 1)

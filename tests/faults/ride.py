@@ -23,6 +23,7 @@ PATIENCE = 150.0
 """Seconds for which a client asks again, from its first refusal on, before it calls that a failure."""
 STEPS = ("ingest", "train", "evaluate", "serve")
 """In this order."""
+_LOOK_SECONDS = 0.02
 _NUM_UPDATES = 15
 _TIMES = 4
 _PROMPT = "river stone light"
@@ -112,6 +113,15 @@ class Ride:
         """Return once it has come to this step, or all is over."""
         with self._moved:
             self._moved.wait_for(lambda: self.is_over or self.at >= step, timeout)
+
+    def reach_work(self, is_at_work: Callable[[], bool], timeout: float) -> bool:
+        """Whether a worker has come to hold a job of it, before all was over."""
+        end = time.monotonic() + timeout
+        while not self.is_over and time.monotonic() < end:
+            if is_at_work():
+                return True
+            time.sleep(_LOOK_SECONDS)
+        return False
 
     @property
     def lengths(self) -> list[float]:

@@ -59,6 +59,25 @@ def test_nothing_is_left_to_strike_when_the_ride_is_over() -> None:
 
 
 @pytest.mark.usefixtures("scripts")
+def test_a_worker_between_two_jobs_is_struck_when_it_has_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faults
+    import matrix
+    import ride as rides
+    import verdict
+
+    stand, ride = matrix.Stand.__new__(matrix.Stand), rides.Ride("test")
+    stand.house, every, before = None, faults.every_fault(), verdict.Before(0, 0, 0)
+    running = iter([0, 0, 1])
+    monkeypatch.setattr(matrix, "num_running", lambda *_: next(running))
+    assert stand._may_strike(every["worker:slow"], ride, before)
+    assert next(running, None) is None, "it was asked until a worker had one"
+    assert stand._may_strike(every["registry:slow"], ride, before), "nobody else is waited for"
+    monkeypatch.setattr(matrix, "num_running", lambda *_: ride.end() or 0)
+    assert not stand._may_strike(every["worker:slow"], ride, before), "the ride ended before it had one"
+    assert not stand._may_strike(every["registry:slow"], ride, before)
+
+
+@pytest.mark.usefixtures("scripts")
 def test_a_run_that_struck_nothing_is_told_apart_and_not_counted() -> None:
     from table import table
 
