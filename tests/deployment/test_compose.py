@@ -51,6 +51,21 @@ def test_whoever_calls_services_speaks_tls_with_the_overlay(services: dict[str, 
         assert "127.0.0.1" not in " ".join(probe) or "http" in probe[-1], name
 
 
+def test_whoever_answers_is_asked_for_its_health_by_what_its_image_holds(services: dict[str, Any]) -> None:
+    answering = {
+        name: service
+        for name, service in services.items()
+        if name not in SERVERS | {"backup"} and service.get("command") != ["worker"]
+    }
+    assert "demo" in answering
+    for name, service in answering.items():
+        probe = service["healthcheck"]["test"]
+        dependencies = project(ROOT / service["build"]["args"]["UNIT"])["dependencies"]
+        assert ("vermeil_rpc.probe" in probe) == ("vermeil-rpc" in dependencies), name
+        (bind,) = (value for key, value in service["environment"].items() if key.endswith("BIND"))
+        assert "http" not in probe[-1] or f"127.0.0.1:{bind.split(':')[1]}/" in probe[-1], name
+
+
 def test_images_are_built_of_units_that_exist_and_on_torch_if_they_compute(services: dict[str, Any]) -> None:
     built = {}
     for service in services.values():

@@ -64,6 +64,7 @@ def test_it_opens_to_a_network_only_with_a_password() -> None:
 def test_with_a_password_nobody_sees_anything_before_signing_in(gateway: Gateway) -> None:
     settings = DemoSettings(demo_bind="0.0.0.0:7860", demo_password="secret")
     with TestClient(_made(settings, gateway)) as client:
+        assert client.get("/").is_success, "the page to sign in, which health checks ask for"
         assert client.get("/config").status_code == 401
         wrong = client.post("/login", data={"username": "vermeil", "password": "guess"})
         assert wrong.status_code == 400
