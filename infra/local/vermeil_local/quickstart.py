@@ -7,15 +7,15 @@ through the same doors as a user's own work: the gateway, jobs, the registry.
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vermeil_client import Vermeil
 from vermeil_client.client import source, user_turn
 from vermeil_client.commands.draw import draw_rows, write_grid
 from vermeil_client.commands.output import Output
 from vermeil_client.recipes import with_changes
-from vermeil_client.resources import Piece
 from vermeil_data.shapes import captions, questions, random_scene, render
 from vermeil_errors import VermeilError
 from vermeil_media import encode_png
@@ -122,31 +122,47 @@ def _train(client: Vermeil, output: Output, recipe: str, changes: list[str]) -> 
 
 def _answer(client: Vermeil, model: str) -> None:
     sys.stdout.write(_PROMPT)
-    _stream(client.complete(model, _PROMPT, max_tokens=80, temperature=0.7, seed=1))
+    for piece in client.complete(model, _PROMPT, max_tokens=80, temperature=0.7, seed=1):
+        sys.stdout.write(piece.text)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
 
 
 def _converse(client: Vermeil, model: str, folder: Path) -> tuple[Path, Path]:
-    """Show a scene, ask about it, have others drawn; the files of the scene and of the drawings."""
+    """Show a scene, ask about it, have another drawn, then many; the files of the scene and of the many."""
     scene = random_scene(_UNSEEN, 0)
     shown, grid = folder / "shown.png", folder / "drawn.png"
     picture = encode_png(render(scene))
     shown.write_bytes(picture)
-    _say(f"› [{shown}]  (in truth: {captions(scene)[0]})")
-    _stream(client.chat(model, [user_turn("", [picture])], max_tokens=40, temperature=0))
-    for question in questions(scene)[:6]:
-        _say(f"› {question.text}  (in truth: {question.answer})")
-        _stream(client.chat(model, [user_turn(question.text, [picture])], max_tokens=10, temperature=0))
-    _say(f"› {' · '.join(_WANTED)}")
+    said = [
+        (user_turn("", [picture]), f"[{shown}]  (in truth: {captions(scene)[0]})"),
+        *((user_turn(each.text), f"{each.text}  (in truth: {each.answer})") for each in questions(scene)[:5]),
+        (user_turn(_WANTED[0]), _WANTED[0]),
+    ]
+    turns: list[dict[str, Any]] = []
+    for turn, told in said:
+        _say(f"› {told}")
+        turns.append(turn)
+        turns.append(_reply(client, model, turns, folder / "answered.png"))
+    _say(f"And in pictures alone: {' · '.join(_WANTED)}")
     drawn = draw_rows(client, model, _WANTED, {"n": _NUM_PICTURES, "seed": 1}, quiet=False)
     write_grid(grid, drawn, _NUM_PICTURES)
     return shown, grid
 
 
-def _stream(pieces: Iterable[Piece]) -> None:
-    for piece in pieces:
-        sys.stdout.write(piece.text)
+def _reply(client: Vermeil, model: str, turns: list[dict[str, Any]], path: Path) -> dict[str, Any]:
+    """The model's turn, shown as it comes; a picture goes into a file."""
+    pieces = []
+    for piece in client.chat(model, turns, max_tokens=40, temperature=0, seed=1):
+        pieces.append(piece)
+        for image in piece.images:
+            path.write_bytes(image.png)
+        sys.stdout.write(piece.text + (f"[{path}]" if piece.images else ""))
         sys.stdout.flush()
     sys.stdout.write("\n")
+    images = [image.raw for piece in pieces for image in piece.images]
+    turn = {"role": "assistant", "content": "".join(piece.text for piece in pieces)}
+    return turn | {"images": images} if images else turn
 
 
 def _what_next(running: Running, fused: str, shown: Path) -> None:

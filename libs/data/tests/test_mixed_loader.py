@@ -233,7 +233,7 @@ def test_every_sample_comes_once_an_epoch_of_its_task(sources: Sources, task: di
 def test_every_token_is_learned_once_an_epoch_of_language_modelling(sources: Sources) -> None:
     samples, tokenizer = sources["texts"].samples("train"), sources["texts"].tokenizer
     (task,) = mixture([{**LM, "window": 16}]).tasks
-    windows = task_samples(samples, task, Marks.of(tokenizer, chat=False), 96, 0, (0, 0))
+    windows = task_samples(samples, task, Marks.of(tokenizer, chat=False), (96, 0), (0, 0))
     expected = Counter(token for text in documents(30) for token in [*text.encode(), tokenizer.eos_id])
     assert windows.num_samples == sum(-(-(len(text) + 1) // 16) for text in documents(30))
     cuts = set()

@@ -118,6 +118,15 @@ def test_given_weights_are_the_shares_whatever_the_sizes() -> None:
             {"tasks": [{"kind": "language-modelling", "source": "a", "style": "chat"}]},
             "tasks[0].style = 'chat': means nothing for language-modelling: nobody is asked; leave it out",
         ),
+        (
+            {"samples_per_conversation": 0},
+            "samples_per_conversation = 0: is no number of samples; give 1 or more",
+        ),
+        (
+            {"samples_per_conversation": 2, "tasks": [{**TASK, "style": "document"}]},
+            "samples_per_conversation = 2: means nothing where no task is in chat style; give a task "
+            "`style: chat`, or leave it out",
+        ),
         ({"temperature": 0}, "temperature = 0: is no temperature; give a number above 0"),
         ({"temperature": "hot"}, "temperature = 'hot': is no temperature; give a number above 0"),
         (

@@ -121,6 +121,21 @@ class Places(NamedTuple):
     """First text slot."""
     picture_K: Int64s
     """First picture slot."""
+    position_K: Int64s
+    """Positions before it in its conversation; 0 where it begins one."""
+    again_K: Int64s
+    """Picture slot in which its drawn picture comes a second time, given; -1 where nothing goes on."""
+
+
+def joined(told: Elements, places: Places, end_id: int) -> Elements:
+    """The same with what goes on with a conversation in its place there.
+
+    Where it would begin with <bos> stands the <|end|> of what was told before, so far only a target.
+    """
+    before_E = places.position_K[told.sample_E]
+    first_E = np.diff(told.sample_E, prepend=-1) != 0
+    ids_E = np.where(first_E & (before_E > 0), end_id, told.ids_E)
+    return told._replace(ids_E=ids_E, position_E=told.position_E + before_E)
 
 
 class Rows:
@@ -176,15 +191,17 @@ class Rows:
     def _show(
         self, told: Elements, places: Places, facts: Int64s, pixels_PCHW: npt.NDArray[np.uint8]
     ) -> None:
-        shown = np.repeat(
-            np.arange(len(told.picture_E)), np.where(told.picture_E >= 0, 1 + told.repeated_E, 0)
-        )
+        shown_E, again_E = told.picture_E >= 0, places.again_K[told.sample_E]
+        shown = np.repeat(np.arange(len(shown_E)), np.where(shown_E, 1 + told.repeated_E, 0))
         if not len(shown):
             return
-        again = np.diff(shown, prepend=-1) == 0
+        given = ~told.learned_E[shown] | (np.diff(shown, prepend=-1) == 0)
         sample_I = told.sample_E[shown]
-        at = (places.row_K[sample_I], places.picture_K[sample_I] + _rank(sample_I))
-        self._noisy[at] = told.learned_E[shown] & ~again
+        slot_I = places.picture_K[sample_I] + _rank(sample_I)
+        seen = np.flatnonzero(shown_E & told.learned_E & ~told.repeated_E & (again_E >= 0))
+        shown = np.concatenate((shown, seen))
+        at = (places.row_K[told.sample_E[shown]], np.concatenate((slot_I, again_E[seen])))
+        self._noisy[at] = ~np.concatenate((given, np.ones(len(seen), bool)))
         self._of_pictures[:, at[0], at[1]] = facts[:, shown]
         self._pixels[at] = pixels_PCHW[told.picture_E[shown]]
 

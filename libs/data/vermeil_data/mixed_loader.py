@@ -12,10 +12,11 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 from vermeil_errors import InvalidInput
 
-from vermeil_data.mixed_batch import MixedBatch, Places, Rows, elements
+from vermeil_data.chat import END
+from vermeil_data.mixed_batch import MixedBatch, Places, Rows, elements, joined
 from vermeil_data.mixed_sources import OpenMixture
 from vermeil_data.mixed_tasks import TaskSamples, task_samples
-from vermeil_data.packing import Packer, Placed
+from vermeil_data.packing import NOT_AGAIN, Packer, Placed, Talk
 from vermeil_data.resumable import ResumableLoader, Standing, check_rows
 from vermeil_data.spelling import Marks
 
@@ -97,23 +98,27 @@ class MixedLoader(ResumableLoader[MixedBatch, MixedLoaderState]):
         tasks, names = mixture.mixture.tasks, list(mixture.sources)
         self._sources = [mixture.sources[task.source].samples(split) for task in tasks]
         self._tasks = [
-            _task_samples(mixture, index, split, text_slots, picture_slots, seed)
+            _task_samples(mixture, index, split, (text_slots, picture_slots), seed)
             for index, _ in enumerate(tasks)
         ]
         self._names = [task.name for task in tasks]
         sizes = [task.num_samples for task in self._tasks]
         shares = mixture.mixture.shares(sizes)
-        self._packer = Packer(self._tasks, shares, rows * world_size, text_slots, picture_slots)
-        facts = (mixture.mixture.to_dict()["tasks"], names, sizes, shares, mixture.vocab_size)
+        images = mixture.images
+        self._picture_step = max(images.height, images.width) // patch_size
+        told = mixture.mixture.samples_per_conversation
+        talk = Talk([task.style == "chat" for task in tasks], told, self._picture_step, seed)
+        self._packer = Packer(self._tasks, shares, talk, rows * world_size, text_slots, picture_slots)
+        facts = [mixture.mixture.to_dict()["tasks"], names, sizes, shares, mixture.vocab_size]
+        facts += [told] if told > 1 else []
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         start = MixedLoaderState(
             0, self._packer.drawn, (), split, seed, text_slots, picture_slots, patch_size, digest
         )
         super().__init__(start, rows, rank, world_size)
-        images = mixture.images
         self._form = (images.channels, images.height, images.width)
-        self._picture_step = max(images.height, images.width) // patch_size
         self._pad_id = mixture.tokenizer.pad_id
+        self._end_id = mixture.tokenizer.mark_id(END)
         self._clear()
 
     def state(self) -> MixedLoaderState:
@@ -163,10 +168,13 @@ class MixedLoader(ResumableLoader[MixedBatch, MixedLoaderState]):
         source = self._sources[index]
         told = elements(pieces, source.ids_T, self._picture_step)
         places = Places(row_K - self._rank * self._rows, *where)
+        if self._end_id is not None:
+            told = joined(told, places, self._end_id)
         rows.fill(told, places, index, source.pixels_PCHW)
         num_pictures = int((told.picture_E >= 0).sum())
         num_tokens = len(told.sample_E) - num_pictures - int(told.target_only_E.sum())
-        self._used[index] += (len(placed), num_tokens, num_pictures + int(told.repeated_E.sum()))
+        num_again = int(told.repeated_E.sum() + (places.again_K != NOT_AGAIN).sum())
+        self._used[index] += (len(placed), num_tokens, num_pictures + num_again)
 
     def _clear(self) -> None:
         self._used = np.zeros((len(self._tasks), 3), np.int64)
@@ -174,13 +182,14 @@ class MixedLoader(ResumableLoader[MixedBatch, MixedLoaderState]):
 
 
 def _task_samples(
-    mixture: OpenMixture, index: int, split: str, text_slots: int, picture_slots: int, seed: int
+    mixture: OpenMixture, index: int, split: str, room: tuple[int, int], seed: int
 ) -> TaskSamples:
     task = mixture.mixture.tasks[index]
     samples = mixture.sources[task.source].samples(split)
     try:
         marks = Marks.of(mixture.tokenizer, chat=task.style == "chat")
-        return task_samples(samples, task, marks, text_slots, picture_slots, (seed, index))
+        most = mixture.mixture.samples_per_conversation
+        return task_samples(samples, task, marks, room, (seed, index), most=most)
     except InvalidInput as error:
         # Slots are the loader's, everything else is the task's.
         own = (error.field or "").endswith("_slots")

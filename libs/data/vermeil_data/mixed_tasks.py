@@ -19,7 +19,7 @@ from vermeil_data.mixture import MixtureTask
 from vermeil_data.shuffle import hashed, permutation
 from vermeil_data.spelling import Bools, Marks, Pieces, Segments, Sizes, sizes, spelled, spelled_windows
 
-_ORDER, _CAPTION, _CUT = 0, 1, 2
+_ORDER, _CAPTION, _CUT, _GROUP = 0, 1, 2, 4
 _MEASURED_AT_ONCE = 1 << 16
 Key = tuple[int, ...]
 """Seed and number of the task."""
@@ -173,7 +173,11 @@ class CaptionedPictures(TaskSamples):
 
 
 class ToldSamples(TaskSamples):
-    """Samples as they are told; those that need more slots than a row has are left out."""
+    """Samples as they are told; those that need more slots than a row has are left out.
+
+    In conversations, questions on one picture follow one another in groups of 1 to so many, and the picture
+    is shown with the first.
+    """
 
     def __init__(
         self,
@@ -181,36 +185,67 @@ class ToldSamples(TaskSamples):
         members: Int64s,
         task: MixtureTask,
         marks: Marks,
-        room: Sizes,
+        room: tuple[int, int],
+        most: int,
         key: Key,
     ) -> None:
+        """`room` is what a row has of text and picture slots."""
         super().__init__(key)
-        self._samples, self._marks, self._task = samples, marks, task
-        fits = [
-            self._fit(members[start : start + _MEASURED_AT_ONCE], room)
-            for start in range(0, len(members), _MEASURED_AT_ONCE)
-        ]
-        self._members = members[np.concatenate(fits)]
-        self.num_samples = len(self._members)
-        self.num_left_out = len(members) - self.num_samples
+        self._samples, self._marks, self._task, self._room = samples, marks, task, room
+        self._members, self._first = members, np.arange(len(members) + 1)
+        fits_N = self._fitting()
+        self._members, self._first = members[fits_N], np.arange(fits_N.sum() + 1)
+        self.num_left_out = len(members) - len(self._members)
+        if len(self._members) and most > 1 and task.kind == "vqa" and task.style == "chat":
+            self._group(most)
+        self.num_samples = len(self._first) - 1
 
     def pieces(self, numbers_K: Int64s) -> Pieces:
         """The samples of these numbers."""
-        return self._spelled(self._members[self._drawn(numbers_K)[1]])
+        return self._spelled(self._drawn(numbers_K)[1])
 
-    def _fit(self, members_K: Int64s, room: Sizes) -> Bools:
-        text_K, pictures_K = sizes(self._spelled(members_K))
-        fits_K: Bools = (text_K <= room.text_K) & (pictures_K <= room.pictures_K)
-        return fits_K
+    def _fitting(self) -> Bools:
+        """Which groups fit into a row."""
+        fits = [np.zeros(0, bool)]
+        for start in range(0, len(self._first) - 1, _MEASURED_AT_ONCE):
+            end = min(start + _MEASURED_AT_ONCE, len(self._first) - 1)
+            found = sizes(self._spelled(np.arange(start, end)))
+            fits.append((found.text_K <= self._room[0]) & (found.pictures_K <= self._room[1]))
+        return np.concatenate(fits)
 
-    def _spelled(self, members_K: Int64s) -> Pieces:
+    def _group(self, most: int) -> None:
+        """Bring together the questions on each picture that come first in their samples, and no others."""
+        samples, members = self._samples, self._members
+        begin_N = samples.sample_offsets[members]
+        shown = np.concatenate(([0], np.cumsum(np.asarray(samples.pictures_K) >= 0)))
+        single_N = shown[samples.sample_offsets[members + 1]] - shown[begin_N] == 1
+        picture_N = samples.pictures_K[begin_N]
+        of_N = np.where(single_N & (picture_N >= 0), picture_N, -1 - np.arange(len(members)))
+        order_N = np.lexsort((hashed(members, *self._key, _GROUP), of_N))
+        of_N = of_N[order_N]
+        counts = np.diff(np.flatnonzero(np.diff(of_N, prepend=of_N[0] - 1, append=of_N[-1] + 1)))
+        in_run_N = _within(counts) % most
+        run_N = np.cumsum(in_run_N == 0)
+        cut_N = 1 + (hashed(run_N, *self._key, _GROUP) % np.uint64(most)).astype(np.int64)
+        self._members = members[order_N]
+        begins_N = (in_run_N == 0) | (in_run_N == cut_N)
+        self._first = np.append(np.flatnonzero(begins_N), len(members))
+        # Groups that are too large for a row are taken apart.
+        begins_N |= np.repeat(~self._fitting(), np.diff(self._first))
+        self._first = np.append(np.flatnonzero(begins_N), len(members))
+
+    def _spelled(self, groups_K: Int64s) -> Pieces:
         samples = self._samples
-        begin_K = samples.sample_offsets[members_K]
-        counts_K = samples.sample_offsets[members_K + 1] - begin_K
-        at_G = np.repeat(begin_K, counts_K) + _within(counts_K)
+        num_members_K = self._first[groups_K + 1] - self._first[groups_K]
+        in_group_M = _within(num_members_K)
+        members_M = self._members[np.repeat(self._first[groups_K], num_members_K) + in_group_M]
+        # The picture of the first is not shown again.
+        begin_M = samples.sample_offsets[members_M] + (in_group_M > 0)
+        counts_M = samples.sample_offsets[members_M + 1] - begin_M
+        at_G = np.repeat(begin_M, counts_M) + _within(counts_M)
         text_begin_G = samples.text_offsets[at_G]
         segments = Segments(
-            np.repeat(np.arange(len(members_K)), counts_K),
+            np.repeat(np.repeat(np.arange(len(groups_K)), num_members_K), counts_M),
             samples.pictures_K[at_G],
             text_begin_G,
             samples.text_offsets[at_G + 1] - text_begin_G,
@@ -221,9 +256,19 @@ class ToldSamples(TaskSamples):
 
 
 def task_samples(
-    samples: SampleArrays, task: MixtureTask, marks: Marks, text_slots: int, picture_slots: int, key: Key
+    samples: SampleArrays,
+    task: MixtureTask,
+    marks: Marks,
+    room: tuple[int, int],
+    key: Key,
+    *,
+    most: int = 1,
 ) -> TaskSamples:
-    """What is read for a task from one split of its source; errors name fields of the task."""
+    """What is read for a task from one split of its source; errors name fields of the task.
+
+    `room` is what a row has of text and picture slots, `most` the samples that a conversation may have.
+    """
+    text_slots, picture_slots = room
     members = forms(samples).serve(task.kind)
     if not len(members):
         problem = f"has none for {task.kind} among its {len(samples.classes_N):,} samples"
@@ -240,8 +285,7 @@ def task_samples(
         if task.kind == "image-modelling":
             return Pictures(samples, members, marks, key)
         return CaptionedPictures(samples, members, task, marks, text_slots, key)
-    room = Sizes(np.array([text_slots]), np.array([picture_slots]))
-    found = ToldSamples(samples, members, task, marks, room, key)
+    found = ToldSamples(samples, members, task, marks, room, most, key)
     if not found.num_samples:
         problem = f"has {len(members):,} samples for {task.kind}, but none of them fits into a row"
         raise InvalidInput.for_field("source", task.source, problem, "give a row more text or picture slots")

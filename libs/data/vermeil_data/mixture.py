@@ -73,6 +73,9 @@ class Mixture:
     temperature: float = 1.0
     """Where no weights are given, a task of n samples weighs n^(1 / temperature): 1 takes them as they
     come, large values take all tasks equally often."""
+    samples_per_conversation: int = 1
+    """Samples in chat style are told one after the other, in conversations of 1 to so many; questions on
+    one picture become turns that show it once."""
 
     def __post_init__(self) -> None:
         _check_sources(self.sources)
@@ -91,6 +94,7 @@ class Mixture:
         if not (_is_number(self.temperature) and 0 < self.temperature < math.inf):
             fix = "give a number above 0"
             raise InvalidInput.for_field("temperature", self.temperature, "is no temperature", fix)
+        self._check_conversations()
         weighted = [task.weight is not None for task in self.tasks]
         if any(weighted) and not all(weighted):
             index = weighted.index(False)
@@ -101,6 +105,14 @@ class Mixture:
         if any(weighted) and self.temperature != 1:
             problem = "means nothing where tasks have weights"
             raise InvalidInput.for_field("temperature", self.temperature, problem, "leave out one of the two")
+
+    def _check_conversations(self) -> None:
+        field, most = "samples_per_conversation", self.samples_per_conversation
+        if not (_is_whole(most) and most >= 1):
+            raise InvalidInput.for_field(field, most, "is no number of samples", "give 1 or more")
+        if most > 1 and not any(task.style == "chat" for task in self.tasks):
+            fix = "give a task `style: chat`, or leave it out"
+            raise InvalidInput.for_field(field, most, "means nothing where no task is in chat style", fix)
 
     def shares(self, sizes: Sequence[int]) -> tuple[float, ...]:
         """The part of all samples that each task gets, by how many samples each has in an epoch."""

@@ -87,10 +87,16 @@ class Pieces(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Slots that samples take."""
+    """Slots that samples take, and what a sample told after them must know."""
 
     text_K: Int64s
     pictures_K: Int64s
+    shown_K: Int64s
+    """Pictures, each counted once."""
+    drawn_K: Bools
+    """It ends with a picture to be drawn, which what follows would look at."""
+    answered_K: Bools
+    """It ends with what is to be learned, so that a user may go on."""
 
 
 def spelled(segments: Segments, marks: Marks, *, chat: bool, calls: bool) -> Pieces:
@@ -172,9 +178,16 @@ def sizes(pieces: Pieces) -> Sizes:
     shown_P = pieces.picture_P >= 0
     last_P = np.diff(pieces.sample_P, append=num_samples) != 0
     text_P = pieces.length_P - (last_P & pieces.learned_P & ~shown_P)
-    slots_P = shown_P.astype(np.int64) + pieces.repeated_P
+
+    def total(value_P: npt.NDArray[Any]) -> Int64s:
+        return np.bincount(pieces.sample_P, value_P, num_samples).astype(np.int64)
+
     return Sizes(
-        *(np.bincount(pieces.sample_P, value, num_samples).astype(np.int64) for value in (text_P, slots_P))
+        total(text_P),
+        total(shown_P.astype(np.int64) + pieces.repeated_P),
+        total(shown_P),
+        total(shown_P & pieces.learned_P & ~pieces.repeated_P) > 0,
+        total(last_P & pieces.learned_P) > 0,
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from vermeil_errors import InvalidInput
 from vermeil_model.flow import LEAST_REMAINING_TIME, TIME_DEVIATION, TIME_MEAN, add_noise
-from vermeil_model.fused_losses import LENGTH_POWER, draw_slot_times, fused_losses
+from vermeil_model.fused_losses import LENGTH_POWER, draw_slot_times, fused_losses, importance
 from vermeil_model.testing import DRAWN, GIVEN, lay_out, small_fused, small_images
 
 ROWS = [[[[1, 7], GIVEN, [9, 4, 30]], [[1, 20], DRAWN]], [[[1, 5, 6], DRAWN, [9, 2, 11]]]]
@@ -42,6 +42,16 @@ def test_losses_are_those_of_learned_tokens_and_drawn_pictures() -> None:
     torch.testing.assert_close(tasks.text.sum(), each[learned].sum().detach())
     torch.testing.assert_close(tasks.flow.flip(0), squares.detach())
     torch.testing.assert_close(losses.total(2.0), losses.text + 2 * losses.flow)
+
+
+def test_every_answer_of_a_conversation_counts_as_it_would_alone() -> None:
+    inputs = lay_out(ROWS, 10, 3)
+    targets = torch.full_like(inputs.targets_BT, -100)
+    targets[0, [1, 4, 5, 6, 7]] = 3
+    samples = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1, 1]).expand_as(targets)
+    found = importance(inputs._replace(targets_BT=targets, text_sample_BT=samples))
+    alone = 1.0, 3 ** (LENGTH_POWER - 1), 1.0
+    assert found[0, [1, 4, 6, 7]].tolist() == pytest.approx([alone[0], alone[1], alone[1], alone[2]])
 
 
 def test_the_generator_alone_decides_the_losses() -> None:

@@ -20,7 +20,7 @@ from vermeil_model.spans import NO_SAMPLE, MixedInputs
 FLOW_WEIGHT = 3.0
 """Of the flow loss beside the cross entropy."""
 LENGTH_POWER = 0.5
-"""A sample of n learned tokens counts as n to this power: between 1, where long texts drown short answers,
+"""A stretch of n learned tokens counts as n to this power: between 1, where long texts drown short answers,
 and 0, where a token of a long text hardly counts (square averaging, InternVL 2.5, arXiv 2412.05271)."""
 
 
@@ -115,11 +115,19 @@ def draw_slot_times(noisy_BM: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def importance(inputs: LearningInputs) -> Tensor:
-    """What a learned token counts, (B, T): n^(LENGTH_POWER − 1) where its sample has n of them."""
-    learned_BT = (inputs.targets_BT != IGNORED_TARGET).float()
-    sample_BT = inputs.text_sample_BT.clamp_min(0)
-    counts_BT = torch.zeros_like(learned_BT).scatter_add_(1, sample_BT, learned_BT)
-    return counts_BT.gather(1, sample_BT).clamp_min(1) ** (LENGTH_POWER - 1)
+    """What a learned token counts, (B, T): n^(LENGTH_POWER − 1) in a stretch of n of them in one sample.
+
+    So each answer of a conversation counts as it would alone.
+    """
+    learned_BT = inputs.targets_BT != IGNORED_TARGET
+    sample_BT = inputs.text_sample_BT
+    goes_on_BT = torch.zeros_like(learned_BT)
+    goes_on_BT[:, 1:] = learned_BT[:, :-1] & (sample_BT[:, 1:] == sample_BT[:, :-1])
+    stretch_BT = (learned_BT & ~goes_on_BT).cumsum(1).sub(1).clamp_min(0)
+    counts_BT = torch.zeros_like(learned_BT, dtype=torch.float).scatter_add_(
+        1, stretch_BT, learned_BT.float()
+    )
+    return counts_BT.gather(1, stretch_BT).clamp_min(1) ** (LENGTH_POWER - 1)
 
 
 def _by_task(values: Tensor, counted: Tensor, tasks: Tensor, num_tasks: int) -> tuple[Tensor, Tensor]:

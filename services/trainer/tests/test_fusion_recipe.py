@@ -121,6 +121,16 @@ def test_what_joins_frozen_towers_may_learn_alone(kind: str) -> None:
         ),
         ({"mixture": {"temperature": 2}}, "mixture.temperature", "means nothing where tasks have weights"),
         (
+            {"mixture": {"tasks": [{"kind": "captioning", "source": "seen"}], "samples_per_conversation": 3}},
+            "mixture.samples_per_conversation",
+            "means nothing where no task is in chat style; give a task `style: chat`, or leave it out",
+        ),
+        (
+            {"mixture": {"samples_per_conversation": 65}},
+            "mixture.samples_per_conversation",
+            "is out of range; give 1 to 64",
+        ),
+        (
             {"mixture": {"tasks": [*RECIPE["mixture"]["tasks"], {"kind": "vqa", "source": "seen"}]}},
             "mixture.tasks[3].weight",
             "is missing, while other tasks have one; give all a weight, or none",

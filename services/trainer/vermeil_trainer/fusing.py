@@ -34,7 +34,8 @@ def mixture_of(recipe: Recipe) -> Mixture:
         MixtureTask(task.kind, task.source, task.weight, task.style or None, task.window)  # type: ignore[arg-type]  # the rules allow no others
         for task in spec.tasks
     ]
-    return Mixture({source.name: source.name for source in spec.sources}, tuple(tasks), spec.temperature)
+    sources = {source.name: source.name for source in spec.sources}
+    return Mixture(sources, tuple(tasks), spec.temperature, spec.samples_per_conversation)
 
 
 def styles_of(mixture: OpenMixture) -> dict[str, Style]:

@@ -106,8 +106,15 @@ def _choices(mixture: MixtureSpec) -> list[Violation]:
 
 
 def _spelling(mixture: MixtureSpec) -> list[Violation]:
-    """Styles and windows of tasks that have none."""
+    """Styles and windows of tasks that have none, and conversations without anything told in turns."""
     found = []
+    told = mixture.samples_per_conversation
+    if told > 1 and not any(
+        task.style == "chat" or (task.kind == "vqa" and not task.style) for task in mixture.tasks
+    ):
+        problem = "means nothing where no task is in chat style"
+        fix = "give a task `style: chat`, or leave it out"
+        found.append(violation("mixture.samples_per_conversation", told, problem, fix))
     for index, task in enumerate(mixture.tasks):
         of_text = task.kind == "language-modelling"
         path = f"mixture.tasks[{index}]"

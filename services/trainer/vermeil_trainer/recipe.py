@@ -236,6 +236,9 @@ class MixtureSpec:
     """Text tokens in a row of a batch."""
     picture_slots: int = whole(2, 1, 1024)
     """Pictures in a row of a batch."""
+    samples_per_conversation: int = whole(1, 1, 64)
+    """Samples in chat style that are told one after the other, in conversations of 1 to so many; questions
+    on one picture become turns that show it once."""
 
 
 @dataclass(frozen=True)

@@ -423,12 +423,17 @@ class MixtureSpec(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TEXT_SLOTS_FIELD_NUMBER: _builtins.int
     PICTURE_SLOTS_FIELD_NUMBER: _builtins.int
+    SAMPLES_PER_CONVERSATION_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """Above 0: weights that are not given go with the size of a source to the power of 1 over it; default 1."""
     text_slots: _builtins.int
     """Text tokens in a row of a batch, 16 to 1,048,576; default 128."""
     picture_slots: _builtins.int
     """Pictures in a row of a batch, 1 to 1024; default 2."""
+    samples_per_conversation: _builtins.int
+    """Samples in chat style that are told one after the other, in conversations of 1 to so many: 1 to 64;
+    questions on one picture become turns that show it once; default 1.
+    """
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___MixtureSource]:
         """The data; 1 or more."""
@@ -445,19 +450,24 @@ class MixtureSpec(_message.Message):
         temperature: _builtins.float | None = ...,
         text_slots: _builtins.int | None = ...,
         picture_slots: _builtins.int | None = ...,
+        samples_per_conversation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots", "_temperature", b"_temperature", "_text_slots", b"_text_slots", "picture_slots", b"picture_slots", "temperature", b"temperature", "text_slots", b"text_slots"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots", "_samples_per_conversation", b"_samples_per_conversation", "_temperature", b"_temperature", "_text_slots", b"_text_slots", "picture_slots", b"picture_slots", "samples_per_conversation", b"samples_per_conversation", "temperature", b"temperature", "text_slots", b"text_slots"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots", "_temperature", b"_temperature", "_text_slots", b"_text_slots", "picture_slots", b"picture_slots", "sources", b"sources", "tasks", b"tasks", "temperature", b"temperature", "text_slots", b"text_slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots", "_samples_per_conversation", b"_samples_per_conversation", "_temperature", b"_temperature", "_text_slots", b"_text_slots", "picture_slots", b"picture_slots", "samples_per_conversation", b"samples_per_conversation", "sources", b"sources", "tasks", b"tasks", "temperature", b"temperature", "text_slots", b"text_slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__picture_slots: _TypeAlias = _typing.Literal["picture_slots"]  # noqa: Y015
     _WhichOneofArgType__picture_slots: _TypeAlias = _typing.Literal["_picture_slots", b"_picture_slots"]  # noqa: Y015
+    _WhichOneofReturnType__samples_per_conversation: _TypeAlias = _typing.Literal["samples_per_conversation"]  # noqa: Y015
+    _WhichOneofArgType__samples_per_conversation: _TypeAlias = _typing.Literal["_samples_per_conversation", b"_samples_per_conversation"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
     _WhichOneofReturnType__text_slots: _TypeAlias = _typing.Literal["text_slots"]  # noqa: Y015
     _WhichOneofArgType__text_slots: _TypeAlias = _typing.Literal["_text_slots", b"_text_slots"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__picture_slots) -> _WhichOneofReturnType__picture_slots | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__samples_per_conversation) -> _WhichOneofReturnType__samples_per_conversation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
     @_typing.overload
