@@ -1,6 +1,7 @@
 """What each page shows, for what the gateway tells."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from vermeil_demo.drawing import looks
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.fakes import FakeVermeil
 from vermeil_demo.header import state
+from vermeil_demo.lineage import Version, tree
 from vermeil_demo.pages.models import about, fusing, listing, version_of
 from vermeil_demo.pages.reports import evaluations, report
 from vermeil_demo.pages.search import found
@@ -149,6 +151,13 @@ def test_a_fused_model_is_shown_above_the_two_it_was_made_of(vermeil: Vermeil) -
     places = [html.index(name) for name in ("fused-shapes@1", "text tower", "nano@1", "shapes-image@1")]
     assert places == sorted(places)
     assert "alloy" in html
+
+
+def test_a_model_that_was_continued_is_shown_above_the_one_it_began_as() -> None:
+    recipe = json.dumps({"task": "fusion", "model": {"initial": "models/both/versions/2"}})
+    version = Version.from_json({"name": "models/further/versions/1", "recipe": recipe})
+    html = tree(version, lambda _: None)
+    assert html.index("further@1") < html.index("began as, gone") < html.index("models/both/versions/2")
 
 
 def test_a_fused_model_is_shown_with_the_map_of_its_gates_and_how_it_learned(vermeil: Vermeil) -> None:

@@ -25,7 +25,7 @@ class Version:
     kind: str
     """How a fused model joins its towers; empty for others."""
     parents: Mapping[str, str]
-    """Names of the versions it was made of, by the part they play: text, image."""
+    """Names of the versions it was made of, by the part they play: text tower, image tower, began as."""
     datasets: Sequence[str]
     """Names of the dataset versions it learned from."""
     job: str
@@ -47,14 +47,15 @@ class Version:
     def from_json(cls, body: Mapping[str, Any]) -> "Version":
         """Read the JSON of a vermeil.registry.v1.ModelVersion."""
         recipe = json.loads(body.get("recipe") or "{}")
-        fusion = recipe.get("fusion") or {}
+        fusion, initial = recipe.get("fusion") or {}, (recipe.get("model") or {}).get("initial")
+        parents = {f"{part} tower": fusion.get(part) for part in ("text", "image")} | {"began as": initial}
         artifact = body.get("artifact") or {}
         metrics = body.get("metrics") or {}
         return cls(
             name=body["name"],
             task=recipe.get("task") or "text",
             kind=fusion.get("kind", ""),
-            parents={part: fusion[part] for part in ("text", "image") if fusion.get(part)},
+            parents={part: name for part, name in parents.items() if name},
             datasets=tuple(body.get("datasets") or ()),
             job=body.get("job", ""),
             code_version=body.get("code_version", ""),
@@ -95,11 +96,11 @@ def described(version: Version, find: FindVersion, learned: str = "") -> str:
 
 def tree(version: Version, find: FindVersion, part: str = "", deep: int = 0) -> str:
     """A version and below it what it was made of, as items of a list."""
-    role = f'<span class="part">{escaped(part)} tower</span> ' if part else ""
+    role = f'<span class="part">{escaped(part)}</span> ' if part else ""
     below = [_item(short(name), "data") for name in version.datasets]
     for each, name in version.parents.items():
         parent = find(name) if deep < _DEEPEST else None
-        below.append(tree(parent, find, each, deep + 1) if parent else _item(name, f"{each} tower, gone"))
+        below.append(tree(parent, find, each, deep + 1) if parent else _item(name, f"{each}, gone"))
     inner = f"<ul>{''.join(below)}</ul>" if below else ""
     how = f"<small>{escaped(_how(version))}</small>"
     return f"<li>{role}<strong>{escaped(version.label)}</strong> {how}{inner}</li>"

@@ -183,6 +183,67 @@ def test_the_same_request_is_the_same_job_after_newer_versions_came(backbones: W
     assert backbones.submit(FUSION, "again").name == first.name
 
 
+def _further(**changes: Any) -> Values:
+    fusion = {"kind": "cross_attention", "text_rate": 0.0}
+    return {**FUSION, "name": "further", "model": {"initial": "models/both"}, "fusion": fusion, **changes}
+
+
+def test_a_fused_model_learns_on_from_where_it_was(backbones: World) -> None:
+    first = backbones.store.fetch(_fused(backbones).outputs["model"])
+    mixture = {**FUSION["mixture"], "samples_per_conversation": 3, "text_slots": 300}
+    done = backbones.work(backbones.submit(_further(mixture=mixture), "further"))
+    assert done.state is JobState.SUCCEEDED, done.error
+    before, after = (
+        load_checkpoint(folder, FusedModel)
+        for folder in (first, backbones.store.fetch(done.outputs["model"]))
+    )
+    assert torch.equal(before.text.embedding.weight, after.text.embedding.weight)
+    assert not torch.equal(before.image.head.weight, after.image.head.weight)
+    assert float(after.joint.openness) == 1
+    assert after.config.text.context_length > before.config.text.context_length
+    version, _ = backbones.jobs.rows.versions["models/further/versions/1"]
+    assert json.loads(version.recipe)["model"]["initial"] == "models/both/versions/1"
+    again = backbones.submit(_further(model={"initial": "models/further"}, name="again"), "again")
+    assert backbones.work(again).state is JobState.SUCCEEDED
+
+
+def test_a_fused_model_is_continued_by_hand(backbones: World, tmp_path: Path, capsys: Any) -> None:
+    folder = backbones.store.fetch(_fused(backbones).outputs["model"])
+    sources = [
+        {"name": name, "dataset": str(tmp_path / place)}
+        for name, place in (("words", "raw"), ("seen", "pictures"), ("asked", "questions"))
+    ]
+    recipe = _further(model={"initial": str(folder)}, mixture={**FUSION["mixture"], "sources": sources})
+    path = tmp_path / "further.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    main(str(path), "--output", str(tmp_path / "run"))
+    assert "rows in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"model": {"initial": "models/words"}},
+            r"model\.initial = 'models/words/versions/1': was not made here",
+        ),
+        ({"model": {"initial": "models/nobody"}}, "models/nobody does not exist"),
+        ({"fusion": {"text": "models/words"}}, r"fusion\.text.*beside model\.initial"),
+        ({"fusion": {"ramp_steps": 2}}, r"fusion\.ramp_steps.*beside model\.initial"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused_at_once(backbones: World, changes: Values, words: str) -> None:
+    with pytest.raises((InvalidInput, NotFound), match=words):
+        backbones.submit(_further(**changes))
+
+
+def test_a_fused_model_joined_otherwise_than_the_recipe_says_is_named(backbones: World) -> None:
+    _fused(backbones)
+    done = backbones.work(backbones.submit(_further(fusion={"kind": "alloy"})))
+    assert done.state is JobState.FAILED
+    assert "fusion.kind = 'alloy': is not how model.initial is joined (cross_attention)" in done.error.message
+
+
 def test_by_hand_folders_stand_for_names(backbones: World, tmp_path: Path, capsys: Any) -> None:
     recipe = _with()
     for name in ("text", "image"):

@@ -87,7 +87,7 @@ def _train(recipe: Recipe, dataset: Path | None, output: Path) -> None:
     initial = Path(recipe.model.initial).expanduser() if recipe.model.initial else None
     folders = {"": dataset} if dataset else {s.name: Path(s.dataset) for s in recipe.mixture.sources}
     backbones = {}
-    if recipe.task == "fusion":
+    if recipe.task == "fusion" and initial is None:
         backbones = {name: Path(getattr(recipe.fusion, name)).expanduser() for name in BACKBONES}
     with _stop_signal() as stop, join_world() as world:
         encoded = prepare(recipe, folders, output, initial or backbones.get("text"), world)

@@ -1,6 +1,7 @@
 """Two trained models and a mixture, as a recipe of task fusion names them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vermeil_model import (
     fuse,
     fused_config,
     load_checkpoint,
+    make_fused,
     require_floats,
 )
 from vermeil_model.opening import Opening
@@ -50,7 +52,7 @@ def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[st
     image = load_checkpoint(backbones[IMAGE], ImageModel, dtype=torch.float32)
     for name, model in ((TEXT, text), (IMAGE, image)):
         require_floats(model, f"fusion.{name}", getattr(recipe.fusion, name))
-    _check_pictures(image.config, mixture)
+    _check_pictures(image.config, mixture, "fusion.image")
     options: dict[str, Any] = {}
     if recipe.fusion.kind == "low_rank":
         rank = recipe.fusion.rank or RANK
@@ -64,6 +66,29 @@ def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[st
         context_length=max(text.config.context_length, _longest(recipe, image.config)),
     )
     return fuse(text, image, config, seed=recipe.run.seed)
+
+
+def continue_fused_model(recipe: Recipe, mixture: OpenMixture, folder: Path) -> FusedModel:
+    """The fused model in `folder`, with a longer context where the mixture's rows need one."""
+    model = load_checkpoint(folder, FusedModel, dtype=torch.float32)
+    require_floats(model, "model.initial", recipe.model.initial)
+    config = model.config
+    if config.fusion != recipe.fusion.kind:
+        problem = f"is not how model.initial is joined ({config.fusion})"
+        raise InvalidInput.for_field(
+            "fusion.kind", recipe.fusion.kind, problem, f"write fusion.kind: {config.fusion}"
+        )
+    _check_pictures(config.image, mixture, "model.initial")
+    if mixture.vocab_size > config.text.vocab_size:
+        problem = f"tokens of the sources do not fit the {config.text.vocab_size} of model.initial"
+        fix = "encode them with its tokenizer"
+        raise InvalidInput.for_field("mixture.sources", mixture.vocab_size, problem, fix)
+    longest = _longest(recipe, config.image)
+    if longest <= config.text.context_length:
+        return model
+    longer = make_fused(replace(config, text=replace(config.text, context_length=longest)))
+    longer.load_state_dict(model.state_dict())
+    return longer
 
 
 def rates_of(recipe: Recipe) -> dict[str, float]:
@@ -86,7 +111,7 @@ def _longest(recipe: Recipe, image: ImageConfig) -> int:
     return spec.text_slots + spec.picture_slots * max(image.num_rows, image.num_columns)
 
 
-def _check_pictures(image: ImageConfig, mixture: OpenMixture) -> None:
+def _check_pictures(image: ImageConfig, mixture: OpenMixture, field: str) -> None:
     about = mixture.images
     wanted = (image.image_height, image.image_width, image.channels)
     found = (about.height, about.width, about.channels)
@@ -94,6 +119,6 @@ def _check_pictures(image: ImageConfig, mixture: OpenMixture) -> None:
         raise InvalidInput.for_field(
             "mixture.sources",
             " × ".join(map(str, found)),
-            f"are pictures of another size than fusion.image draws ({' × '.join(map(str, wanted))})",
+            f"are pictures of another size than {field} draws ({' × '.join(map(str, wanted))})",
             "encode them anew in its size",
         )

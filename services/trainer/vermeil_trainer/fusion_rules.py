@@ -26,18 +26,35 @@ def fusion_violations(recipe: Recipe) -> list[Violation]:
 
 
 def ramp_steps(recipe: Recipe) -> int:
-    """Steps over which towers that can be shut open to one another."""
+    """Steps over which towers that can be shut open to one another; those of a fused model are open."""
+    if recipe.model.initial:
+        return 0
     chosen = recipe.fusion.ramp_steps
     return round(RAMP * recipe.run.steps) if chosen is None else chosen
 
 
-def _fusion(recipe: Recipe) -> list[Violation]:
+def _backbones(recipe: Recipe) -> list[Violation]:
+    """Two models to be made one, or one that was made of two before."""
     fusion = recipe.fusion
-    found = [
-        violation(f"fusion.{name}", "", "is required", f"name the model that {does}")
+    if recipe.model.initial:
+        held = {name: getattr(fusion, name) for name in ("text", "image", "ramp_steps", "rank")}
+        problem = "has no meaning beside model.initial, which is a fused model already"
+        return [
+            violation(f"fusion.{name}", value, problem, "leave one of the two out")
+            for name, value in held.items()
+            if value not in ("", None)
+        ]
+    fix = "name the model that {}, or a fused one in model.initial"
+    return [
+        violation(f"fusion.{name}", "", "is required", fix.format(does))
         for name, does in (("text", "writes"), ("image", "draws"))
         if not getattr(fusion, name)
     ]
+
+
+def _fusion(recipe: Recipe) -> list[Violation]:
+    fusion = recipe.fusion
+    found = _backbones(recipe)
     for name, kinds, default in (
         ("ramp_steps", _OPENING, None),
         ("joint_rate", _JOINT, 1),

@@ -17,7 +17,7 @@ from vermeil_data import (
 )
 from vermeil_data.card import CARD_FILE
 from vermeil_errors import InvalidInput
-from vermeil_model import ImageConfig, ImageModel, read_config
+from vermeil_model import FusedModel, ImageConfig, ImageModel, read_config
 from vermeil_training import World
 
 from vermeil_trainer.learning import LEARNING
@@ -62,7 +62,7 @@ def _raw(folder: Path) -> Dataset | None:
 
 def _encode(recipe: Recipe, raw: Dataset, folder: Path, initial: Path | None) -> None:
     if recipe.task == "fusion":
-        assert initial is not None  # the text backbone
+        assert initial is not None  # the text backbone, or a fused model
         encode_samples(raw, _image_encoding(recipe), TextTokenizer.load(initial), folder)
         return
     tokenizer = None
@@ -82,7 +82,9 @@ def _tokenizer_spec(recipe: Recipe) -> TokenizerSpec:
 
 def _image_encoding(recipe: Recipe) -> ImageEncoding:
     image: ImageSpec | ImageConfig = recipe.image
-    if recipe.task == "fusion":
+    if recipe.model.initial and recipe.task == "fusion":
+        image = read_config(Path(recipe.model.initial).expanduser(), FusedModel).image
+    elif recipe.task == "fusion":
         image = read_config(Path(recipe.fusion.image).expanduser(), ImageModel)
     # The recipe's rules allow no others.
     return ImageEncoding(image.image_height, image.image_width, image.channels, recipe.image.fit)  # type: ignore[arg-type]

@@ -93,27 +93,53 @@ def _settled(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, ArtifactRe
         inputs["dataset"] = dataset.artifact
         settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
     if recipe.model.initial:
-        initial = names.model_version(recipe.model.initial)
-        if initial.base:
-            problem = "is an adapter, which nothing is continued from"
-            fix = f"name its base, {initial.base}"
-            raise InvalidInput.for_field("model.initial", initial.name, problem, fix)
+        initial = _initial(recipe, names)
         inputs["initial"] = initial.artifact
         settled = replace(settled, model=replace(recipe.model, initial=initial.name))
     return settled, inputs, recipe.image
 
 
+def _initial(recipe: Recipe, names: Names) -> Version:
+    initial = names.model_version(recipe.model.initial)
+    if initial.base:
+        problem = "is an adapter, which nothing is continued from"
+        fix = f"name its base, {initial.base}"
+        raise InvalidInput.for_field("model.initial", initial.name, problem, fix)
+    return initial
+
+
 def _settled_fusion(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, ArtifactRef], ImageSpec]:
-    versions = {name: names.model_version(getattr(recipe.fusion, name)) for name in BACKBONES}
-    inputs = {name: version.artifact for name, version in versions.items()}
-    fusion = replace(recipe.fusion, text=versions["text"].name, image=versions["image"].name)
+    if recipe.model.initial:
+        initial = _initial(recipe, names)
+        inputs = {"initial": initial.artifact}
+        settled = replace(recipe, model=replace(recipe.model, initial=initial.name))
+        image = _image_spec(_painter(initial, names), recipe.image.fit)
+    else:
+        versions = {name: names.model_version(getattr(recipe.fusion, name)) for name in BACKBONES}
+        inputs = {name: version.artifact for name, version in versions.items()}
+        fusion = replace(recipe.fusion, text=versions["text"].name, image=versions["image"].name)
+        settled = replace(recipe, fusion=fusion)
+        image = _image_spec(versions["image"], recipe.image.fit)
     sources = []
     for source in recipe.mixture.sources:
         dataset = names.dataset_version(source.dataset)
         inputs[f"dataset-{source.name}"] = dataset.artifact
         sources.append(replace(source, dataset=dataset.name))
-    settled = replace(recipe, fusion=fusion, mixture=replace(recipe.mixture, sources=tuple(sources)))
-    return settled, inputs, _image_spec(versions["image"], recipe.image.fit)
+    settled = replace(settled, mixture=replace(recipe.mixture, sources=tuple(sources)))
+    return settled, inputs, image
+
+
+def _painter(fused: Version, names: Names) -> Version:
+    """The image generator that a fused model was made of, through all that it was continued from."""
+    trained_by = json.loads(fused.recipe or "{}")
+    if trained_by.get("task") != "fusion":
+        problem = "was not made here of a model that writes and one that draws"
+        fix = "name a model that a recipe of task fusion made, or both in fusion.text and fusion.image"
+        raise InvalidInput.for_field("model.initial", fused.name, problem, fix)
+    earlier = trained_by.get("model", {}).get("initial")
+    if earlier:
+        return _painter(names.model_version(earlier), names)
+    return names.model_version(trained_by["fusion"]["image"])
 
 
 def _image_spec(version: Version, fit: str) -> ImageSpec:
@@ -129,12 +155,11 @@ def _image_spec(version: Version, fit: str) -> ImageSpec:
 
 def _check_names(recipe: Recipe) -> None:
     if recipe.task == "fusion":
-        for name in BACKBONES:
+        for name in () if recipe.model.initial else BACKBONES:
             split_version("models", getattr(recipe.fusion, name), f"fusion.{name}")
         for index, source in enumerate(recipe.mixture.sources):
             split_version("datasets", source.dataset, f"mixture.sources[{index}].dataset")
-        return
-    if recipe.task != "int8":
+    elif recipe.task != "int8":
         if not recipe.data.dataset:
             raise InvalidInput.for_field(
                 "data.dataset", "", "is required", "name a dataset, such as datasets/peps"
@@ -158,7 +183,7 @@ def _sample_encoding(recipe: Recipe, dataset: str, images: ImageSpec) -> encoder
     """What a source of a mixture must become, with the tokenizer of the model that writes."""
     return encoder_pb2.EncodingSpec(
         dataset=dataset,
-        tokenizer=encoder_pb2.TokenizerSpec(model=recipe.fusion.text),
+        tokenizer=encoder_pb2.TokenizerSpec(model=recipe.model.initial or recipe.fusion.text),
         image=_image_encoding(images),
         samples=True,
     )
@@ -200,9 +225,9 @@ def _asks_for(recipe: Recipe, job: Job) -> bool:
             setattr(mine.fusion, name, _as_then(getattr(mine.fusion, name), version))
         for ours, other in zip(mine.mixture.sources, theirs.mixture.sources, strict=False):
             ours.dataset = _as_then(ours.dataset, other.dataset)
-    else:
-        if recipe.task != "int8":
-            mine.data.dataset = _as_then(mine.data.dataset, theirs.data.dataset)
+    elif recipe.task != "int8":
+        mine.data.dataset = _as_then(mine.data.dataset, theirs.data.dataset)
+    if recipe.model.initial:
         mine.model.initial = _as_then(mine.model.initial, theirs.model.initial)
     return mine == theirs
 

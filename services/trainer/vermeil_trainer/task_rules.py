@@ -39,7 +39,7 @@ _WITHOUT_MEANING = {
     },
     "fusion": {
         "image": _OF_IMAGES - {"fit", "flip", "sampling_steps", "guidance"},
-        "model": _OF_MODELS,
+        "model": _OF_MODELS - {"initial"},
         "data": {"dataset"},
     },
     "int8": {"image": _OF_IMAGES, "model": _OF_MODELS - {"initial"}, "data": {"dataset"}},
@@ -50,7 +50,7 @@ _WITHOUT_MEANING = {
 def meaningless_sections(recipe: Recipe) -> tuple[str, ...]:
     """Groups of fields that say nothing for a recipe."""
     if recipe.task == "fusion":
-        return "model", "data", "adapter"
+        return ("data", "adapter") if recipe.model.initial else ("model", "data", "adapter")
     if recipe.task == "int8":
         return "data", "optimizer", "schedule", "image", "fusion", "mixture", "adapter"
     alone = ("fusion", "mixture") if recipe.adapter.rank else ("fusion", "mixture", "adapter")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from vermeil_data import OpenMixture
 from vermeil_model import FusedModel
 from vermeil_training import (
     OptimizerConfig,
@@ -23,7 +24,7 @@ from vermeil_training import (
     read_metrics,
 )
 
-from vermeil_trainer.fusing import make_fused_model, rates_of
+from vermeil_trainer.fusing import continue_fused_model, make_fused_model, rates_of
 from vermeil_trainer.fusion_map import write_fusion_map
 from vermeil_trainer.learning import LEARNING, TRAIN, VALIDATION, Learning
 from vermeil_trainer.model_folder import AnyModel, Data, num_parameters, write_model
@@ -105,7 +106,11 @@ def train(
     task = LEARNING[recipe.task]
     model: AnyModel
     if recipe.task == "fusion":
-        model = make_fused_model(recipe, data, backbones or {})  # type: ignore[arg-type]  # opened for this task
+        assert isinstance(data, OpenMixture)  # opened for this task
+        if initial:
+            model = continue_fused_model(recipe, data, initial)
+        else:
+            model = make_fused_model(recipe, data, backbones or {})
     else:
         model = continue_model(recipe, initial, data) if initial else make_model(recipe, data)
     result = fit(

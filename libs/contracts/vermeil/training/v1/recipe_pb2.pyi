@@ -493,9 +493,11 @@ class FusionSpec(_message.Message):
     kind: _builtins.str
     """"cross_attention", "alloy", "mot", "dense", "low_rank" or "prefix"; default "cross_attention"."""
     text: _builtins.str
-    """The language model: "models/{model}" or one of its versions."""
+    """The language model: "models/{model}" or one of its versions; not beside model.initial, which goes on from
+    a model that was fused before.
+    """
     image: _builtins.str
-    """The image generator: "models/{model}" or one of its versions."""
+    """The image generator: "models/{model}" or one of its versions; not beside model.initial."""
     ramp_steps: _builtins.int
     """Steps over which alloy, prefix and cross_attention open the towers to one another; 0 means they are open
     from the start; default a tenth of all steps.
