@@ -83,7 +83,8 @@ def _tokenizer_spec(recipe: Recipe) -> TokenizerSpec:
 def _image_encoding(recipe: Recipe) -> ImageEncoding:
     image: ImageSpec | ImageConfig = recipe.image
     if recipe.model.initial and recipe.task == "fusion":
-        image = read_config(Path(recipe.model.initial).expanduser(), FusedModel).image
+        folder = Path(recipe.model.initial).expanduser()
+        image = read_config(folder, FusedModel).image  # type: ignore[arg-type,attr-defined]  # it is abstract
     elif recipe.task == "fusion":
         image = read_config(Path(recipe.fusion.image).expanduser(), ImageModel)
     # The recipe's rules allow no others.
