@@ -44,7 +44,7 @@ class TrainState:
     seconds: float = 0.0
     """Wall time spent in steps."""
     cpu_seconds: float = 0.0
-    """Processor time spent in steps, over all threads of this process."""
+    """Processor time spent in steps, over all threads of this process: of another run beside it there too."""
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last line of the log."""
     parts: dict[str, list[float]] = field(default_factory=dict)
