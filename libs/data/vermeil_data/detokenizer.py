@@ -20,13 +20,20 @@ class Detokenizer:
         self._tokenizer = tokenizer
         self._table = table
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begin()
+
+    def _begin(self) -> None:
         self._stream = DecodeStream(skip_special_tokens=True)
 
     def add(self, token_id: int) -> str:
         """The text that this id completes; often empty."""
-        if self._table is None:
+        if self._table is not None:
+            return self._bytes.decode(self._table[token_id])
+        try:
             return self._stream.step(self._tokenizer, token_id) or ""
-        return self._bytes.decode(self._table[token_id])
+        except Exception:  # of tokenizers, bare: bytes that are no text changed how those before them read
+            self._begin()
+            return "\ufffd" + (self._stream.step(self._tokenizer, token_id) or "")
 
     def finish(self) -> str:
         """What is left at the end: U+FFFD if the last character is not whole."""

@@ -10,6 +10,7 @@ from vermeil_model import (
     Conversation,
     Conversations,
     DrawingParameters,
+    Easel,
     Markers,
     PictureEvent,
     Request,
@@ -18,6 +19,7 @@ from vermeil_model import (
     from_pixels,
     to_pixels,
 )
+from vermeil_model.read_before import ReadBefore
 from vermeil_model.testing import SMALL, small_fused, small_images
 
 MARKERS = Markers(58, 59)
@@ -219,6 +221,36 @@ def test_a_long_prompt_is_read_in_parts_while_others_speak() -> None:
     (reading,) = conversations.add([asked([1, *range(20, 31)])])
     said = [[event.sequence for event in conversations.step()] for _ in range(4)]
     assert said == [[speaking]] * 2 + [[speaking, reading]] * 2
+
+
+def test_who_leaves_while_drawing_leaves_the_easel_even_where_nothing_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = small_fused()
+    painter, looks = model.painter(), []
+
+    class Watched:
+        config = painter.config
+
+        def __call__(self, *given: object, **named: object) -> torch.Tensor:
+            looks.append(1)
+            return painter(*given, **named)
+
+    easel = Easel(Watched(), torch.device("cpu"))
+    conversations = Conversations(model, MARKERS, easel=easel)
+    (drawing,) = conversations.add([asked([1, 9], logit_bias=CALLS)])
+    while not looks:
+        conversations.step()
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ReadBefore, "keep", fails)
+    with pytest.raises(MemoryError):
+        conversations.remove(drawing)
+    seen = len(looks)
+    easel.move()
+    assert len(looks) == seen
 
 
 def test_memory_is_given_back_when_nobody_writes() -> None:

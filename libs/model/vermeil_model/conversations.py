@@ -304,13 +304,13 @@ class Conversations:
             self._before.keep(Read(talk.marks, self._memory, row))
             self._leave(row)
             return
-        if talk.memory is not None:
-            self._before.keep(Read(talk.marks, talk.memory, 0))
         if talk.drawing is not None:
             self._easel.remove(talk.drawing)
             self._drawing_now.remove(talk)
         else:
             self._reading.remove(talk)
+        if talk.memory is not None:
+            self._before.keep(Read(talk.marks, talk.memory, 0))
 
     def _leave(self, row: int) -> None:
         """Free a row; the last one takes its place."""

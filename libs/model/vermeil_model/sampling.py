@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from vermeil_errors import InvalidInput
 
+LEAST = 1e-6
+"""Of a temperature or top-p: it leaves the likeliest token alone. Far smaller ones are 0 in float32."""
 FIRST_CANDIDATES = 512
 """How many of the likeliest tokens top-p looks at before it sorts them all."""
 
@@ -131,7 +133,9 @@ class SamplingPlan:
         self._guides = [(row, each.guide) for row, each in enumerate(continuations) if each.guide is not None]
         self._bias_NV = self._biases(parameters, vocab_size)
         self._remember(continuations, vocab_size)
-        self._temperature_N1 = self._column([p.temperature or 1.0 for p in parameters], neutral=1.0)
+        self._temperature_N1 = self._column(
+            [max(p.temperature, LEAST) if p.temperature else 1.0 for p in parameters], neutral=1.0
+        )
         self._log_min_p_N1 = self._column(
             [math.log(p.min_p) if p.min_p else -math.inf for p in parameters], -math.inf
         )
@@ -140,7 +144,7 @@ class SamplingPlan:
         self._none_cut, self._all_cut = not any(cut), all(cut)
         cutting = [p for p, is_cut in zip(parameters, cut, strict=True) if is_cut]
         self._top_k_M1 = torch.tensor([[p.top_k or vocab_size] for p in cutting], device=device)
-        self._top_p_M1 = torch.tensor([[p.top_p] for p in cutting], device=device)
+        self._top_p_M1 = torch.tensor([[max(p.top_p, LEAST)] for p in cutting], device=device)
         self._bounded = all(p.top_k > 0 for p in cutting)
         self._most_k = max((min(p.top_k, vocab_size) for p in cutting), default=0)
 

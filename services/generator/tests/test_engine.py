@@ -1,102 +1,25 @@
 """The engine: several answers at once, cancelled within a step, refused when too many wait."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from vermeil_errors import Internal, Overloaded, Unavailable
-from vermeil_generator.engine import Engine
+from vermeil_errors import Overloaded
 from vermeil_generator.fakes import Drawn, FakeDecoder
 from vermeil_generator.patience import RETRY_AFTER, Patience
-from vermeil_generator.piece import Finish, Piece
-from vermeil_generator.question import Prompt, Question
-from vermeil_model import SamplingParameters, TokenScore
+from vermeil_generator.piece import Finish
+from vermeil_model import SamplingParameters
 
-WORDS = ["<end>", "one", " two", " three", " four", "\n", "STOP", " five"]
-LONG = [1, *[2] * 60_000, 0]
-
-
-class Words:
-    """A vocabulary of words; id 0 ends an answer and has no text."""
-
-    def text(self, token_id: int) -> str:
-        return WORDS[token_id]
-
-    def stream(self) -> "Words":
-        return Words()
-
-    def add(self, token_id: int) -> str:
-        return WORDS[token_id] if token_id else ""
-
-    def finish(self) -> str:
-        return ""
-
-
-def question(first: int, *, num_choices: int = 1, **changes: Any) -> Question:
-    parameters = SamplingParameters(max_tokens=changes.pop("max_tokens", 100_000), num_logprobs=None)
-    values: dict[str, Any] = {
-        "prompt": Prompt((first,), num_hidden=0, text="?"),
-        "parameters": parameters,
-        "stop": (),
-        "num_choices": num_choices,
-        "num_logprobs": None,
-        "echo": False,
-        **changes,
-    }
-    return Question(**values)
-
-
-@contextmanager
-def engine_of(
-    decoder: FakeDecoder,
-    *,
-    max_waiting: int = 8,
-    score: Callable[..., list[TokenScore]] | None = None,
-    patience: Patience | None = None,
-) -> Iterator[Engine]:
-    def judged(ids: Any, top: int) -> list[TokenScore]:
-        return [TokenScore(token, None, ()) for token in ids]
-
-    engine = Engine("test", lambda: decoder, score or judged, Words(), max_waiting, patience or Patience(60))
-    try:
-        yield engine
-    finally:
-        decoder.gate.set()
-        engine.close()
-
-
-def run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(work, 20))
-
-
-async def read(pieces: AsyncGenerator[Piece, None]) -> dict[int, tuple[str, Finish | None, int]]:
-    texts: dict[int, str] = {}
-    ends: dict[int, tuple[Finish | None, int]] = {}
-    async for piece in pieces:
-        texts[piece.choice] = texts.get(piece.choice, "") + piece.text
-        if piece.finish:
-            ends[piece.choice] = (piece.finish, piece.num_tokens)
-    return {choice: (text, *ends[choice]) for choice, text in texts.items()}
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.001)
+from .asking import LONG, all_of, engine_of, question, read, run, until
 
 
 def test_an_answer_comes_piece_by_piece_and_ends_where_the_model_ends_it() -> None:
     with engine_of(FakeDecoder({7: [1, 2, 3, 0]})) as engine:
-        pieces = run(_all(engine.answer(question(7))))
+        pieces = run(all_of(engine.answer(question(7))))
     assert pieces[0].text == "one"
     assert "".join(piece.text for piece in pieces) == "one two three"
     assert [piece.finish for piece in pieces] == [None] * (len(pieces) - 1) + [Finish.STOP]
     assert pieces[-1].num_tokens == 4
-
-
-async def _all(pieces: AsyncGenerator[Piece, None]) -> list[Piece]:
-    return [piece async for piece in pieces]
 
 
 def test_more_answers_than_places_all_come() -> None:
@@ -139,7 +62,7 @@ def test_a_picture_comes_where_it_was_drawn_and_after_all_text_before_it() -> No
     # " three" could be the beginning of the stop string, but none goes through a picture.
     decoder = FakeDecoder({7: [1, 3, Drawn(9), 2, 0]})
     with engine_of(decoder) as engine:
-        pieces = run(_all(engine.answer(question(7, stop=(" three four",)))))
+        pieces = run(all_of(engine.answer(question(7, stop=(" three four",)))))
     told = [piece.text if piece.picture is None else int(piece.picture[0, 0, 0]) for piece in pieces]
     assert [each for each in told if each != ""] == ["one", " three", 9, " two"]
     assert pieces[-1].finish is Finish.STOP
@@ -148,7 +71,7 @@ def test_a_picture_comes_where_it_was_drawn_and_after_all_text_before_it() -> No
 def test_after_a_stop_string_no_picture_comes() -> None:
     decoder = FakeDecoder({7: [1, 6, Drawn(9), *[2] * 10_000]})
     with engine_of(decoder) as engine:
-        pieces = run(_all(engine.answer(question(7, stop=("STOP",)))))
+        pieces = run(all_of(engine.answer(question(7, stop=("STOP",)))))
     assert [piece.picture for piece in pieces] == [None] * len(pieces)
 
 
@@ -160,7 +83,7 @@ def test_max_tokens_ends_an_answer_with_length() -> None:
 def test_no_tokens_wanted_needs_no_place() -> None:
     decoder = FakeDecoder({}, num_slots=1)
     with engine_of(decoder) as engine:
-        pieces = run(_all(engine.answer(question(7, parameters=None, echo=True))))
+        pieces = run(all_of(engine.answer(question(7, parameters=None, echo=True))))
     assert [(piece.text, piece.finish) for piece in pieces] == [("?", Finish.LENGTH)]
     assert decoder.num_steps == 0
 
@@ -219,7 +142,7 @@ def test_too_many_waiting_answers_are_told_to_come_again() -> None:
         with engine_of(decoder, max_waiting=2) as engine:
             first = engine.answer(question(7))
             await anext(first)
-            waiting = asyncio.create_task(_all(engine.answer(question(7, num_choices=2))))
+            waiting = asyncio.create_task(all_of(engine.answer(question(7, num_choices=2))))
             await until(lambda: engine.num_active == 3)
             with pytest.raises(Overloaded) as refused:
                 await anext(engine.answer(question(7)))
@@ -245,7 +168,7 @@ def test_who_would_wait_too_long_by_what_answers_lately_took_is_told_when_to_com
             await first
             running = engine.answer(question(7, num_choices=2))  # answers take 4 s here, in two places
             await anext(running)
-            waiting = [asyncio.create_task(_all(engine.answer(question(7)))) for _ in range(2)]
+            waiting = [asyncio.create_task(all_of(engine.answer(question(7)))) for _ in range(2)]
             await until(lambda: engine.num_active == 4)
             with pytest.raises(Overloaded, match="2 wait: one more would wait about 6 s") as refused:
                 await anext(engine.answer(question(7)))
@@ -257,7 +180,7 @@ def test_who_would_wait_too_long_by_what_answers_lately_took_is_told_when_to_com
             for each in waiting:
                 each.cancel()
             await until(lambda: engine.num_active == 2)
-            next_in_line = asyncio.create_task(_all(engine.answer(question(7))))
+            next_in_line = asyncio.create_task(all_of(engine.answer(question(7))))
             await until(lambda: engine.num_active == 3)
             next_in_line.cancel()
             await running.aclose()
@@ -273,58 +196,6 @@ def test_the_many_answers_of_one_question_are_not_refused_for_each_other() -> No
             return answer
 
     assert len(run(ask())) == 6
-
-
-def test_a_broken_step_ends_its_answers_and_the_engine_goes_on() -> None:
-    async def break_and_ask() -> Any:
-        decoders = [FakeDecoder({7: LONG}), FakeDecoder({7: [1, 0]})]
-        made = iter(decoders)
-        engine = Engine("test", lambda: next(made), lambda ids, top: [], Words(), 8, Patience(60))
-        try:
-            pieces = engine.answer(question(7))
-            await anext(pieces)
-            decoders[0].error = RuntimeError("out of memory")
-            with pytest.raises(Internal, match="out of memory"):
-                await _all(pieces)
-            return await read(engine.answer(question(7)))
-        finally:
-            engine.close()
-
-    assert run(break_and_ask()) == {0: ("one", Finish.STOP, 2)}
-
-
-def test_a_prompt_that_cannot_be_scored_fails_alone() -> None:
-    def fails(ids: Any, top: int, adapter: Any) -> list[TokenScore]:
-        raise RuntimeError("no memory for that")
-
-    async def ask() -> Any:
-        decoder = FakeDecoder({7: LONG, 8: [1, 0]})
-        with engine_of(decoder, score=fails) as engine:
-            other = engine.answer(question(7))
-            await anext(other)
-            with pytest.raises(Internal, match="no memory"):
-                await _all(engine.answer(question(8, echo=True, num_logprobs=1)))
-            said = await anext(other)
-            await other.aclose()
-            return said.text
-
-    assert run(ask()).startswith(" two")
-
-
-def test_closing_ends_answers_with_unavailable() -> None:
-    async def close() -> None:
-        decoder = FakeDecoder({7: LONG})
-        engine = Engine("test", lambda: decoder, lambda ids, top: [], Words(), 8, Patience(60))
-        pieces = engine.answer(question(7))
-        await anext(pieces)
-        await asyncio.to_thread(engine.close)
-        with pytest.raises(Unavailable):
-            await _all(pieces)
-        with pytest.raises(Unavailable):
-            await anext(engine.answer(question(7)))
-        assert not engine.is_alive
-
-    run(close())
 
 
 def test_readers_in_two_event_loops_are_both_served() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 from typing import Any
 
 import jsonschema
@@ -54,6 +55,33 @@ def test_each_of_several_answers_is_valid(house: House, model: str, sampling: di
         jsonschema.validate(json.loads(text_of(pieces, choice)), SCHEMA)
     reasons = [piece.finish_reason for piece in pieces if piece.finish_reason]
     assert reasons == [FinishReason.FINISH_REASON_STOP] * 4
+
+
+def test_formats_that_take_long_to_compile_hold_up_nobody_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    class Slow:
+        def compile(self, format_: OutputFormat) -> None:
+            gate.wait(60)
+            raise InvalidInput("cannot be met", field="output_format")
+
+    monkeypatch.setattr("vermeil_generator.loaded_text.GuidanceGrammars", lambda *_: Slow())
+
+    async def ask() -> list[GenerateResponse]:
+        async with running(house) as generator:
+            request = asking("to be", JSON)
+            slow = [asyncio.create_task(generator.ask(**request)) for _ in range(40)]
+            try:
+                while await generator.num_active() < len(slow):
+                    await asyncio.sleep(0.01)
+                return await generator.ask(**asking("to be", max_tokens=3))
+            finally:
+                gate.set()
+                await asyncio.gather(*slow, return_exceptions=True)
+
+    assert run(ask())[-1].usage.completion_tokens == 3
 
 
 def test_greedy_answers_of_others_stay_the_same_and_formats_do_not_mix(house: House) -> None:

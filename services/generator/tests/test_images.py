@@ -1,5 +1,6 @@
 """GenerateImages over real gRPC: pictures, previews, artifacts, who leaves, what is refused."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ from vermeil.generation.v1.generation_service_pb2 import (
     LoadModelRequest,
 )
 from vermeil_artifacts import LocalStore
+from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
 from vermeil_generator import keep
 from vermeil_generator.fakes import publish_tiny_image_model
 from vermeil_generator.image_ask import ImageAsk
+from vermeil_generator.loaded_fused import load_fused
 from vermeil_generator.loaded_image import load_image
 from vermeil_generator.settings import GeneratorSettings
 from vermeil_generator.testing import IMAGE_MODEL, House, run, running, until
 from vermeil_media import Pixels, decode_image
-from vermeil_model import ImageModel, load_checkpoint, save_checkpoint
+from vermeil_model import FusedModel, ImageModel, load_checkpoint, save_checkpoint
 
 FEW = ImageSampling(steps=4, seed=3)
 
@@ -182,6 +185,17 @@ def test_class_names_that_are_not_as_many_as_classes_are_refused(house: House, t
     save_checkpoint(tmp_path, model, extra={"class_names": ["one"]})
     with pytest.raises(InvalidInput, match="do not match the 3 classes"):
         load_image("models/x/versions/1", tmp_path, GeneratorSettings.model_construct())
+    assert "painter models/x/versions/1" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_fused_model_that_cannot_be_loaded_leaves_nothing_at_work(house: House, tmp_path: Path) -> None:
+    assert house.fused_ref is not None
+    folder = house.store.fetch(house.fused_ref)
+    TextTokenizer.load(folder).save(tmp_path)
+    save_checkpoint(tmp_path, load_checkpoint(folder, FusedModel), extra={"image_fit": "squeeze"})
+    with pytest.raises(InvalidInput, match="squeeze"):
+        load_fused("models/x/versions/2", tmp_path, GeneratorSettings.model_construct())
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith("models/x/versions/2")]
 
 
 def test_steps_and_guidance_are_those_that_suit_the_model(house: House, tmp_path: Path) -> None:

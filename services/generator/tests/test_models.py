@@ -267,3 +267,25 @@ def test_a_folder_of_another_architecture_is_refused(tmp_path: Path) -> None:
         (foreign / file.name).write_bytes(file.read_bytes().replace(b'"vermeil"', b'"gpt2"'))
     with pytest.raises(InvalidInput, match="another architecture"):
         load("models/x/versions/1", foreign, GeneratorSettings.model_construct())
+
+
+def test_who_asks_to_unload_may_leave_before_those_who_use_the_model() -> None:
+    house = House()
+
+    async def leave() -> None:
+        async with house.models.using("models/a"):
+            unloading = asyncio.create_task(house.models.unload("models/a/versions/1"))
+            await asyncio.sleep(0)
+            unloading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await unloading
+            assert house.closed == []
+            with pytest.raises(Overloaded):  # it still takes its memory
+                async with house.models.using("models/b"), house.models.using("models/c"):
+                    pass
+        while not house.closed:
+            await asyncio.sleep(0.001)
+        assert house.closed == ["models/a/versions/1"]
+        await house.models.close()
+
+    run(leave())

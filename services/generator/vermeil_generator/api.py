@@ -4,7 +4,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 from vermeil.content.v1.content_pb2 import Part
@@ -24,6 +24,8 @@ from vermeil_generator.painter import Progress
 from vermeil_generator.piece import Piece
 from vermeil_generator.tool_calls import with_calls
 
+FORMATS_AT_ONCE = 2
+"""Compiling one may take seconds, and the threads are there for every question."""
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 
@@ -35,6 +37,7 @@ class GenerationServicer(GenerationServiceServicer):
         self._models = models
         self._keep = keep
         self._fetch = fetch
+        self._formats = asyncio.Semaphore(FORMATS_AT_ONCE)
 
     async def Generate(
         self, request: wire.GenerateRequest, context: Any
@@ -43,7 +46,8 @@ class GenerationServicer(GenerationServiceServicer):
         ask = ask_from_message(request, self._fetch)
         async with self._models.using(ask.model) as found:
             model = writing(found)
-            question = await asyncio.to_thread(model.prepare, ask)
+            async with self._formats if ask.output_format else nullcontext():
+                question = await asyncio.to_thread(model.prepare, ask)
             num_open, is_first = question.num_choices, True
             usage = Usage(prompt_tokens=question.prompt.num_tokens)
             cached: list[int] = []

@@ -8,6 +8,7 @@ Knows nothing of gRPC, names of models, or how they are loaded.
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -81,7 +82,6 @@ class Engine:
         self._max_waiting = max_waiting
         self._patience = patience
         self._waiting: deque[Choice] = deque()
-        self._entering: list[Choice] = []
         self._running: dict[int, Choice] = {}
         self._since: dict[int, float] = {}
         self._scored: tuple[Question, Sequence[TokenScore]] | None = None
@@ -160,16 +160,30 @@ class Engine:
             self._changed.notify()
 
     def _run(self) -> None:
-        while self._wait_for_work():
-            try:
-                self._turn()
-            except Exception as error:  # one broken step must not end all later answers
-                _logger.exception("a step failed")
-                self._fail_all(Internal(f"a step failed: {error}"))
-                self._decoder = self._make_decoder()
+        try:
+            while self._wait_for_work():
+                try:
+                    self._turn()
+                except Exception as error:  # one broken step must not end all later answers
+                    _logger.exception("a step failed")
+                    self._fail_all(Internal(f"a step failed: {error}"))
+                    self._begin_anew()
+                self._outbox.hand_over(len(self._running))
+        except Exception:
+            _logger.exception("the engine cannot begin anew")
+        finally:  # nobody is to wait for it any more
+            with self._changed:
+                self._is_closed = True
+            self._fail_all(Unavailable("the model was unloaded", fix="ask again"))
             self._outbox.hand_over(len(self._running))
-        self._fail_all(Unavailable("the model was unloaded", fix="ask again"))
-        self._outbox.hand_over(len(self._running))
+            self._active.set(0)
+
+    def _begin_anew(self) -> None:
+        """With an empty decoder; what the broken one holds, also of what it shares, is let go of first."""
+        for sequence in self._decoder.sequences:
+            with suppress(Exception):
+                self._decoder.remove(sequence)
+        self._decoder = self._make_decoder()
 
     def _wait_for_work(self) -> bool:
         with self._changed:
@@ -186,7 +200,16 @@ class Engine:
             self._take(event)
 
     def _take(self, event: TokenEvent | PictureEvent) -> None:
-        if self._running[event.sequence].take(event):
+        choice = self._running.get(event.sequence)
+        if choice is None:  # it ended with an event before, of the same step
+            return
+        try:
+            is_last = choice.take(event)
+        except Exception as error:  # of this answer alone
+            _logger.exception("telling an answer failed")
+            choice.send(Internal(f"telling the answer failed: {error}"))
+            is_last = True
+        if is_last:
             self._leave(event.sequence)
 
     def _leave(self, sequence: int) -> None:
@@ -197,32 +220,31 @@ class Engine:
                 self._decoder.remove(sequence)
 
     def _admit(self) -> None:
-        """Let waiting answers in while there are places."""
-        while len(self._entering) < self._decoder.num_free:
+        """Let waiting answers in while there are places; one whose prompt was judged is the last for now."""
+        judged = self._scored
+        while self._decoder.num_free and self._scored is judged:
             with self._changed:
                 if not self._waiting:
                     break
                 choice = self._waiting.popleft()
-            self._enter(choice)
-        numbers = self._decoder.add([choice.request for choice in self._entering])
-        self._since.update(dict.fromkeys(numbers, self._patience.now()))
-        self._running.update(zip(numbers, self._entering, strict=True))
-        self._entering.clear()
+            try:
+                self._enter(choice)
+            except Exception as error:  # of this answer alone
+                _logger.exception("an answer could not begin")
+                own = error if isinstance(error, VermeilError) else Internal(f"could not begin: {error}")
+                choice.send(own)
 
     def _enter(self, choice: Choice) -> None:
-        """Send the prompt back if asked; whoever wants tokens gets in line for the decoder."""
+        """Send the prompt back if asked; whoever wants tokens gets a place in the decoder."""
         question = choice.question
-        try:
-            if question.echo:
-                choice.echo(self._scores(question))
-        except Exception as error:  # of this answer alone
-            _logger.exception("scoring a prompt failed")
-            choice.send(Internal(f"scoring the prompt failed: {error}"))
-            return
+        if question.echo:
+            choice.echo(self._scores(question))
         if question.parameters is None:
             choice.end()
-        else:
-            self._entering.append(choice)
+            return
+        (number,) = self._decoder.add([choice.request])
+        self._since[number] = self._patience.now()
+        self._running[number] = choice
 
     def _scores(self, question: Question) -> Sequence[TokenScore]:
         """All choices of a question share them."""
@@ -236,8 +258,7 @@ class Engine:
     def _fail_all(self, error: VermeilError) -> None:
         with self._changed:
             waiting, self._waiting = self._waiting, deque()
-        for choice in [*self._running.values(), *self._entering, *waiting]:
+        for choice in [*self._running.values(), *waiting]:
             choice.send(error)
         self._running.clear()
         self._since.clear()
-        self._entering.clear()

@@ -111,6 +111,9 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
     markers = _markers(tokenizer, name)
     more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     suits, styles = suited(more.get(SAMPLING)), more.get(STYLES, {})
+    captions = _captions(config, tokenizer, in_chat=styles.get("text-to-image") == "chat")
+    pictures = _picture_reader(config, more, settings)
+    grammars = GuidanceGrammars(tokenizer, config.text.vocab_size)
     form, easel = model.writer(), Easel(model.painter(), model.text.embedding.weight.device)
     engine = Engine(
         name,
@@ -130,7 +133,6 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
         max_waiting=settings.generator_queue,
         patience=Patience(settings.generator_max_wait),
     )
-    captions = _captions(config, tokenizer, in_chat=styles.get("text-to-image") == "chat")
     batch = settings.generator_image_batch
     drawing = LoadedImageModel(
         name,
@@ -145,12 +147,10 @@ def load_fused(name: str, folder: Path, settings: GeneratorSettings) -> LoadedFu
         num_bytes=0,
         memory_bytes=activation_bytes(config.image, batch),
     )
-    pictures = _picture_reader(config, more, settings)
     weights = weight_bytes(model)
     conversing = model.memory_bytes(settings.generator_slots) + settings.generator_kept_bytes
     memory = 2 * weights + conversing + drawing.memory_bytes
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
-    grammars = GuidanceGrammars(tokenizer, config.text.vocab_size)
     return LoadedFusedModel(name, config, tokenizer, grammars, pictures, engine, drawing, weights, memory)
 
 

@@ -79,15 +79,15 @@ def load_image(name: str, folder: Path, settings: GeneratorSettings) -> LoadedIm
     captions = None
     if config.condition == "text":
         captions = Captions(TextTokenizer.load(folder).encode, config.context_length)
+    more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    names = _class_names(more.get(CLASS_NAMES), config, folder)
+    drawable = Drawable(config, names, captions, suited(more.get(SAMPLING)))
     batch = settings.generator_image_batch
     patience = Patience(settings.generator_max_wait)
     painter = Painter(name, Sampler.of_images(model), batch, settings.generator_image_queue, patience)
     weights = weight_bytes(model)
     memory = 2 * weights + activation_bytes(config, batch)
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
-    more = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    names = _class_names(more.get(CLASS_NAMES), config, folder)
-    drawable = Drawable(config, names, captions, suited(more.get(SAMPLING)))
     return LoadedImageModel(name, drawable, painter, weights, memory)
 
 

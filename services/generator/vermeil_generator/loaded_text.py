@@ -81,6 +81,7 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
     tokenizer = TextTokenizer.load(folder)
     packed = PackedModel(model)
     slots = settings.generator_slots
+    grammars = GuidanceGrammars(tokenizer, model.config.vocab_size)
 
     def judge(ids: Sequence[int], num_top: int, adapter: PackedAdapter | None) -> Sequence[TokenScore]:
         changed = model if adapter is None else adapted(model, adapter.unpacked())
@@ -105,7 +106,6 @@ def load_text(name: str, folder: Path, settings: GeneratorSettings) -> LoadedTex
     )
     memory = 2 * weights + running + settings.generator_kept_bytes
     _logger.info("model loaded", model=name, device=device, weight_bytes=weights, memory_bytes=memory)
-    grammars = GuidanceGrammars(tokenizer, model.config.vocab_size)
     return LoadedTextModel(name, model.config, tokenizer, grammars, engine, packed, weights, memory)
 
 

@@ -63,6 +63,8 @@ class Models:
         self._max_bytes = max_bytes
         self._places: OrderedDict[str, _Place] = OrderedDict()
         self._loading: dict[str, asyncio.Task[_Place]] = {}
+        self._leaving: dict[_Place, asyncio.Task[None]] = {}
+        """What is unloaded as soon as nobody uses it."""
         self._making_room = asyncio.Lock()
         self._last_known: dict[str, ModelSource] = {}
         self._left = asyncio.Condition()
@@ -86,9 +88,15 @@ class Models:
         place = self._places.pop(name, None)
         if place is None:
             raise NotFound("is not loaded", field="model", value=name, fix="ListLoadedModels says which are")
+        task = self._leaving[place] = asyncio.create_task(self._let_go(place))
+        task.add_done_callback(lambda _: self._leaving.pop(place, None))
+        await asyncio.shield(task)  # whoever asked for it may leave before those who use it
+
+    async def _let_go(self, place: _Place) -> None:
         while not place.is_idle:
-            for adapter in self._over(place):
-                await self.unload(adapter)
+            if adapters := self._over(place):
+                await self.unload(adapters[0])
+                continue
             async with self._left:
                 await self._left.wait_for(lambda: place.is_idle or self._over(place))
         await self._close(place)
@@ -108,7 +116,9 @@ class Models:
 
     async def close(self) -> None:
         """Free all models."""
-        places = sorted(self._places.values(), key=lambda place: place.base is None)
+        for task in self._leaving.values():
+            task.cancel()
+        places = sorted((*self._places.values(), *self._leaving), key=lambda place: place.base is None)
         self._places.clear()
         for place in places:
             await self._close(place)
@@ -205,7 +215,7 @@ class Models:
             self._left.notify_all()
 
     def _memory(self) -> int:
-        return sum(place.model.memory_bytes for place in self._places.values())
+        return sum(place.model.memory_bytes for place in (*self._places.values(), *self._leaving))
 
     async def _close(self, place: _Place) -> None:
         await asyncio.to_thread(place.model.close)

@@ -195,6 +195,7 @@ class Painter:
             self._batch = []
         self._fail([*self._batch, *self._waiting], Unavailable("the model was unloaded", fix="ask again"))
         self._batch, self._waiting = [], deque()
+        self._active.set(0)
 
     def _take_batch(self) -> bool:
         """The first in the queue and all who may be drawn with it; False at the end."""

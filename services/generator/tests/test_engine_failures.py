@@ -1,0 +1,200 @@
+"""What breaks in an engine: one answer alone where it is its own fault, and nobody is left waiting."""
+
+import asyncio
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from vermeil_errors import Internal, InvalidInput, Unavailable
+from vermeil_generator.engine import Engine
+from vermeil_generator.fakes import FakeDecoder
+from vermeil_generator.patience import Patience
+from vermeil_generator.piece import Finish
+from vermeil_model import TokenScore
+from vermeil_telemetry import gauge
+
+from .asking import LONG, Words, all_of, engine_of, question, read, run, until
+
+
+def test_a_broken_step_ends_its_answers_and_the_engine_goes_on() -> None:
+    async def break_and_ask() -> Any:
+        decoders = [FakeDecoder({7: LONG}), FakeDecoder({7: [1, 0]})]
+        made = iter(decoders)
+        engine = Engine("test", lambda: next(made), lambda ids, top: [], Words(), 8, Patience(60))
+        try:
+            pieces = engine.answer(question(7))
+            await anext(pieces)
+            decoders[0].error = RuntimeError("out of memory")
+            with pytest.raises(Internal, match="out of memory"):
+                await all_of(pieces)
+            return await read(engine.answer(question(7)))
+        finally:
+            engine.close()
+
+    assert run(break_and_ask()) == {0: ("one", Finish.STOP, 2)}
+
+
+def test_a_broken_step_leaves_nothing_in_the_decoder_it_broke() -> None:
+    async def break_it() -> list[int]:
+        decoders = [FakeDecoder({7: LONG}), FakeDecoder({})]
+        made = iter(decoders)
+        engine = Engine("test", lambda: next(made), None, Words(), 8, Patience(60))
+        try:
+            pieces = engine.answer(question(7, num_choices=2))
+            await anext(pieces)
+            decoders[0].error = RuntimeError("out of memory")
+            with pytest.raises(Internal):
+                await all_of(pieces)
+            await until(lambda: not decoders[0].sequences)
+        finally:
+            engine.close()
+        return list(decoders[0].sequences)
+
+    assert run(break_it()) == []
+
+
+def test_nobody_waits_for_an_engine_that_cannot_begin_anew() -> None:
+    async def break_and_ask() -> bool:
+        decoder = FakeDecoder({7: LONG})
+        made = iter([decoder])
+        engine = Engine("test", lambda: next(made), None, Words(), 8, Patience(60))
+        try:
+            pieces = engine.answer(question(7))
+            await anext(pieces)
+            decoder.error = RuntimeError("out of memory")
+            with pytest.raises(Internal):
+                await all_of(pieces)
+            with pytest.raises(Unavailable):
+                await all_of(engine.answer(question(7)))
+        finally:
+            engine.close()
+        return engine.is_alive
+
+    assert run(break_and_ask()) is False
+
+
+def test_an_answer_that_cannot_be_told_fails_alone() -> None:
+    async def ask() -> str:
+        with engine_of(FakeDecoder({7: LONG, 8: [99, 0]})) as engine:  # there is no word 99
+            other = engine.answer(question(7))
+            await anext(other)
+            with pytest.raises(Internal, match="telling the answer failed"):
+                await all_of(engine.answer(question(8)))
+            said = await anext(other)
+            await other.aclose()
+            return said.text
+
+    assert run(ask()).startswith(" two")
+
+
+def test_a_question_that_the_decoder_refuses_fails_alone() -> None:
+    class Choosy(FakeDecoder):
+        def add(self, requests: Any) -> list[int]:
+            if any(request.prompt[0] == 8 for request in requests):
+                raise InvalidInput("is no token of the model", field="prompt")
+            return super().add(requests)
+
+    async def ask() -> str:
+        with engine_of(Choosy({7: LONG})) as engine:
+            other = engine.answer(question(7))
+            await anext(other)
+            with pytest.raises(InvalidInput, match="no token"):
+                await all_of(engine.answer(question(8)))
+            said = await anext(other)
+            await other.aclose()
+            return said.text
+
+    assert run(ask()).startswith(" two")
+
+
+def test_what_comes_in_the_same_step_after_an_answer_has_ended_harms_nobody() -> None:
+    class Hasty(FakeDecoder):
+        def step(self) -> list[Any]:
+            return [each for event in super().step() for each in (event, event)]
+
+    async def ask() -> Finish | None:
+        decoder = Hasty({7: [1, *[2] * 50, 0], 8: [6, *LONG]})
+        with engine_of(decoder) as engine:
+            decoder.gate.clear()
+            other = asyncio.create_task(all_of(engine.answer(question(7))))
+            stopped = asyncio.create_task(all_of(engine.answer(question(8, stop=("STOP",)))))
+            await until(lambda: engine.num_active == 2)
+            decoder.gate.set()
+            await stopped
+            return (await other)[-1].finish
+
+    assert run(ask()) is Finish.STOP
+
+
+def test_those_who_write_have_a_turn_between_two_prompts_that_are_judged() -> None:
+    decoder = FakeDecoder({7: LONG})
+    steps_before: list[int] = []
+
+    def judge(ids: Any, top: int, adapter: Any) -> list[TokenScore]:
+        steps_before.append(decoder.num_steps)
+        return [TokenScore(ids[0], None, ())]
+
+    async def ask() -> None:
+        with engine_of(decoder, score=judge, max_waiting=20) as engine:
+            writing = engine.answer(question(7))
+            await anext(writing)
+            decoder.gate.clear()  # so that all come at once
+            asked = question(1, echo=True, num_logprobs=0, parameters=None)
+            judged = [asyncio.create_task(all_of(engine.answer(replace(asked)))) for _ in range(8)]
+            await until(lambda: engine.num_active + len(steps_before) == 9)
+            decoder.gate.set()
+            await asyncio.gather(*judged)
+            await writing.aclose()
+
+    run(ask())
+    assert all(later > earlier for earlier, later in pairwise(steps_before))
+
+
+def test_an_engine_that_is_closed_counts_no_active_answers() -> None:
+    async def close() -> None:
+        decoder = FakeDecoder({7: LONG})
+        engine = Engine("closed", lambda: decoder, None, Words(), 8, Patience(60))
+        pieces = engine.answer(question(7))
+        await anext(pieces)
+        await anext(pieces)
+        await asyncio.to_thread(engine.close)
+        await pieces.aclose()
+
+    run(close())
+    (metric,) = gauge("generator_active", "").collect()
+    assert [sample.value for sample in metric.samples if sample.labels == {"model": "closed"}] == [0]
+
+
+def test_a_prompt_that_cannot_be_scored_fails_alone() -> None:
+    def fails(ids: Any, top: int, adapter: Any) -> list[TokenScore]:
+        raise RuntimeError("no memory for that")
+
+    async def ask() -> Any:
+        decoder = FakeDecoder({7: LONG, 8: [1, 0]})
+        with engine_of(decoder, score=fails) as engine:
+            other = engine.answer(question(7))
+            await anext(other)
+            with pytest.raises(Internal, match="no memory"):
+                await all_of(engine.answer(question(8, echo=True, num_logprobs=1)))
+            said = await anext(other)
+            await other.aclose()
+            return said.text
+
+    assert run(ask()).startswith(" two")
+
+
+def test_closing_ends_answers_with_unavailable() -> None:
+    async def close() -> None:
+        decoder = FakeDecoder({7: LONG})
+        engine = Engine("test", lambda: decoder, lambda ids, top: [], Words(), 8, Patience(60))
+        pieces = engine.answer(question(7))
+        await anext(pieces)
+        await asyncio.to_thread(engine.close)
+        with pytest.raises(Unavailable):
+            await all_of(pieces)
+        with pytest.raises(Unavailable):
+            await anext(engine.answer(question(7)))
+        assert not engine.is_alive
+
+    run(close())
