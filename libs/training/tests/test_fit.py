@@ -164,6 +164,48 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoint(
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
 
 
+class _BreaksBackwards(torch.autograd.Function):
+    """As it is on the way there, no number on the way back."""
+
+    @staticmethod
+    def forward(ctx, loss):
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * math.nan
+
+
+@pytest.mark.parametrize(
+    ("breaking", "kept"), [(8, ["step-00000004"]), (12, ["step-00000004", "step-00000008"])]
+)
+def test_a_gradient_that_is_no_number_reaches_no_checkpoint_and_no_model(
+    small: SmallRun, with_run: Configure, tmp_path: Path, breaking: int, kept: list[str]
+) -> None:
+    calls = 0
+
+    def breaks_in_a_step(model, batch, generator):
+        nonlocal calls
+        calls += torch.is_grad_enabled()
+        loss = next_token_loss(model, batch, generator)
+        return _BreaksBackwards.apply(loss) if calls == breaking else loss
+
+    with pytest.raises(InvalidInput, match=rf"the norm of the gradient is nan at step {breaking};"):
+        run(small, with_run(accumulation=1), tmp_path, objective=breaks_in_a_step)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == kept
+
+
+def test_a_validation_that_is_no_number_ends_the_run(
+    small: SmallRun, config: TrainingConfig, tmp_path: Path
+) -> None:
+    def breaks_when_measured(model, batch, generator):
+        loss = next_token_loss(model, batch, generator)
+        return loss if torch.is_grad_enabled() else loss * math.inf
+
+    with pytest.raises(InvalidInput, match="the validation loss is inf at step 5"):
+        run(small, config, tmp_path, objective=breaks_when_measured)
+
+
 def test_validation_is_the_mean_over_counted_targets(small: SmallRun, with_run: Configure) -> None:
     state = make_state(with_run(precision="fp32", ema_decay=0.0), small.model())
     loss = evaluate_loss(state, small.validation(), 3).loss

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from vermeil_errors import InvalidInput
+from vermeil_model.fusions.alloy import Gates
 from vermeil_training import AdamW, OptimizerConfig, TrainingConfig, make_state, train_step
 from vermeil_training.optimizer import clip_gradients, make_optimizers
 from vermeil_training.testing import SmallRun
@@ -91,6 +92,14 @@ def test_parts_of_a_model_learn_at_their_own_rates_and_frozen_ones_not_at_all(
     assert moved["embedding.weight"] == 0
     name = "attention.output.weight"
     assert moved[f"layers.0.{name}"] == pytest.approx(0.1 * moved[f"layers.1.{name}"], rel=0.05)
+
+
+def test_gates_never_decay() -> None:
+    gates = Gates(2, 3, 1.0)
+    gates.gate_NH2.grad = torch.zeros_like(gates.gate_NH2)
+    for optimizer in make_optimizers(gates, OptimizerConfig("adamw", weight_decay=1.0)):
+        optimizer.step(1.0)
+    assert torch.equal(gates.gate_NH2, torch.ones(2, 3, 2))
 
 
 def test_a_rate_for_weights_that_are_not_there_is_refused(small: SmallRun, config: TrainingConfig) -> None:

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
-from vermeil_training import TrainingConfig, fit, next_token_loss, read_metrics
+from vermeil_training import TrainingConfig, fit, next_token_loss, read_metrics, train_step
 from vermeil_training.testing import SmallRun, same_weights
 
 TIMES = ("seconds", "cpu_seconds", "tokens_per_second", "mfu")
@@ -68,6 +69,33 @@ def test_a_run_that_is_asked_to_stop_goes_on_bit_for_bit(
     assert parts[1].validation_loss == reference.validation_loss
     assert parts[1].items == reference.items
     assert steady_lines(tmp_path) == steady_lines(folder)
+
+
+class _Elsewhere(float):
+    """A loss on a device that is not to be waited for."""
+
+    device = torch.device("cuda")
+
+
+def test_losses_that_were_not_read_before_a_stop_are_not_lost(
+    small: SmallRun, config: TrainingConfig, undisturbed: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    left = 16  # stops in step 8: of step 7 nobody has asked yet
+
+    def should_stop() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    def on_a_device(*arguments):
+        result = train_step(*arguments)
+        return result._replace(loss=_Elsewhere(result.loss))
+
+    monkeypatch.setattr(import_module("vermeil_training.fit"), "train_step", on_a_device)
+    for stop in (should_stop, lambda: False):
+        loaders = small.loader(), small.validation()
+        fit(config, small.model(), *loaders, tmp_path, objective=noisy, should_stop=stop)
+    assert steady_lines(tmp_path) == steady_lines(undisturbed(config)[2])
 
 
 @pytest.mark.parametrize("dies_in_call", [3, 9, 14, 22])

@@ -28,7 +28,7 @@ class OptimizerConfig:
     matrix_learning_rate: float = 0.02
     """Peak learning rate of Muon."""
     weight_decay: float = 0.1
-    """Decoupled decay of matrices, 0 to 1; vectors never decay."""
+    """Decoupled decay of matrices, 0 to 1; vectors and gates never decay."""
     beta1: float = 0.9
     """First moment of AdamW, 0 to 1."""
     beta2: float = 0.95

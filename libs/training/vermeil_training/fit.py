@@ -16,7 +16,7 @@ from vermeil_training.batches import Batches
 from vermeil_training.checkpoint import restore_state, save_state
 from vermeil_training.config import TrainingConfig
 from vermeil_training.objectives import Objective, next_token_loss
-from vermeil_training.pace import Pace, Progress
+from vermeil_training.pace import Pace, Progress, require_number
 from vermeil_training.plots import draw_run
 from vermeil_training.run_log import PLOT, RunLog
 from vermeil_training.state import TrainState, adopt_average, averaged_weights, make_state
@@ -78,6 +78,7 @@ def fit(
             while True:
                 if _due(state, run.evaluate_every) and state.validation_step < state.step:
                     found = evaluate_loss(state, validation, run.evaluate_batches, objective, should_stop)
+                    require_number("validation loss", found.loss, state.step)
                     state.validation_step, state.validation_loss = state.step, found.loss
                     parts = {f"validation_loss_{name}": value for name, value in found.parts.items()}
                     _write(log, state, {"validation_loss": found.loss, **parts})
@@ -95,6 +96,7 @@ def fit(
                 if _due(state, run.log_every):
                     _write(log, state, pace.line(result))
         except Stopped:
+            pace.read_all()
             save_state(state, loader, folder / CHECKPOINTS)
             return _result(state, finished=False)
     adopt_average(state)

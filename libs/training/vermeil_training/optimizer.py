@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from vermeil_errors import InvalidInput
 from vermeil_model.layers import Attention, FeedForward
+from vermeil_model.opening import Opening
 
 from vermeil_training.adamw import AdamW, Optimizer
 from vermeil_training.config import OptimizerConfig
@@ -19,6 +20,7 @@ from vermeil_training.muon import Muon
 def make_optimizers(model: nn.Module, config: OptimizerConfig) -> tuple[Optimizer, ...]:
     """The optimizers of a run; together they move every trained weight once."""
     hidden = {id(weight) for weight in _hidden_matrices(model)} if config.kind == "muon" else set()
+    decaying = _decaying(model)
     by_rate: dict[float, list[Tensor]] = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
@@ -27,7 +29,7 @@ def make_optimizers(model: nn.Module, config: OptimizerConfig) -> tuple[Optimize
     return tuple(
         optimizer
         for rate, weights in by_rate.items()
-        for optimizer in _optimizers_at(rate, weights, hidden, pieces, config)
+        for optimizer in _optimizers_at(rate, weights, hidden, decaying, pieces, config)
     )
 
 
@@ -53,6 +55,7 @@ def _optimizers_at(
     rate: float,
     weights: list[Tensor],
     hidden: set[int],
+    decaying: set[int],
     pieces: dict[Tensor, list[int]],
     config: OptimizerConfig,
 ) -> list[Optimizer]:
@@ -69,15 +72,15 @@ def _optimizers_at(
             weight_decay=weight_decay,
         )
 
-    matrices = adamw([weight for weight in rest if weight.ndim >= 2], config.weight_decay)
-    vectors = adamw([weight for weight in rest if weight.ndim < 2], 0.0)
+    matrices = adamw([weight for weight in rest if id(weight) in decaying], config.weight_decay)
+    others = adamw([weight for weight in rest if id(weight) not in decaying], 0.0)
     muon = Muon(
         by_muon,
         learning_rate=rate * config.matrix_learning_rate,
         weight_decay=config.weight_decay,
         pieces=pieces,
     )
-    found: tuple[Optimizer, ...] = (matrices, vectors, muon)
+    found: tuple[Optimizer, ...] = (matrices, others, muon)
     return [optimizer for optimizer in found if optimizer.weights]
 
 
@@ -94,6 +97,13 @@ def _hidden_matrices(model: nn.Module) -> list[Tensor]:
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     weights = {id(weight): weight for stack in stacks for weight in stack.parameters()}
     return [weight for weight in weights.values() if weight.ndim == 2 and weight.requires_grad]
+
+
+def _decaying(model: nn.Module) -> set[int]:
+    """Matrices; gates are none, whatever their shape: decay would shut them little by little."""
+    parts = [module for module in model.modules() if isinstance(module, Opening)]
+    gates = {id(gate) for part in parts for gate in part.parameters(recurse=False)}
+    return {id(weight) for weight in model.parameters() if weight.ndim >= 2} - gates
 
 
 def _pieces(model: nn.Module) -> dict[Tensor, list[int]]:

@@ -1,7 +1,7 @@
 """What the loop watches while it runs: losses as they become known, time, speed.
 
-On an accelerator losses are read only when somebody will look at them; on CPU at every step. A loss
-that is no number ends the run here, before it can reach a checkpoint.
+On an accelerator losses are read only when somebody will look at them; on CPU at every step. A loss or
+a gradient that is no number ends the run here, before it can reach a checkpoint.
 """
 
 import math
@@ -70,23 +70,24 @@ class Pace:
         """Take note of a step's loss; read it from the device where it costs nothing, or `now`."""
         self._unread.append((self._state.step, result))
         if now or result.loss.device.type == "cpu":
-            for step, unread in self._unread:
-                self._loss = float(unread.loss)
-                if not math.isfinite(self._loss):
-                    raise InvalidInput(
-                        f"the loss is {self._loss} at step {step}; checkpoints before it are kept",
-                        fix="lower optimizer.learning_rate and matrix_learning_rate, or warm up longer",
-                    )
-                self._state.losses.append(self._loss)
-                for name, (sum_, count) in unread.parts.items():
-                    known = self._state.parts.setdefault(name, [0.0, 0.0])
-                    known[0] += float(sum_)
-                    known[1] += float(count)
-                for name, work in unread.work.items():
-                    done = self._work.setdefault(name, _Done(work.unit))
-                    done.num_read += float(work.num_read)
-                    done.flops += _TRAINING * float(work.flops)
-            self._unread.clear()
+            self.read_all()
+
+    def read_all(self) -> None:
+        """Take note of all that is still on the device: a checkpoint holds the losses before it."""
+        for step, unread in self._unread:
+            self._loss = float(unread.loss)
+            require_number("loss", self._loss, step)
+            require_number("norm of the gradient", float(unread.gradient_norm), step)
+            self._state.losses.append(self._loss)
+            for name, (sum_, count) in unread.parts.items():
+                known = self._state.parts.setdefault(name, [0.0, 0.0])
+                known[0] += float(sum_)
+                known[1] += float(count)
+            for name, work in unread.work.items():
+                done = self._work.setdefault(name, _Done(work.unit))
+                done.num_read += float(work.num_read)
+                done.flops += _TRAINING * float(work.flops)
+        self._unread.clear()
 
     def line(self, result: StepResult) -> dict[str, float]:
         """The figures of a line of the log; the next line starts afresh."""
@@ -145,6 +146,15 @@ class Pace:
         device = state.world.device
         in_bf16 = computes_in_bf16(state.config.run.precision, device)
         return peak_flops(device, torch.bfloat16 if in_bf16 else torch.float32) * state.world.size
+
+
+def require_number(what: str, value: float, step: int) -> None:
+    """End a run whose numbers broke down."""
+    if not math.isfinite(value):
+        raise InvalidInput(
+            f"the {what} is {value} at step {step}; checkpoints before it are kept",
+            fix="lower optimizer.learning_rate and matrix_learning_rate, or warm up longer",
+        )
 
 
 @dataclass

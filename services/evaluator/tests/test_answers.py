@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +232,7 @@ def wait_until(holds: Callable[[], bool], process: "subprocess.Popen[bytes]") ->
         time.sleep(0.02)
 
 
-def test_an_item_that_cannot_be_asked_about_is_named(tmp_path: Path) -> None:
+def test_items_among_which_one_cannot_be_asked_about_are_named() -> None:
     class Picky(FakeModel):
         def _one(self, request: Request) -> Answer:
             if isinstance(request, Loglikelihood) and request.text == "text 5":
@@ -240,5 +240,26 @@ def test_an_item_that_cannot_be_asked_about_is_named(tmp_path: Path) -> None:
             return super()._one(request)
 
     items = [Item(f"document/{index}", {}) for index in range(8)]
-    with AnswerCache(None) as cache, pytest.raises(InvalidInput, match="document/5: cannot read it"):
+    with (
+        AnswerCache(None) as cache,
+        pytest.raises(InvalidInput, match="one of document/4 to document/5: cannot read it"),
+    ):
         list(Asker(Picky(), cache, "t@1").about(items, lambda item: [Loglikelihood(f"text {item.id[-1]}")]))
+
+
+def test_a_batch_that_cannot_be_answered_is_not_laid_on_its_last_item() -> None:
+    class LooksLate(FakeModel):
+        def answer(
+            self, requests: Iterable[Request], check: Callable[[], None]
+        ) -> Iterator[Sequence[Answer]]:
+            batch = list(requests)  # as networks read: all of a batch, then each
+            yield [self._one(request) for request in batch]
+
+        def _one(self, request: Request) -> Answer:
+            raise InvalidInput("cannot read it")
+
+    items = [Item(f"document/{index}", {}) for index in range(8)]
+    with AnswerCache(None) as cache, pytest.raises(InvalidInput, match="one of document/0 to document/7: c"):
+        list(Asker(LooksLate(), cache, "t@1").about(items, lambda item: [Loglikelihood(item.id)]))
+    with AnswerCache(None) as cache, pytest.raises(InvalidInput, match=r"^document/0: cannot read it"):
+        list(Asker(LooksLate(), cache, "t@1").about(items[:1], lambda item: [Loglikelihood(item.id)]))

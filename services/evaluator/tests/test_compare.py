@@ -15,7 +15,7 @@ from vermeil_evaluator.compare import compare
 from vermeil_evaluator.evaluate import Evaluation, Named, Subjects, measure
 from vermeil_evaluator.models.fake import FakeModel
 from vermeil_evaluator.page import PAGE_FILE
-from vermeil_evaluator.report import Findings, read_report
+from vermeil_evaluator.report import Findings, read_report, write_report
 
 Write = Callable[..., Path]
 
@@ -115,6 +115,13 @@ def test_a_damaged_report_is_named(many_texts: Path, tmp_path: Path) -> None:
     (tmp_path / "one" / "report.json").write_text("{}")
     with pytest.raises(DataCorrupted, match=r"one/report\.json"):
         read_report(tmp_path / "one")
+
+
+def test_whatever_a_model_writes_can_be_read_again(many_texts: Path, tmp_path: Path) -> None:
+    written = report(tmp_path / "one", many_texts, 2.0)
+    rows = [{"id": "1", "answer": "a\u2028b\u2029c\x85d\r\ne"}]
+    write_report(tmp_path / "one", written.report, rows, {"seed": 0})
+    assert read_report(tmp_path / "one").items == rows
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_is_drawn_again_from_the_folder(

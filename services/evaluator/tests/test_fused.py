@@ -95,6 +95,25 @@ def test_an_answer_depends_on_the_picture_and_a_loss_on_the_prompt(model: Model)
     assert min(values) > 0
 
 
+def test_what_is_longer_than_the_context_is_cut_as_in_training(fused_folder: Path) -> None:
+    model = open_model(fused_folder)
+    long = "seven " * 40  # of the 64 tokens that the model reads
+    found = ask(
+        model,
+        [
+            GenerateUntil(long, max_tokens=8, images=(FILES[0],)),
+            GenerateUntil(long + "why?", max_tokens=8, images=(FILES[0], FILES[1])),
+            SampleImage(long, 3, steps=1),
+            SampleImage(long + "and more", 3, steps=1),
+            SampleImage("and more", 3, steps=1),
+            ImageLoss(FILES[3], long, 5),
+        ],
+    )
+    assert isinstance(found[0], Continuation)
+    pictures = [each.png for each in found if isinstance(each, Picture)]
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
 @pytest.fixture
 def network(fused_folder: Path) -> FusedModel:
     return load_checkpoint(fused_folder, FusedModel, dtype=torch.float32)
@@ -163,6 +182,6 @@ def test_what_a_model_cannot_do_is_refused_by_name(
     with pytest.raises(InvalidInput, match="does not answer GenerateUntil: it writes no text; choose"):
         ask(open_model(tmp_path / "image"), REQUESTS[:1])
     with pytest.raises(InvalidInput, match="exceed the context of 64 positions"):
-        ask(open_model(fused_folder), [GenerateUntil("?" * 99, images=(FILES[0],))])
+        ask(open_model(fused_folder), [GenerateUntil("?", images=(FILES[0],) * 40)])
     with pytest.raises(InvalidInput, match="picture"):
         ask(open_model(fused_folder), [GenerateUntil("?", images=(b"no picture",))])

@@ -84,6 +84,14 @@ def test_overlap_is_that_of_the_texts(tmp_path: Path) -> None:
     assert 0 < numbers(found)["rouge_l"] < 1
 
 
+def test_a_line_ends_at_a_newline_and_nothing_else_that_a_text_may_hold(tmp_path: Path) -> None:
+    question = "One\u2028two\x85?"
+    line = json.dumps({"question": question, "answer": "three"}, ensure_ascii=False)
+    (tmp_path / "lines.jsonl").write_bytes(f"{line}\r\n\n{line}".encode())
+    found = run(FakeModel(), "exact-match", tmp_path / "lines.jsonl", tmp_path / "out")
+    assert [item["prompt"] for item in found.items] == [question] * 2
+
+
 def test_an_option_changes_what_is_asked_and_what_it_may_be_compared_with(tmp_path: Path) -> None:
     data = write_lines(tmp_path / "sums.jsonl", SUMS)
     model = FakeModel()

@@ -80,13 +80,15 @@ class Asker:
 def _naming(
     waiting: "deque[tuple[_Asked, int, bytes]]", batches: Iterator[Sequence[Answer]]
 ) -> Iterator[Sequence[Answer]]:
-    """An item that cannot be asked about is named: it is the one that was read last."""
+    """An item that cannot be asked about is named, or the first and last of those that were asked with it."""
     try:
         yield from batches
     except InvalidInput as error:
         if not waiting or error.violations:
             raise
-        raise InvalidInput(f"{waiting[-1][0].item.id}: {error.message}", fix=error.fix) from error
+        asked = list(dict.fromkeys(of_item.item.id for of_item, _, _ in waiting))
+        name = asked[0] if len(asked) == 1 else f"one of {asked[0]} to {asked[-1]}"
+        raise InvalidInput(f"{name}: {error.message}", fix=error.fix) from error
 
 
 @dataclass

@@ -82,7 +82,8 @@ def _lines(material: Material) -> Iterator[tuple[str, str]]:
         for sample in dataset.split(material.split):
             yield f"{dataset.card.name}, sample {sample.id}", sample.text
         return
-    for number, line in enumerate(_text(material.data).splitlines(), start=1):
+    # Not splitlines: a text within a line may well hold U+2028, which JSON leaves as it is.
+    for number, line in enumerate(_text(material.data).split("\n"), start=1):
         if line.strip():
             yield f"{material.data.name} line {number}", line
 

@@ -119,7 +119,9 @@ def write_report(
         "details": dict(details),
         "curves": [asdict(curve) for curve in curves],
     }
-    (folder / REPORT_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    (folder / REPORT_FILE).write_text(
+        json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     with (folder / ITEMS_FILE).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
     kept = {name: np.ascontiguousarray(array, np.float32) for name, array in (arrays or {}).items()}
@@ -136,8 +138,9 @@ def read_report(folder: Path) -> Findings:
         details, curves = values.pop("details"), [Curve(**curve) for curve in values.pop("curves", ())]
         metrics = tuple(_metric(metric) for metric in values.pop("metrics"))
         report = Report(**values, metrics=metrics)
-        lines = (folder / ITEMS_FILE).read_text(encoding="utf-8").splitlines()
-        items = [json.loads(line) for line in lines]
+        # Not splitlines: it would cut at what models may well write, such as U+2028.
+        with (folder / ITEMS_FILE).open(encoding="utf-8", newline="\n") as file:
+            items = [json.loads(line) for line in file]
         arrays = load_file(folder / ARRAYS_FILE) if (folder / ARRAYS_FILE).is_file() else {}
     except FileNotFoundError as error:
         raise NotFound("no report here", field=str(folder), fix="name the folder of a report") from error

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from vermeil_data import Segment, write_dataset
+from vermeil_data.testing import picture_samples
 from vermeil_errors import InvalidInput, NotFound
 from vermeil_jobs import Job, JobState, NewModelVersion
 from vermeil_model import FusedModel, ImageModel, TextModel, load_checkpoint
@@ -267,6 +270,7 @@ def test_by_hand_folders_stand_for_names(backbones: World, tmp_path: Path, capsy
     ("changes", "error", "words"),
     [
         ({"fusion": {"image": "models/words"}}, InvalidInput, r"fusion\.image.*task image"),
+        ({"fusion": {"text": "models/drawn"}}, InvalidInput, r"fusion\.text.*was made by .* task image"),
         ({"fusion": {"text": "models/nobody"}}, NotFound, "models/nobody does not exist"),
         (
             {"mixture": {"sources": [{"name": "words", "dataset": "datasets/none"}]}},
@@ -280,6 +284,28 @@ def test_what_cannot_be_fused_is_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=words):
         backbones.submit(_with(**changes))
+
+
+def test_a_model_is_not_continued_by_a_recipe_of_another_task(backbones: World) -> None:
+    further = {**IMAGE, "model": {"initial": "models/words"}}
+    with pytest.raises(InvalidInput, match=r"model\.initial = 'models/words/versions/1'.* of task text"):
+        backbones.submit(further, "further")
+
+
+def test_captions_longer_than_a_row_are_drawn_by_their_beginning(backbones: World, tmp_path: Path) -> None:
+    pictures = [
+        replace(each, segments=(Segment("text", "given", text="a stripe " * 40), each.segments[-1]))
+        for each in picture_samples(30)
+    ]
+    write_dataset(tmp_path / "long", {"train": pictures[8:], "validation": pictures[:8]}, "long")
+    backbones.add_dataset(tmp_path / "long", "datasets/long")
+    mixture = {
+        "sources": [{"name": "seen", "dataset": "datasets/long"}],
+        "tasks": [{"kind": "text-to-image", "source": "seen", "style": "chat"}],
+    }
+    done = _fused(backbones, _with(mixture=mixture))
+    log = backbones.store.fetch(done.outputs["log"])
+    assert (log / "samples.png").is_file()
 
 
 def test_a_source_that_cannot_serve_a_task_is_named(backbones: World) -> None:

@@ -1,12 +1,14 @@
 """Image models: from pictures with classes or captions to a model folder and a grid to look at."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from vermeil_data import open_dataset, open_encoded_images
+from vermeil_data import Segment, open_dataset, open_encoded_images, write_dataset
+from vermeil_data.testing import picture_samples
 from vermeil_errors import InvalidInput
 from vermeil_jobs import JobState, NewModelVersion
 from vermeil_model import DualEncoder, ImageClassifier, ImageModel, from_pixels, load_checkpoint
@@ -168,6 +170,21 @@ def test_image_sizes_are_judged_as_the_network_does(
     except InvalidInput:
         judged = False
     assert judged == fits
+
+
+def test_captions_are_drawn_where_few_pictures_have_one_and_whatever_stands_in_them(
+    world: World, tmp_path: Path
+) -> None:
+    pictures = picture_samples(130)
+    bare = [replace(each, segments=each.segments[-1:]) for each in pictures[20:]]
+    priced = Segment("text", "given", text=r"from $5\x to $6")
+    bare[-1] = replace(bare[-1], segments=(priced, *bare[-1].segments))
+    write_dataset(tmp_path / "bare", {"train": pictures[:20], "validation": bare}, "bare")
+    world.add_dataset(tmp_path / "bare", "datasets/pictures")
+    recipe = _recipe(image={"condition": "text", "context_length": 16}, run={"steps": 2})
+    done = world.work(world.submit(recipe))
+    assert done.state is JobState.SUCCEEDED, done.error
+    assert (world.store.fetch(done.outputs["log"]) / "samples.png").read_bytes().startswith(PNG)
 
 
 def test_a_dual_model_learns_which_caption_belongs_to_which_picture(drawn: World) -> None:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from vermeil_data import EncodedImages
 from vermeil_model import Conditions, ImageModel, sample_images, to_pixels
 
-from vermeil_trainer.captions import captions_of
 from vermeil_trainer.recipe import Recipe
 
 VALIDATION = "validation"
@@ -62,6 +61,7 @@ def draw_rows(pixels_BHWC: npt.NDArray[np.uint8], labels: list[str], path: Path)
         [row * height + (height - _GAP) / 2 for row in range(len(labels))],
         ["\n".join(lines) for lines in wrapped],
         fontsize=8,
+        parse_math=False,  # a caption may hold a price: two dollar signs are no formula
     )
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -84,10 +84,16 @@ def _asked_for(encoded: EncodedImages, model: ImageModel) -> tuple[Conditions | 
 
 
 def _captions(encoded: EncodedImages, most_tokens: int) -> tuple[Conditions, list[str]]:
-    """Captions of the first pictures of the validation split, one of each."""
+    """Different captions of the first pictures of the validation split that have any, one of each."""
     tokenizer = encoded.tokenizer
     assert tokenizer is not None  # captions have been read by it
-    captions, owners = captions_of(encoded, VALIDATION, 8 * _MOST_ROWS, most_tokens)
-    first_of = {min(own): ids for ids, own in zip(captions, owners, strict=True)}
-    chosen = list(first_of.values())[:_MOST_ROWS]
+    captions = encoded.captions(VALIDATION)
+    found: dict[tuple[int, ...], None] = {}
+    for index in range(encoded.num_images(VALIDATION)):
+        told = next((ids for ids in captions.of(index) if len(ids)), None)
+        if told is not None:
+            found[tuple(told[:most_tokens].tolist())] = None
+        if len(found) == _MOST_ROWS:
+            break
+    chosen = [list(ids) for ids in found]
     return Conditions.of_captions(chosen), [tokenizer.decode(ids) for ids in chosen]

@@ -32,6 +32,8 @@ def recall(encoded: EncodedImages, model: DualEncoder) -> dict[str, float]:
     """Part of different captions that find a picture of theirs first, or among the first ten."""
     pixels_NCHW = torch.tensor(encoded.pixels("validation")[:_MOST_SEARCHED])
     captions, owners = captions_of(encoded, "validation", len(pixels_NCHW), model.config.context_length)
+    if not captions:
+        return {}
     device = model.position.device
     pictures_NE = torch.cat(
         [

@@ -11,11 +11,13 @@ from vermeil_trainer.grid import draw_rows
 from vermeil_trainer.recipe import Recipe
 
 _MOST_PROMPTS, _COLUMNS = 10, 4
+_MARKS = 8
+"""More than are spelled around a caption."""
 
 
 def draw_mixed_grid(recipe: Recipe, mixture: OpenMixture, model: FusedModel, path: Path) -> None:
     """Pictures asked for by text, as one PNG; nothing where the mixture has no task that draws."""
-    prompts = _prompts(mixture)
+    prompts = _prompts(mixture, max(1, recipe.mixture.text_slots - _MARKS))
     if not prompts:
         return
     speller = PromptSpeller(mixture.tokenizer, styles_of(mixture))
@@ -30,14 +32,14 @@ def draw_mixed_grid(recipe: Recipe, mixture: OpenMixture, model: FusedModel, pat
     draw_rows(to_pixels(images_BCHW).numpy(force=True), prompts, path)
 
 
-def _prompts(mixture: OpenMixture) -> list[str]:
-    """Different captions of the first task that draws from them."""
+def _prompts(mixture: OpenMixture, most_tokens: int) -> list[str]:
+    """Different captions of the first task that draws from them; of long ones what it learns of them."""
     drawing = [task.source for task in mixture.mixture.tasks if task.kind == "text-to-image"]
     if not drawing:
         return []
     found: dict[str, None] = {}
     for ids in _captions(mixture.sources[drawing[0]]):
-        found[mixture.tokenizer.decode(ids)] = None
+        found[mixture.tokenizer.decode(ids[:most_tokens])] = None
         if len(found) == _MOST_PROMPTS:
             break
     return list(found)

@@ -94,6 +94,8 @@ def _settled(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, ArtifactRe
         settled = replace(recipe, data=replace(recipe.data, dataset=dataset.name))
     if recipe.model.initial:
         initial = _initial(recipe, names)
+        if recipe.task != "int8":
+            _check_task(initial, "model.initial", recipe.task)
         inputs["initial"] = initial.artifact
         settled = replace(settled, model=replace(recipe.model, initial=initial.name))
     return settled, inputs, recipe.image
@@ -116,6 +118,7 @@ def _settled_fusion(recipe: Recipe, names: Names) -> tuple[Recipe, dict[str, Art
         image = _image_spec(_painter(initial, names), recipe.image.fit)
     else:
         versions = {name: names.model_version(getattr(recipe.fusion, name)) for name in BACKBONES}
+        _check_writer(versions["text"])
         inputs = {name: version.artifact for name, version in versions.items()}
         fusion = replace(recipe.fusion, text=versions["text"].name, image=versions["image"].name)
         settled = replace(recipe, fusion=fusion)
@@ -140,6 +143,21 @@ def _painter(fused: Version, names: Names) -> Version:
     if earlier:
         return _painter(names.model_version(earlier), names)
     return names.model_version(trained_by["fusion"]["image"])
+
+
+def _check_writer(text: Version) -> None:
+    if text.base:
+        problem, fix = "is an adapter, which nothing is fused with", f"name its base, {text.base}"
+        raise InvalidInput.for_field("fusion.text", text.name, problem, fix)
+    _check_task(text, "fusion.text", "text")
+
+
+def _check_task(version: Version, field: str, task: str) -> None:
+    """Refuse a model that a recipe of this task cannot go on from, before hours of encoding, not after."""
+    made_by = json.loads(version.recipe or "{}").get("task", task)
+    if made_by != task:
+        fix = f"name a model that a recipe of task {task} made"
+        raise InvalidInput.for_field(field, version.name, f"was made by a recipe of task {made_by}", fix)
 
 
 def _image_spec(version: Version, fit: str) -> ImageSpec:

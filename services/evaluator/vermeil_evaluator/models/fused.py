@@ -47,6 +47,8 @@ from vermeil_evaluator.requests import (
 )
 
 _AT_ONCE = 64
+_MARKS = 8
+"""More than are spelled around a text."""
 _NEVER = -1e9
 """Bias of a token that must not be said."""
 
@@ -64,6 +66,7 @@ class FusedFolder:
         config = read_any_config(folder)
         assert isinstance(config, FusedConfig)  # as config.json says
         self._context_length = config.text.context_length
+        self._picture_stride = config.picture_stride
         self._values: Mapping[str, Any] = read_json(folder / "config.json")
         fit = str(self._values.get("image_fit", "crop"))
         image = config.image
@@ -104,11 +107,13 @@ class FusedFolder:
         return [self._said(each, request.stop) for each, request in zip(found, requests, strict=True)]
 
     def _prompt(self, request: GenerateUntil) -> Prompt:
-        """Of a text without pictures that is too long the end, as of text models."""
+        """Of a text that is too long the end, as of text models."""
         if request.images:
             pictures = list(images_of(request.images, self.picture_size))
             kind: AskedTask = "vqa" if request.prompt else "captioning"
-            return self._speller.prompt(kind, text=request.prompt, pictures=pictures)
+            room = self._room(len(pictures))
+            question = self._cut(request.prompt, slice(-max(1, room - request.max_tokens, room // 2), None))
+            return self._speller.prompt(kind, text=question, pictures=pictures)
         most = max(self._context_length - request.max_tokens, self._context_length // 2)
         return [self._tokenizer.encode(request.prompt, add_bos=True)[-most:]]
 
@@ -158,7 +163,18 @@ class FusedFolder:
         return [FlowLoss(loss) for loss in losses_B.tolist()]
 
     def _asked(self, caption: str) -> Prompt:
-        return self._speller.prompt("text-to-image", text=caption) if caption else []
+        """Of a caption that is too long the beginning, as in training."""
+        told = self._cut(caption, slice(max(1, self._room(0))))
+        return self._speller.prompt("text-to-image", text=told) if told else []
+
+    def _room(self, num_pictures: int) -> int:
+        """Tokens of a text that the context has room for beside pictures and marks."""
+        return self._context_length - _MARKS - num_pictures * (self._picture_stride + 2)
+
+    def _cut(self, text: str, part: slice) -> str:
+        """That part of its tokens, as text."""
+        ids = self._tokenizer.encode(text)
+        return text if len(ids[part]) == len(ids) else self._tokenizer.decode(ids[part])
 
     @property
     def _own(self) -> Sampling:
