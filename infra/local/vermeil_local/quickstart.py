@@ -7,7 +7,7 @@ through the same doors as a user's own work: the gateway, jobs, the registry.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from vermeil_client.client import source, user_turn
 from vermeil_client.commands.draw import draw_rows, write_grid
 from vermeil_client.commands.output import Output
 from vermeil_client.recipes import with_changes
+from vermeil_client.resources import Piece
 from vermeil_data.shapes import captions, questions, random_scene, render
 from vermeil_errors import VermeilError
 from vermeil_media import encode_png
@@ -135,33 +136,37 @@ def _converse(client: Vermeil, model: str, folder: Path) -> tuple[Path, Path]:
     picture = encode_png(render(scene))
     shown.write_bytes(picture)
     said = [
-        (user_turn("", [picture]), f"[{shown}]  (in truth: {captions(scene)[0]})"),
-        *((user_turn(each.text), f"{each.text}  (in truth: {each.answer})") for each in questions(scene)[:5]),
-        (user_turn(_WANTED[0]), _WANTED[0]),
+        (user_turn("", [picture]), 40, f"[{shown}]  (in truth: {captions(scene)[0]})"),
+        *(
+            (user_turn(each.text), 8, f"{each.text}  (in truth: {each.answer})")
+            for each in questions(scene)[:4]
+        ),
+        (user_turn(_WANTED[0]), 8, _WANTED[0]),
     ]
     turns: list[dict[str, Any]] = []
-    for turn, told in said:
+    for turn, max_tokens, told in said:
         _say(f"› {told}")
         turns.append(turn)
-        turns.append(_reply(client, model, turns, folder / "answered.png"))
+        pieces = client.chat(model, turns, max_tokens=max_tokens, temperature=0, seed=1)
+        turns.append(_reply(pieces, folder / "answered.png"))
     _say(f"And in pictures alone: {' · '.join(_WANTED)}")
     drawn = draw_rows(client, model, _WANTED, {"n": _NUM_PICTURES, "seed": 1}, quiet=False)
     write_grid(grid, drawn, _NUM_PICTURES)
     return shown, grid
 
 
-def _reply(client: Vermeil, model: str, turns: list[dict[str, Any]], path: Path) -> dict[str, Any]:
+def _reply(pieces: Iterable[Piece], path: Path) -> dict[str, Any]:
     """The model's turn, shown as it comes; a picture goes into a file."""
-    pieces = []
-    for piece in client.chat(model, turns, max_tokens=40, temperature=0, seed=1):
-        pieces.append(piece)
+    text, images = "", []
+    for piece in pieces:
+        text += piece.text
         for image in piece.images:
             path.write_bytes(image.png)
+            images.append(image.raw)
         sys.stdout.write(piece.text + (f"[{path}]" if piece.images else ""))
         sys.stdout.flush()
     sys.stdout.write("\n")
-    images = [image.raw for piece in pieces for image in piece.images]
-    turn = {"role": "assistant", "content": "".join(piece.text for piece in pieces)}
+    turn = {"role": "assistant", "content": text}
     return turn | {"images": images} if images else turn
 
 

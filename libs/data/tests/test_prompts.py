@@ -25,7 +25,7 @@ def learned_from(source: EncodedSamples, task: MixtureTask, number: int) -> tupl
     """A sample of training piece by piece, pictures as "[picture]"; and its text."""
     arrays, tokenizer = source.samples("train"), source.tokenizer
     marks = Marks.of(tokenizer, chat=True)
-    found = task_samples(arrays, task, marks, 96, 4, (0, 0))
+    found = task_samples(arrays, task, marks, (96, 4), (0, 0))
     pieces: Pieces = found.pieces(np.array([number]))
     told, text = [], ""
     for mark, begin, length, picture in zip(

