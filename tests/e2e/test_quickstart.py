@@ -30,7 +30,8 @@ def test_the_quickstart_ends_with_a_model_that_reads_writes_and_draws(vermeil: I
         "models/nano/versions/1 and models/shapes-image/versions/1 → models/fused-shapes/versions/1"
         in done.stdout
     )
-    assert "how many shapes are there?  (in truth: " in done.stdout
+    for turn in ("[", "how many shapes are there?  (in truth: ", "a red circle\n"):
+        assert f"› {turn}" in done.stdout
     folder = Path(vermeil.home) / "quickstart"
     assert decode_image((folder / "shown.png").read_bytes()).shape == (32, 32, 3)
     height, width, _ = decode_image((folder / "drawn.png").read_bytes()).shape

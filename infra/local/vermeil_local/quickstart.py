@@ -7,16 +7,17 @@ through the same doors as a user's own work: the gateway, jobs, the registry.
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vermeil_client import Vermeil
 from vermeil_client.client import source, user_turn
 from vermeil_client.commands.draw import draw_rows, write_grid
+from vermeil_client.commands.files import new_files
 from vermeil_client.commands.output import Output
+from vermeil_client.commands.talk import show_answer
 from vermeil_client.recipes import with_changes
-from vermeil_client.resources import Piece
 from vermeil_data.shapes import captions, questions, random_scene, render
 from vermeil_errors import VermeilError
 from vermeil_media import encode_png
@@ -86,7 +87,7 @@ def _tour(settings: LocalSettings, options: argparse.Namespace) -> None:
         for metric in report["metrics"]:
             _say(f"{metric['name']} {metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})")
         _title("5/8 A text to be continued")
-        _answer(client, text)
+        _answer(client, output, text)
         _title("6/8 Training a model that draws, from scenes of coloured shapes")
         for name, more in ((_SHAPES, ""), (_QUESTIONS, "&seed=1&questions=1")):
             uri = f"shapes:?count={options.scenes}{more}"
@@ -96,7 +97,7 @@ def _tour(settings: LocalSettings, options: argparse.Namespace) -> None:
         backbones = [f"fusion.text={text}", f"fusion.image={image}"]
         fused = _train(client, output, options.fused_recipe, [*backbones, *options.fused_set])
         _title("8/8 A conversation about a picture")
-        shown, grid = _converse(client, fused, folder)
+        shown, grid = _converse(client, output, fused, folder)
     _say(f"\n{text} and {image} → {fused} in {(time.monotonic() - began) / 60:.1f} minutes.")
     _say(f"Look at what it was shown: {shown}")
     _say(f"and at what it draws:      {grid}")
@@ -121,15 +122,13 @@ def _train(client: Vermeil, output: Output, recipe: str, changes: list[str]) -> 
     return str(output.follow(client, job).result["model_version"])
 
 
-def _answer(client: Vermeil, model: str) -> None:
+def _answer(client: Vermeil, output: Output, model: str) -> None:
     sys.stdout.write(_PROMPT)
-    for piece in client.complete(model, _PROMPT, max_tokens=80, temperature=0.7, seed=1):
-        sys.stdout.write(piece.text)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+    pieces = client.complete(model, _PROMPT, max_tokens=80, temperature=0.7, seed=1)
+    show_answer(output, pieces, new_files(Path(), model))
 
 
-def _converse(client: Vermeil, model: str, folder: Path) -> tuple[Path, Path]:
+def _converse(client: Vermeil, output: Output, model: str, folder: Path) -> tuple[Path, Path]:
     """Show a scene, ask about it, have another drawn, then many; the files of the scene and of the many."""
     scene = random_scene(_UNSEEN, 0)
     shown, grid = folder / "shown.png", folder / "drawn.png"
@@ -144,30 +143,16 @@ def _converse(client: Vermeil, model: str, folder: Path) -> tuple[Path, Path]:
         (user_turn(_WANTED[0]), 8, _WANTED[0]),
     ]
     turns: list[dict[str, Any]] = []
+    answered = new_files(folder, "answered")
     for turn, max_tokens, told in said:
         _say(f"› {told}")
         turns.append(turn)
         pieces = client.chat(model, turns, max_tokens=max_tokens, temperature=0, seed=1)
-        turns.append(_reply(pieces, folder / "answered.png"))
+        turns.append(show_answer(output, pieces, answered))
     _say(f"And in pictures alone: {' · '.join(_WANTED)}")
     drawn = draw_rows(client, model, _WANTED, {"n": _NUM_PICTURES, "seed": 1}, quiet=False)
     write_grid(grid, drawn, _NUM_PICTURES)
     return shown, grid
-
-
-def _reply(pieces: Iterable[Piece], path: Path) -> dict[str, Any]:
-    """The model's turn, shown as it comes; a picture goes into a file."""
-    text, images = "", []
-    for piece in pieces:
-        text += piece.text
-        for image in piece.images:
-            path.write_bytes(image.png)
-            images.append(image.raw)
-        sys.stdout.write(piece.text + (f"[{path}]" if piece.images else ""))
-        sys.stdout.flush()
-    sys.stdout.write("\n")
-    turn = {"role": "assistant", "content": text}
-    return turn | {"images": images} if images else turn
 
 
 def _what_next(running: Running, fused: str, shown: Path) -> None:

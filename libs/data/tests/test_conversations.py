@@ -16,12 +16,10 @@ from vermeil_data import (
     MixedLoaderState,
     Sample,
     Segment,
-    TokenizerSpec,
-    train_tokenizer,
 )
 from vermeil_data.mixed_tasks import task_samples
 from vermeil_data.spelling import Marks
-from vermeil_data.testing import encoded_samples, picture_samples
+from vermeil_data.testing import encoded_samples
 from vermeil_data.windows import IGNORED
 
 from .mixtures import CAPTIONING, DRAWING, LM, TALK, VQA, loader, mixture, told
@@ -229,10 +227,3 @@ def test_the_report_counts_pictures_that_come_twice(sources: Sources) -> None:
     report = found.report()
     assert sum(task.picture_slots for task in report.tasks.values()) == pictures.sum()
     assert sum(task.text_slots for task in report.tasks.values()) == text.sum()
-
-
-def test_a_tokenizer_without_chat_still_packs_documents(tmp_path: Path) -> None:
-    tokenizer = train_tokenizer([], TokenizerSpec("byte"))
-    encoded = encoded_samples(tmp_path, {"train": picture_samples(6)}, tokenizer)
-    (batch,) = take(loader({"captions": encoded}, [CAPTIONING], rows=1), 1)
-    assert batch.num_targets > 0

@@ -35,7 +35,7 @@ class MixedBatch(NamedTuple):
     targets_BT: torch.Tensor
     """The next token of each; -100 where it is given, a picture follows or nothing is."""
     text_sample_BT: torch.Tensor
-    """Number of the sample within its row, from 0."""
+    """Number of the sample within its row, from 0; those of one conversation count as one."""
     text_order_BT: torch.Tensor
     """Grows within the row by 1 a token or picture of a sample."""
     text_position_BT: torch.Tensor

@@ -18,6 +18,7 @@ LOOK_AHEAD = 32
 """Samples that wait for a row with room before rows are closed."""
 NOT_AGAIN = -1
 _LENGTH = 3
+"""What a hash is for, beside those of mixed_tasks."""
 _MEASURED_AT_ONCE = 256
 
 

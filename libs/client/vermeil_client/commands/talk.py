@@ -52,7 +52,7 @@ def chat(
         for text in [asked] if asked else _questions(may_be_empty=bool(files)):
             turns.append(user_turn(text, files))
             files = []
-            turns.append(_print(shown, client.chat(model, turns, **options), new_files(output, model)))
+            turns.append(show_answer(shown, client.chat(model, turns, **options), new_files(output, model)))
 
 
 def complete(
@@ -72,7 +72,7 @@ def complete(
         sys.stdout.write(text)
     with output.connect() as client:
         pieces = client.complete(model, text, **_options(max_tokens, temperature, seed))
-        _print(output, pieces, new_files(Path(), model))
+        show_answer(output, pieces, new_files(Path(), model))
 
 
 def _options(max_tokens: int, temperature: float, seed: int | None) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _questions(*, may_be_empty: bool) -> Iterator[str]:
         yield line
 
 
-def _print(output: Output, pieces: Iterator[Piece], files: Iterator[Path]) -> dict[str, Any]:
+def show_answer(output: Output, pieces: Iterator[Piece], files: Iterator[Path]) -> dict[str, Any]:
     """Show an answer as it comes, its pictures as paths of files; the turn that it was."""
     text, reason = "", None
     images: list[Mapping[str, Any]] = []
