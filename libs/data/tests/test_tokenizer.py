@@ -238,7 +238,8 @@ def test_a_tokenizer_from_elsewhere_works_without_our_marks(tmp_path: Path) -> N
     stream = tokenizer.detokenizer()
     assert [stream.add(token) for token in (1, 2, 3, 4, 5)] == ["Hello", " world", "", "", "€"]
     # Half a character in between makes all bytes before it read as none; what was told stays told.
-    assert [stream.add(token) for token in (3, 3, 2, 1)] == ["", "", "\ufffdworld", " Hello"]
+    assert [stream.add(token) for token in (3, 3, 2, 1)] == ["", "", "\ufffd\ufffd world", " Hello"]
+    assert (stream.add(3), stream.finish(), stream.finish()) == ("", "\ufffd", "")
     with pytest.raises(InvalidInput, match="no marks for chat"):
         tokenizer.apply_chat_template([])
     assert tokenizer.boi_id is None

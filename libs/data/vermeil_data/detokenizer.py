@@ -20,24 +20,26 @@ class Detokenizer:
         self._tokenizer = tokenizer
         self._table = table
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
-        self._begin()
-
-    def _begin(self) -> None:
         self._stream = DecodeStream(skip_special_tokens=True)
+        self._held: list[int] = []
+        """Ids since the last that completed a text."""
 
     def add(self, token_id: int) -> str:
         """The text that this id completes; often empty."""
         if self._table is not None:
             return self._bytes.decode(self._table[token_id])
         try:
-            return self._stream.step(self._tokenizer, token_id) or ""
+            text = self._stream.step(self._tokenizer, token_id)
         except Exception:  # of tokenizers, bare: bytes that are no text changed how those before them read
-            self._begin()
-            return "\ufffd" + (self._stream.step(self._tokenizer, token_id) or "")
+            self._stream = DecodeStream(self._held, skip_special_tokens=True)
+            text = self._stream.step(self._tokenizer, token_id)
+        self._held = [] if text else [*self._held, token_id]
+        return text or ""
 
     def finish(self) -> str:
         """What is left at the end: U+FFFD if the last character is not whole."""
-        return self._bytes.decode(b"", final=True)
+        held, self._held = self._held, []
+        return self._bytes.decode(b"", final=True) + self._tokenizer.decode(held)
 
 
 def byte_table(tokenizer: Tokenizer) -> list[bytes] | None:

@@ -10,8 +10,10 @@ from vermeil_model.conversation import (
     Markers,
     PictureEvent,
     continue_text,
+    picture_seed,
 )
 from vermeil_model.fused_model import FusedModel
+from vermeil_model.image_sampling import draw_noise
 from vermeil_model.testing import DRAWN, GIVEN, lay_out, small_fused, small_images
 
 MARKERS = Markers(58, 59)
@@ -145,6 +147,13 @@ def test_many_rows_answer_at_once_as_they_would_alone() -> None:
         model.read_picture(alone, images[row : row + 1])
         logits = model.read_text(alone, torch.tensor([prompt]))[:, -1]
         assert continue_text(model, alone, logits, [kinds[row]]) == [answer]
+
+
+def test_no_two_pictures_of_the_answers_to_one_question_begin_as_the_same_noise() -> None:
+    seeds = [picture_seed(7 + choice, number) for choice in range(128) for number in range(8)]
+    noise_BCHW = draw_noise(small_fused().config.image, seeds)
+    assert len(noise_BCHW[:, 0, 0, 0].unique()) == len(seeds)
+    assert seeds == [picture_seed(7 + choice, number) for choice in range(128) for number in range(8)]
 
 
 def test_bad_requests_are_refused_by_field() -> None:

@@ -7,6 +7,7 @@ import torch
 from vermeil_errors import InvalidInput, NotFound, Overloaded
 from vermeil_model import (
     FUSIONS,
+    BrokenEvent,
     Conversation,
     Conversations,
     DrawingParameters,
@@ -41,7 +42,7 @@ def shown_then(*tokens: int) -> list[int]:
     return [1, *MARKERS, *tokens]
 
 
-Events = list[TokenEvent | PictureEvent]
+Events = list[TokenEvent | PictureEvent | BrokenEvent]
 
 
 def answers(conversations: Conversations, requests: Sequence[Request]) -> list[Events]:
@@ -266,6 +267,24 @@ def test_a_prompt_may_fill_all_of_the_context_but_one_position() -> None:
     longest = asked(shown_then(*[5] * 41), pictures(1)[0], max_tokens=9)
     (events,) = answers(Conversations(small_fused(), MARKERS), [longest])
     assert (len(events), events[0].finish_reason) == (1, "length")
+
+
+def test_a_picture_that_cannot_be_drawn_ends_its_conversation_alone() -> None:
+    model = small_fused()
+
+    class Torn:
+        config = model.image.config
+
+        def __call__(self, *_: object, **__: object) -> torch.Tensor:
+            raise MemoryError("no room to draw")
+
+    requests = [asked([1, 9], logit_bias=CALLS), asked([1, 2])]
+    easel = Easel(Torn(), torch.device("cpu"))
+    broken, going = answers(Conversations(model, MARKERS, easel=easel), requests)
+    assert isinstance(broken[-1], BrokenEvent)
+    assert "no room to draw" in str(broken[-1].error)
+    (alone,) = answers(Conversations(model, MARKERS), requests[1:])
+    assert tokens_of(going) == tokens_of(alone)
 
 
 class Silent:

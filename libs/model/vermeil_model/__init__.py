@@ -13,7 +13,7 @@ from vermeil_model.checkpoint import (
 )
 from vermeil_model.conditions import NO_CLASS, Conditions
 from vermeil_model.config import SIZES, ModelConfig, RopeScaling
-from vermeil_model.conversation import Conversation, Markers, PictureEvent, continue_text
+from vermeil_model.conversation import BrokenEvent, Conversation, Markers, PictureEvent, continue_text
 from vermeil_model.conversations import Conversations
 from vermeil_model.cross_entropy import IGNORED_TARGET
 from vermeil_model.decoder import Decoder, Request, TokenEvent
@@ -54,6 +54,7 @@ __all__ = [
     "AdaptedModel",
     "Adapter",
     "AdapterConfig",
+    "BrokenEvent",
     "ClassifierConfig",
     "Conditions",
     "Conversation",

@@ -27,6 +27,9 @@ from vermeil_model.image_sampling import Denoiser, SamplingStep, steps_in_contex
 from vermeil_model.patches import check_pictures
 from vermeil_model.sampling import Continuation, SamplingParameters, SamplingPlan, TokenGuide, Uniforms
 
+_FAR_APART = 0x9E3779B9
+"""Between the pictures of an answer: no small multiples of it meet in the 32 bits that noise is drawn by."""
+
 
 class Markers(NamedTuple):
     """Tokens around a picture."""
@@ -45,6 +48,15 @@ class PictureEvent(NamedTuple):
     seed: int
     """Of its noise."""
     sequence: int = 0
+    """As in TokenEvent."""
+
+
+class BrokenEvent(NamedTuple):
+    """The end of a conversation whose picture cannot be drawn."""
+
+    error: Exception
+    """Why."""
+    sequence: int
     """As in TokenEvent."""
 
 
@@ -258,5 +270,8 @@ def continue_text(
 
 
 def picture_seed(seed: int | None, number: int) -> int:
-    """Of the picture of this number."""
-    return torch.Generator().seed() % 2**63 if seed is None else (seed + number) % 2**63
+    """Of the picture of this number; the first has the seed itself.
+
+    Answers to one question have seeds next to one another: their pictures must not meet.
+    """
+    return torch.Generator().seed() % 2**63 if seed is None else (seed + number * _FAR_APART) % 2**63

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from vermeil_errors import InvalidInput, NotFound, Overloaded
 
-from vermeil_model.conversation import Markers, PictureEvent, check_tokens, picture_seed
+from vermeil_model.conversation import BrokenEvent, Markers, PictureEvent, check_tokens, picture_seed
 from vermeil_model.decoder import FinishReason, Request, TokenEvent
 from vermeil_model.easel import DrawingParameters, Easel
 from vermeil_model.fused_memory import Memory
@@ -32,7 +32,7 @@ from vermeil_model.text_form import TextForm
 
 CHUNK = 256
 """Prompt tokens and patches read between two steps; a picture is read at once, however large."""
-Event = TokenEvent | PictureEvent
+Event = TokenEvent | PictureEvent | BrokenEvent
 
 
 class Conversations:
@@ -264,7 +264,7 @@ class Conversations:
         talk.drawing = self._easel.add(self._model.context(memory), seed, self._drawing)
 
     def _draw(self) -> list[Event]:
-        """Move pictures on, unless another thread has since the last step; those that are done are told."""
+        """Move pictures on, unless another thread has since the last step; what is done or failed is told."""
         if not self._drawing_now:
             return []
         if self._num_moves == self._easel.num_moves:
@@ -275,8 +275,9 @@ class Conversations:
             drawing = talk.drawing
             assert drawing is not None
             if drawing.error is not None:
-                raise drawing.error
-            if drawing.is_done:
+                events.append(BrokenEvent(drawing.error, talk.number))
+                self._end(talk)
+            elif drawing.is_done:
                 image_CHW = drawing.steps[-1].predicted_BCHW[0]
                 events.append(PictureEvent(image_CHW, drawing.seed, talk.number))
                 events.append(TokenEvent(talk.number, self._markers.end, finish_reason=talk.ends_after))

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from vermeil_errors import Conflict, InvalidInput
+from vermeil_errors import Conflict, InvalidInput, Unavailable
 from vermeil_gateway.clients import Clients
 from vermeil_gateway.testing import Running, running_gateway, settings_for
 from vermeil_gateway.wiring import _listen, _Server, start
@@ -148,6 +148,15 @@ def test_a_server_that_does_not_begin_is_an_error(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(_Server, "startup", refuse)
     with pytest.raises(Conflict, match="VERMEIL_HTTP_BIND"):
+        asyncio.run(start(settings_for("127.0.0.1:1")))
+
+
+def test_a_server_that_ends_before_it_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end(server: _Server, **_: object) -> None:
+        server.should_exit = True
+
+    monkeypatch.setattr(_Server, "startup", end)
+    with pytest.raises(Unavailable, match="ended before it answered"):
         asyncio.run(start(settings_for("127.0.0.1:1")))
 
 

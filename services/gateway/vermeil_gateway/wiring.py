@@ -11,7 +11,7 @@ from typing import Self
 import uvicorn
 from fastapi import FastAPI
 from vermeil_artifacts import ArtifactStore
-from vermeil_errors import Conflict, InvalidInput, VermeilError
+from vermeil_errors import Conflict, InvalidInput, Unavailable, VermeilError
 from vermeil_telemetry import get_logger
 
 from vermeil_gateway.app import create_app
@@ -70,6 +70,7 @@ class RunningGateway:
             listening.close()
             await self._clients.close()
             self._serving.result()
+            raise Unavailable("the HTTP server ended before it answered", fix="start it again")
         self._reports.start()
 
 
@@ -89,6 +90,7 @@ async def start(settings: GatewaySettings, *, store: ArtifactStore | None = None
     Raises:
         Conflict: Another process listens there.
         InvalidInput: The address is wrong, or open to a network without a key.
+        Unavailable: The server ended before it answered.
     """
     settings.require_keys_outside()
     listening = _listen(settings.http_bind)

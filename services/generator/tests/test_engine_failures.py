@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 from vermeil_errors import Internal, InvalidInput, Unavailable
@@ -11,7 +12,7 @@ from vermeil_generator.engine import Engine
 from vermeil_generator.fakes import FakeDecoder
 from vermeil_generator.patience import Patience
 from vermeil_generator.piece import Finish
-from vermeil_model import TokenScore
+from vermeil_model import BrokenEvent, TokenScore
 from vermeil_telemetry import gauge
 
 from .asking import LONG, Words, all_of, engine_of, question, read, run, until
@@ -80,6 +81,28 @@ def test_an_answer_that_cannot_be_told_fails_alone() -> None:
             other = engine.answer(question(7))
             await anext(other)
             with pytest.raises(Internal, match="telling the answer failed"):
+                await all_of(engine.answer(question(8)))
+            said = await anext(other)
+            await other.aclose()
+            return said.text
+
+    assert run(ask()).startswith(" two")
+
+
+def test_an_answer_whose_picture_cannot_be_drawn_fails_alone() -> None:
+    class Clumsy(FakeDecoder):
+        def step(self) -> list[Any]:
+            events = super().step()
+            drawing = [number for number in self.sequences if self._requests[number].prompt[0] == 8]
+            for number in drawing:
+                self.remove(number)
+            return [*events, *(BrokenEvent(MemoryError("no room to draw"), number) for number in drawing)]
+
+    async def ask() -> str:
+        with engine_of(Clumsy({7: LONG, 8: LONG})) as engine:
+            other = engine.answer(question(7))
+            await anext(other)
+            with pytest.raises(Internal, match="no room to draw"):
                 await all_of(engine.answer(question(8)))
             said = await anext(other)
             await other.aclose()
@@ -182,6 +205,31 @@ def test_a_prompt_that_cannot_be_scored_fails_alone() -> None:
             return said.text
 
     assert run(ask()).startswith(" two")
+
+
+def test_what_was_judged_is_kept_no_longer_than_an_answer_waits_for_it() -> None:
+    class Scores(list[TokenScore]):
+        """What can be watched."""
+
+    made: list[ReferenceType[Scores]] = []
+
+    def judge(ids: Any, top: int, adapter: Any) -> list[TokenScore]:
+        scores = Scores([TokenScore(1, None, ())])
+        made.append(ref(scores))
+        return scores
+
+    async def ask() -> None:
+        with engine_of(FakeDecoder({7: [1, 0], 8: LONG}, num_slots=1), score=judge) as engine:
+            asked = question(7, num_choices=3, echo=True, num_logprobs=0)
+            assert len(await read(engine.answer(asked))) == 3
+            leaving = engine.answer(question(8, num_choices=2, echo=True, num_logprobs=0))
+            await anext(leaving)
+            assert made[1]() is not None
+            await leaving.aclose()
+            await until(lambda: made[1]() is None)
+
+    run(ask())
+    assert [each() for each in made] == [None, None]
 
 
 def test_closing_ends_answers_with_unavailable() -> None:

@@ -12,6 +12,9 @@ from vermeil.generation.v1.generation_pb2 import FinishReason, OutputFormat, Sam
 from vermeil.generation.v1.generation_service_pb2 import GenerateResponse
 from vermeil_errors import InvalidInput
 from vermeil_generator.fakes import tiny_tokenizer
+from vermeil_generator.grammar import Grammar, GuidanceGrammars
+from vermeil_generator.output_format import OutputFormat as Format
+from vermeil_generator.output_format import Regex
 from vermeil_generator.testing import FUSED_MODEL, House, run, running, text_of
 
 BOI = tiny_tokenizer().boi_id
@@ -62,26 +65,31 @@ def test_formats_that_take_long_to_compile_hold_up_nobody_else(
 ) -> None:
     gate = threading.Event()
 
-    class Slow:
-        def compile(self, format_: OutputFormat) -> None:
-            gate.wait(60)
-            raise InvalidInput("cannot be met", field="output_format")
+    class Slow(GuidanceGrammars):
+        def compile(self, format_: Format) -> Grammar:
+            if format_ == Regex("[a-z]+") and not self.knows(format_):
+                gate.wait(60)
+                raise InvalidInput("cannot be met", field="output_format")
+            return super().compile(format_)
 
-    monkeypatch.setattr("vermeil_generator.loaded_text.GuidanceGrammars", lambda *_: Slow())
+    monkeypatch.setattr("vermeil_generator.loaded_text.GuidanceGrammars", Slow)
 
-    async def ask() -> list[GenerateResponse]:
+    async def ask() -> list[list[GenerateResponse]]:
         async with running(house) as generator:
-            request = asking("to be", JSON)
+            known = asking("to be", CODE, max_tokens=3)
+            await generator.ask(**known)
+            request = asking("to be", OutputFormat(regex="[a-z]+"))
             slow = [asyncio.create_task(generator.ask(**request)) for _ in range(40)]
             try:
                 while await generator.num_active() < len(slow):
                     await asyncio.sleep(0.01)
-                return await generator.ask(**asking("to be", max_tokens=3))
+                others = (asking("to be", max_tokens=3), known)
+                return [await generator.ask(**other) for other in others]
             finally:
                 gate.set()
                 await asyncio.gather(*slow, return_exceptions=True)
 
-    assert run(ask())[-1].usage.completion_tokens == 3
+    assert [pieces[-1].usage.completion_tokens for pieces in run(ask())] == [3, 3]
 
 
 def test_greedy_answers_of_others_stay_the_same_and_formats_do_not_mix(house: House) -> None:

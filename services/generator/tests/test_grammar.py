@@ -197,6 +197,40 @@ def test_a_wrong_format_is_refused_with_field_and_reason(
     assert refused.value.violations[0].field == f"output_format.{field}"
 
 
+NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "required": ["next"]}
+NODES = {"type": "array", "items": {"$ref": "#/$defs/nodes"}, "minItems": 1}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "path"),
+    [
+        ({"$ref": "#/$defs/node", "$defs": {"node": NODE}}, ".$defs.node"),
+        ({"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}], "$defs": {"node": NODE}}, ".$defs.node"),
+        ({"$ref": "#/$defs/nodes", "$defs": {"nodes": NODES}}, ".$defs.nodes"),
+        ({"allOf": [{"$ref": "#/allOf/1"}, {"$ref": "#/allOf/0"}]}, ""),
+        ({"anyOf": [{"$ref": "#"}, {"type": "array", "prefixItems": [{"$ref": "#"}], "minItems": 1}]}, ""),
+    ],
+)
+def test_a_schema_that_requires_itself_is_refused_where_it_does(keywords: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidInput, match="requires itself") as refused:
+        schema(**keywords)
+    assert refused.value.violations[0].field == f"output_format.json_schema{path}"
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"$ref": "#/$defs/node", "$defs": {"node": NODE | {"required": []}}},
+        {"$ref": "#/$defs/node", "$defs": {"node": NODE | {"type": ["object", "null"]}}},
+        {"$ref": "#/$defs/nodes", "$defs": {"nodes": NODES | {"minItems": 0}}},
+        {"oneOf": [{"const": 1}, {"type": "array", "items": {"$ref": "#"}, "minItems": 1}]},
+        {"$ref": "#/$defs/a~1%62", "$defs": {"a/b": {"type": "string"}}},
+    ],
+)
+def test_a_schema_that_may_hold_itself_and_need_not_is_taken(keywords: dict[str, Any]) -> None:
+    assert schema(**keywords).schema == keywords
+
+
 def test_a_schema_deeper_than_allowed_is_refused_where_it_becomes_so() -> None:
     with pytest.raises(InvalidInput, match="33 levels deep"):
         JsonSchema('{"items":' * 40 + "{}" + "}" * 40)

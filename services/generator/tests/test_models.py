@@ -25,8 +25,7 @@ class Bare:
     name: str
     memory_bytes: int = SIZE
     closed: list[str] = field(default_factory=list)
-
-    is_alive = True
+    is_alive: bool = True
 
     def close(self) -> None:
         self.closed.append(self.name)
@@ -245,6 +244,24 @@ def test_unloading_waits_for_those_who_use_it() -> None:
             await house.models.unload("models/a/versions/1")
 
     run(ask())
+
+
+def test_a_model_that_has_died_is_loaded_anew_once_nobody_uses_it_with_its_base() -> None:
+    house = House()
+    house.names.add("models/x/versions/1", _ref(), base="models/a/versions/1")
+
+    async def ask() -> None:
+        async with house.models.using("models/x"):
+            for model, _ in house.models.loaded():
+                cast(Bare, model).is_alive = False
+            asking = [asyncio.create_task(house.use("x")) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            assert house.closed == []
+        assert await asyncio.gather(*asking) == ["models/x/versions/1"] * 3
+
+    run(ask())
+    assert house.closed == ["models/x/versions/1", "models/a/versions/1"]
+    assert house.loads == ["a", "x", "a", "x"]
 
 
 def test_draining_takes_no_new_requests() -> None:

@@ -46,7 +46,9 @@ class GenerationServicer(GenerationServiceServicer):
         ask = ask_from_message(request, self._fetch)
         async with self._models.using(ask.model) as found:
             model = writing(found)
-            async with self._formats if ask.output_format else nullcontext():
+            format_ = ask.output_format
+            compiles = format_ is not None and not model.grammars.knows(format_)
+            async with self._formats if compiles else nullcontext():
                 question = await asyncio.to_thread(model.prepare, ask)
             num_open, is_first = question.num_choices, True
             usage = Usage(prompt_tokens=question.prompt.num_tokens)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from vermeil_model import PictureEvent, Request, TokenEvent, TokenLogprob, TokenScore, to_pixels
+from vermeil_errors import Internal
+from vermeil_model import BrokenEvent, PictureEvent, Request, TokenEvent, TokenLogprob, TokenScore, to_pixels
 
 from vermeil_generator.answer_text import AnswerText, Shown, TokenStream
 from vermeil_generator.piece import Finish, Likely, Piece, ToldToken
@@ -58,8 +59,11 @@ class Choice:
         told = tuple(self._told_prompt(scores))
         self.send(Piece(self.index, self.question.prompt.text, told))
 
-    def take(self, event: TokenEvent | PictureEvent) -> bool:
+    def take(self, event: TokenEvent | PictureEvent | BrokenEvent) -> bool:
         """Send a picture, or what a new token lets us show; True if it was the last."""
+        if isinstance(event, BrokenEvent):
+            self.send(Internal(f"drawing a picture failed: {event.error}"))
+            return True
         if isinstance(event, PictureEvent):
             self._take_picture(event)
             return False

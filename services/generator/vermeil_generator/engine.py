@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from vermeil_errors import Internal, Overloaded, Unavailable, VermeilError
-from vermeil_model import PackedAdapter, PictureEvent, Request, TokenEvent, TokenScore
+from vermeil_model import BrokenEvent, PackedAdapter, PictureEvent, Request, TokenEvent, TokenScore
 from vermeil_telemetry import gauge, get_logger
 
 from vermeil_generator.choice import Choice, Words
@@ -40,7 +40,7 @@ class Decoding(Protocol):
     def add(self, requests: Sequence[Request]) -> Sequence[int]:
         """The numbers of new sequences, one a request; their prompts are read by `step`."""
 
-    def step(self) -> Sequence[TokenEvent | PictureEvent]:
+    def step(self) -> Sequence[TokenEvent | PictureEvent | BrokenEvent]:
         """A turn for every running sequence: a token, a step of drawing, or some of its prompt is read.
 
         How much is read in one turn is bounded, so that nobody silences the others.
@@ -157,6 +157,7 @@ class Engine:
             choice.is_cancelled = True
         with self._changed:
             self._waiting = deque(choice for choice in self._waiting if not choice.is_cancelled)
+            self._forget_scores()
             self._changed.notify()
 
     def _run(self) -> None:
@@ -199,7 +200,9 @@ class Engine:
         for event in self._decoder.step():
             self._take(event)
 
-    def _take(self, event: TokenEvent | PictureEvent) -> None:
+    def _take(self, event: TokenEvent | PictureEvent | BrokenEvent) -> None:
+        if isinstance(event, BrokenEvent):
+            _logger.error("drawing a picture failed", exc_info=event.error)
         choice = self._running.get(event.sequence)
         if choice is None:  # it ended with an event before, of the same step
             return
@@ -233,6 +236,7 @@ class Engine:
                 _logger.exception("an answer could not begin")
                 own = error if isinstance(error, VermeilError) else Internal(f"could not begin: {error}")
                 choice.send(own)
+        self._forget_scores()
 
     def _enter(self, choice: Choice) -> None:
         """Send the prompt back if asked; whoever wants tokens gets a place in the decoder."""
@@ -250,14 +254,23 @@ class Engine:
         """All choices of a question share them."""
         if question.num_logprobs is None or self._score is None:
             return ()
-        if self._scored is None or self._scored[0] is not question:
+        scored = self._scored
+        if scored is None or scored[0] is not question:
             scores = self._score(question.prompt.ids, question.num_logprobs, question.adapter)
-            self._scored = question, scores
-        return self._scored[1]
+            scored = self._scored = question, scores
+        return scored[1]
+
+    def _forget_scores(self) -> None:
+        """Those of a question of which no choice waits any more."""
+        with self._changed:
+            scored = self._scored
+            if scored is not None and all(choice.question is not scored[0] for choice in self._waiting):
+                self._scored = None
 
     def _fail_all(self, error: VermeilError) -> None:
         with self._changed:
             waiting, self._waiting = self._waiting, deque()
+            self._forget_scores()
         for choice in [*self._running.values(), *waiting]:
             choice.send(error)
         self._running.clear()

@@ -175,6 +175,10 @@ class FakeGrammars:
         self._tokenizer = tokenizer or tiny_tokenizer()
         self._vocab_size = vocab_size or self._tokenizer.vocab_size
 
+    def knows(self, format_: OutputFormat) -> bool:
+        """Whether its texts were told."""
+        return format_ in self._texts
+
     def compile(self, format_: OutputFormat) -> Grammar:
         """The grammar of a format that was told."""
         if format_ not in self._texts:

@@ -66,6 +66,9 @@ class Grammar(Protocol):
 class Grammars(Protocol):
     """Makes grammars for the vocabulary of one model."""
 
+    def knows(self, format_: OutputFormat) -> bool:
+        """Whether it is compiled already."""
+
     def compile(self, format_: OutputFormat) -> Grammar:
         """The grammar of a format.
 
@@ -84,6 +87,10 @@ class GuidanceGrammars:
         self._words = _words(tokenizer, vocab_size)
         self._compiled: dict[OutputFormat, _MatcherGrammar] = {}
         self._compiling = threading.Lock()
+
+    def knows(self, format_: OutputFormat) -> bool:
+        """Whether it is one of the last that were compiled."""
+        return format_ in self._compiled
 
     def compile(self, format_: OutputFormat) -> Grammar:
         """The grammar of a format, from memory if it is one of the last that were compiled."""

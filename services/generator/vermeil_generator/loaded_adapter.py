@@ -13,6 +13,7 @@ from vermeil_model import PackedAdapter, load_adapter
 from vermeil_telemetry import get_logger
 
 from vermeil_generator.ask import Ask
+from vermeil_generator.grammar import Grammars
 from vermeil_generator.loaded_text import LoadedTextModel
 from vermeil_generator.piece import Piece
 from vermeil_generator.question import Question
@@ -45,6 +46,11 @@ class LoadedAdapter:
     def context_length(self) -> int:
         """Longest sequence in tokens."""
         return self.base.context_length
+
+    @property
+    def grammars(self) -> Grammars:
+        """Of its base: they have one vocabulary."""
+        return self.base.grammars
 
     @property
     def is_alive(self) -> bool:

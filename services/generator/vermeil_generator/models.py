@@ -1,6 +1,7 @@
 """Models in memory: loaded when first asked for, and let go of least recently used first.
 
 A model that somebody uses stays, and so does the base of adapters, which is loaded once for all of them.
+One whose thread has ended is loaded anew when it is asked for again.
 Loading and closing run in threads, so that others are answered on.
 """
 
@@ -105,11 +106,6 @@ class Models:
         """Every model in memory with its number of requests, by name."""
         return [(place.model, place.num_users) for _, place in sorted(self._places.items())]
 
-    @property
-    def is_healthy(self) -> bool:
-        """Whether every model can take requests."""
-        return all(place.model.is_alive for place in self._places.values())
-
     async def drain(self) -> None:
         """Take no new requests."""
         self._is_draining = True
@@ -154,7 +150,7 @@ class Models:
 
     async def _place(self, source: ModelSource) -> _Place:
         place = self._places.get(source.name)
-        if place is None:
+        if place is None or not place.model.is_alive:
             task = self._loading.get(source.name)
             if task is None:
                 task = asyncio.create_task(self._load_into_place(source))
@@ -167,6 +163,10 @@ class Models:
         return place
 
     async def _load_into_place(self, source: ModelSource) -> _Place:
+        """Load a model, or one anew whose thread has ended, once nobody uses what is left of it."""
+        if source.name in self._places:
+            _logger.warning("model is loaded anew", model=source.name)
+            await self.unload(source.name)
         if not source.base:
             return await self._load_over(source, None)
         base = await self._sure_place(await self._find(source.base))

@@ -5,12 +5,15 @@ grammar's compiler cannot do with known ones it says itself.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 from vermeil_errors import InvalidInput
+
+from vermeil_generator.endless import Schema, endless_part
 
 MAX_BYTES = 32_768
 """Of a schema or an expression."""
@@ -40,8 +43,6 @@ _HOLDS_VALUES = _keywords(
 )
 _KEYWORDS = _HOLDS_SCHEMA | _HOLDS_NAMED_SCHEMAS | _HOLDS_SCHEMAS | _HOLDS_VALUES
 
-Schema = Mapping[str, object]
-
 
 @dataclass(frozen=True)
 class JsonSchema:
@@ -54,14 +55,17 @@ class JsonSchema:
 
     def __post_init__(self) -> None:
         _check_size(self.field, self.text)
-        for number, _ in enumerate(self._schemas(), start=1):
-            if number > MAX_PARTS:
-                raise InvalidInput.for_field(
-                    self.field,
-                    f"more than {MAX_PARTS} schemas in one",
-                    "is too large",
-                    "ask for less at once",
-                )
+        parts = list(islice(self._schemas(), MAX_PARTS + 1))
+        if len(parts) > MAX_PARTS:
+            raise InvalidInput.for_field(
+                self.field, f"more than {MAX_PARTS} schemas in one", "is too large", "ask for less at once"
+            )
+        if path := endless_part(parts):
+            raise InvalidInput(
+                "cannot be met: it requires itself, so no answer would end",
+                field=path,
+                fix="make what leads back to it optional, or allow something else there",
+            )
 
     @cached_property
     def schema(self) -> Schema:
@@ -82,14 +86,14 @@ class JsonSchema:
     def literals(self) -> str:
         """Every name and value that it spells out, as JSON."""
         spelled: list[object] = []
-        for schema in self._schemas():
+        for _, schema in self._schemas():
             for key in ("properties", "required", "const", "enum"):
                 if key in schema:
                     value = schema[key]
                     spelled.append(list(value) if isinstance(value, dict) and key == "properties" else value)
         return json.dumps(spelled, ensure_ascii=False)
 
-    def _schemas(self) -> Iterator[Schema]:
+    def _schemas(self) -> Iterator[tuple[str, Schema]]:
         return _walk(self.schema, self.field, depth=1)
 
 
@@ -146,15 +150,15 @@ class ToolCalls:
 OutputFormat = JsonSchema | Regex | ToolCalls
 
 
-def _walk(schema: object, path: str, depth: int) -> Iterator[Schema]:
-    """A schema and those in it; what is no schema is left to the compiler."""
+def _walk(schema: object, path: str, depth: int) -> Iterator[tuple[str, Schema]]:
+    """A schema and those in it, each with its path; what is no schema is left to the compiler."""
     if not isinstance(schema, dict):
         return
     if depth > MAX_DEPTH:
         raise InvalidInput.for_field(
             path, f"schema {depth} levels deep", "is too deep", f"nest at most {MAX_DEPTH}, or use $ref"
         )
-    yield schema
+    yield path, schema
     for key, value in schema.items():
         if key not in _KEYWORDS and not key.startswith("x-"):
             raise InvalidInput.for_field(

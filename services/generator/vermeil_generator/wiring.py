@@ -32,15 +32,11 @@ def build(
     def fetch(media: Media, field: str) -> bytes:
         return media_bytes(media, artifacts, field)
 
-    async def ready() -> bool:
-        return models.is_healthy
-
     return [
         Service(
             "vermeil.generation.v1.GenerationService",
             add_GenerationServiceServicer_to_server,
             GenerationServicer(models, keeper(artifacts), fetch),
-            ready=ready,
             drain=models.drain,
             stop=models.close,
         )
