@@ -1,7 +1,7 @@
 """What a container image of one unit holds: an environment with its pinned packages and its wheels.
 
 Runs while the image is built: `python -m vermeil_build.image UNIT FOLDER`. What needs torch finds it in the
-layer below, in a folder of its own (torch_layer.py).
+layer below, in a folder of its own (torch_layer.py); beside what needs none is its root to be (root.py).
 """
 
 import sys
@@ -10,11 +10,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from vermeil_build import root as base_root
 from vermeil_build import torch_layer
 from vermeil_build.packages import Packages, make_environment, site_packages
 from vermeil_build.sbom import write as write_sbom
 from vermeil_build.setup import SetupError, run
 from vermeil_build.slim import slim
+from vermeil_build.symbols import cut_all
 from vermeil_build.tree import ROOT, units
 
 SERVERS = ("postgres", "redis")
@@ -23,7 +25,7 @@ _OURS = "vermeil-"
 
 
 def needed_units(asked: str, folders: dict[str, Path]) -> dict[str, Path]:
-    """The unit asked for, such as "vermeil-data[digits]", and the libraries it stands on, lowest first."""
+    """The unit asked for, such as "vermeil-data[loading]", and the libraries it stands on, lowest first."""
     folder = folders[asked.partition("[")[0]]
     found: dict[str, Path] = {}
     for each in _requirements(asked, folder):
@@ -72,9 +74,12 @@ def build(root: Path, unit: Path, folder: Path, work: Path) -> None:
         run(packages.python, "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
     packages.install_as_told(folder, *sorted((work / "wheels").glob("*.whl")))
     slim(folder)
+    cut_all(folder)
     package = name.replace("-", "_")
     run(folder / "bin/python", "-c", f"import {package}.__main__")  # it begins, without what was left out
     _write_program(folder, package)
+    if base_root.FOLDER.exists():
+        check_root(folder, base_root.FOLDER)
     write_sbom(name, folder, folders)
 
 
@@ -88,12 +93,20 @@ def check_layer(unit: Path, names: set[str], layer: Path) -> None:
         raise SetupError(msg)
 
 
+def check_root(environment: Path, root: Path) -> None:
+    """Refuse an image in which a shared object would miss one that the base has and its root has not."""
+    for path in sorted(base_root.loaded(environment.rglob("*.so*"))):
+        if not path.resolve().is_relative_to(environment) and not (root / path.relative_to("/")).exists():
+            msg = f"{path}: packages load it, and the image's root is without it; name it in root.py"
+            raise SetupError(msg)
+
+
 def _write_program(folder: Path, package: str) -> None:
     file = folder / "bin/vermeil-service"
     lines = [
         f"#!{folder / 'bin/python'}\n",
         "import runpy\n\n",
-        f'runpy.run_module("{package}", run_name="__main__", alter_sys=True)\n',
+        f'runpy.run_module("{package}", run_name=__name__, alter_sys=True)\n',
     ]
     file.write_text("".join(lines), encoding="utf-8")
     file.chmod(0o755)

@@ -11,6 +11,11 @@ from vermeil_build.setup import output, run
 
 TOOLS = ("uv", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")
 """What builds wheels and installs them; it stays out of the image."""
+_UNASKED = {
+    "overrides.txt": "hf-xet; python_version < '3'\n",
+    "uv.toml": '[[dependency-metadata]]\nname = "tokenizers"\nrequires-dist = []\n',
+}
+"""What packages ask for to load from the Hugging Face hub, which no image does: uv is told they do not."""
 
 
 class Packages:
@@ -22,22 +27,23 @@ class Packages:
         self._constraint = root / PINS
         self._work = work
         run(sys.executable, "-m", "venv", work / "tools")
-        wanted = self._write([pin.text for pin in self.pins if pin.name in TOOLS])
+        wanted = self._write("".join(pin.text for pin in self.pins if pin.name in TOOLS))
         self.python = work / "tools/bin/python"
         run(self.python, "-m", "pip", "install", "-qq", "--no-cache-dir", "--require-hashes", "-r", wanted)
 
     def needed(self, asked: list[str]) -> set[str]:
         """Names of the packages that come with what is asked for."""
         options = ("-q", "--no-cache", "--no-header", "--no-annotate", "--no-strip-extras")
-        file = self._write([f"{each}\n" for each in asked])
-        told = output(
-            self.python, "-m", "uv", "pip", "compile", *options, "--constraint", self._constraint, file
-        )
+        overrides, settings = (self._write(text, name) for name, text in _UNASKED.items())
+        unasked = ("--overrides", overrides, "--config-file", settings)
+        file = self._write("".join(f"{each}\n" for each in asked))
+        command = (self.python, "-m", "uv", "pip", "compile", *options, *unasked)
+        told = output(*command, "--constraint", self._constraint, file)
         return {line.partition("==")[0].partition("[")[0].strip().lower() for line in told.splitlines()}
 
     def install(self, environment: Path, pins: list[Pin]) -> None:
         """These, as their hashes say, into a virtual environment."""
-        file = self._write([pin.text for pin in pins])
+        file = self._write("".join(pin.text for pin in pins))
         self.install_as_told(environment, "--require-hashes", "-r", file)
 
     def install_as_told(self, environment: Path, *what: str | Path) -> None:
@@ -45,9 +51,9 @@ class Packages:
         options = ("-q", "--no-cache", "--compile-bytecode", "--no-deps", "--python")
         run(self.python, "-m", "uv", "pip", "install", *options, environment / "bin/python", *what)
 
-    def _write(self, lines: list[str]) -> Path:
-        file = self._work / "packages.txt"
-        file.write_text("".join(lines), encoding="utf-8")
+    def _write(self, text: str, name: str = "packages.txt") -> Path:
+        file = self._work / name
+        file.write_text(text, encoding="utf-8")
         return file
 
 

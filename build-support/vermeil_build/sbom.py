@@ -1,4 +1,4 @@
-"""What is in an image, as a CycloneDX document: Python packages, and Debian's of the base.
+"""What is in an image, as a CycloneDX document: Python packages, and Debian's of its root.
 
 Taken from what is installed, not from what was asked for, with the standard library alone. The same
 image gives the same bytes.
@@ -12,6 +12,8 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from vermeil_build.root import DEBIAN, FOLDER
 
 Json = dict[str, Any]
 NAME = "sbom.cdx.json"
@@ -40,14 +42,16 @@ def document(unit: str, folders: list[Path], debian: Iterable[tuple[str, str, st
 def write(unit: str, environment: Path, folders: list[Path]) -> Path:
     """Describe the packages of an environment, and the system it is on, in a file beside what it holds."""
     file = environment / NAME
-    text = json.dumps(document(unit, folders, installed_debian()), indent=1, sort_keys=True)
+    root = FOLDER if FOLDER.exists() else Path("/")
+    text = json.dumps(document(unit, folders, installed_debian(root)), indent=1, sort_keys=True)
     file.write_text(text + "\n", encoding="utf-8")
     return file
 
 
-def installed_debian() -> Iterator[tuple[str, str, str]]:
-    """Packages of this system; none where it is not Debian."""
-    command = ["dpkg-query", "-W", "-f", "${Package} ${Version} ${Architecture}\n"]
+def installed_debian(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Packages of a system; none where it is not Debian."""
+    told = f"--admindir={root / DEBIAN}"
+    command = ["dpkg-query", told, "-W", "-f", "${Package} ${Version} ${Architecture}\n"]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:

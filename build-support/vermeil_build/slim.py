@@ -7,14 +7,26 @@ import shutil
 from pathlib import Path
 
 _ANYWHERE = ("tests", "*.a")
-_OF_PYARROW = ("include", "libarrow*flight*", "_flight*")
-"""To compile against it, and to ask other machines in a way that nobody here takes."""
+_OF = {
+    "numpy": ("_core/include", "distutils", "f2py"),  # to compile
+    # To compile against it; ways to other machines that nobody here takes; its libraries by other names.
+    "pyarrow": (
+        *("include", "includes", "src", "*.pyx", "*.pxd", "*.pxi", "_pyarrow_cpp_tests*"),
+        *("libarrow*flight*", "_flight*", "libarrow_s3*", "_s3fs*"),
+        *("libarrow_python*.so", "libarrow_python*.so.*.*.*"),
+    ),
+    # Pages made by Node.js, which is not there; cutting videos in the browser; files for examples and tests.
+    "gradio": ("templates/node", "templates/frontend/static/ffmpeg", "media_assets", "test_data"),
+    "Crypto": ("SelfTest",),  # tests by another name
+}
 
 
 def surplus(packages: Path) -> list[Path]:
     """Folders and files below a site-packages that nothing needs to run."""
     found = [each for pattern in _ANYWHERE for each in packages.rglob(pattern)]
-    return found + [each for pattern in _OF_PYARROW for each in (packages / "pyarrow").glob(pattern)]
+    for package, patterns in _OF.items():
+        found += [each for pattern in patterns for each in (packages / package).glob(pattern)]
+    return found
 
 
 def slim(environment: Path) -> None:

@@ -60,6 +60,7 @@ def test_whoever_answers_is_asked_for_its_health_by_what_its_image_holds(service
     assert "demo" in answering
     for name, service in answering.items():
         probe = service["healthcheck"]["test"]
+        assert probe[:2] == ["CMD", "python"], name  # there is no shell
         dependencies = project(ROOT / service["build"]["args"]["UNIT"])["dependencies"]
         assert ("vermeil_rpc.probe" in probe) == ("vermeil-rpc" in dependencies), name
         (bind,) = (value for key, value in service["environment"].items() if key.endswith("BIND"))

@@ -1,12 +1,9 @@
 """What the embedded handwritten digits promise."""
 
-import sys
 from collections import Counter
 
 import numpy as np
-import pytest
 from vermeil_data.digits import digit_samples
-from vermeil_errors import Unavailable
 from vermeil_media import decode_image
 
 
@@ -26,16 +23,11 @@ def test_all_digits_come_with_class_and_captions() -> None:
     assert len({sample.id for sample in samples}) == 1797
 
 
-def test_the_pictures_are_those_of_scikit_learn() -> None:
+def test_pictures_and_classes_are_those_of_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 
-    images = load_digits().images
-    for sample, image in zip(digit_samples(), images, strict=True):
+    theirs = load_digits()
+    for sample, image, label in zip(digit_samples(), theirs.images, theirs.target, strict=True):
         pixels = decode_image(sample.segments[-1].data or b"", channels=1)[:, :, 0]
         assert np.array_equal(np.rint(pixels / 255 * 16), image)
-
-
-def test_without_scikit_learn_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(Unavailable, match=r"pip install vermeil-data\[digits\]"):
-        next(digit_samples())
+        assert sample.metadata["class"] == str(label)
