@@ -67,7 +67,10 @@ class ResumableLoader(Iterator[BatchT], ABC, Generic[BatchT, StateT]):
         for name, mine in vars(self._start).items():
             theirs = getattr(state, name)
             if name not in state.MOVING and theirs != mine:
-                raise Conflict(f"the checkpoint's loader had {name} {theirs!r}, this one has {mine!r}")
+                raise Conflict(
+                    f"the checkpoint's loader had {name} {theirs!r}, this one has {mine!r}",
+                    fix="set it back, or train in another folder",
+                )
         self._position = state.position
         self._ready = iter(())
 

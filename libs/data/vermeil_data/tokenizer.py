@@ -26,6 +26,8 @@ TokenizerKind = Literal["bpe", "byte", "character", "other"]
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 _BATCH_CHARACTERS = 1 << 20
+_PARTS = ("normalizer", "pre_tokenizer", "model")
+"""Of tokenizer.json: what ids a text has beside the vocabulary."""
 
 
 class TextTokenizer:
@@ -158,6 +160,16 @@ class TextTokenizer:
         grown = Tokenizer.from_str(self._tokenizer.to_str())
         grown.add_special_tokens([AddedToken(mark, special=True) for mark in PICTURE_MARKS])
         return TextTokenizer(grown, self.kind, self._names)
+
+    def difference(self, other: "TextTokenizer") -> str | None:
+        """How another one reads text in other ids, if it does; it may have more entries behind the last."""
+        for token, index in sorted(self._tokenizer.get_vocab().items(), key=lambda entry: entry[1]):
+            found = other._tokenizer.id_to_token(index)
+            if found != token:
+                return f"entry {index} is {token!r} in one and {found!r} in the other"
+        mine, theirs = (json.loads(each._tokenizer.to_str()) for each in (self, other))
+        parts = [part for part in _PARTS if mine.get(part) != theirs.get(part)]
+        return f"they differ in {' and '.join(parts)}" if parts else None
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from vermeil_errors import InvalidInput
 from vermeil_model.flow import LEAST_REMAINING_TIME, TIME_DEVIATION, TIME_MEAN, add_noise
-from vermeil_model.fused_losses import LENGTH_POWER, draw_slot_times, fused_losses, importance
+from vermeil_model.fused_losses import LENGTH_POWER, draw_slot_times, fused_losses, importance, loss_weights
 from vermeil_model.testing import DRAWN, GIVEN, lay_out, small_fused, small_images
 
 ROWS = [[[[1, 7], GIVEN, [9, 4, 30]], [[1, 20], DRAWN]], [[[1, 5, 6], DRAWN, [9, 2, 11]]]]
@@ -52,6 +52,21 @@ def test_every_answer_of_a_conversation_counts_as_it_would_alone() -> None:
     found = importance(inputs._replace(targets_BT=targets, text_sample_BT=samples))
     alone = 1.0, 3 ** (LENGTH_POWER - 1), 1.0
     assert found[0, [1, 4, 6, 7]].tolist() == pytest.approx([alone[0], alone[1], alone[1], alone[2]])
+
+
+def test_rows_by_themselves_make_the_loss_of_all_by_how_much_is_learned_from_them() -> None:
+    model, inputs = small_fused(), lay_out(ROWS, 10, 3)
+    images = small_images(6).unflatten(0, (2, 3))
+    whole = fused_losses(model, inputs, images, generator(), drop=0.0, num_tasks=2).text
+    rows = [type(inputs)(*(part[row : row + 1] for part in inputs)) for row in range(2)]
+    alone = [
+        fused_losses(model, row, image[None], generator(), drop=0.0, num_tasks=2).text
+        for row, image in zip(rows, images, strict=True)
+    ]
+    weights = torch.stack([loss_weights(row) for row in rows])
+    torch.testing.assert_close((torch.stack(alone) * weights[:, 0]).sum() / weights[:, 0].sum(), whole)
+    torch.testing.assert_close(weights.sum(0), loss_weights(inputs))
+    assert weights[:, 1].tolist() == [1, 1]
 
 
 def test_the_generator_alone_decides_the_losses() -> None:

@@ -105,6 +105,13 @@ def fused_losses(
     return FusedLosses(text.mean, flow, tasks)
 
 
+def loss_weights(inputs: LearningInputs) -> Tensor:
+    """How much the means of text and of flow are over, (2): importance of learned tokens, drawn pictures."""
+    learned_BT = inputs.targets_BT != IGNORED_TARGET
+    noisy_BM = inputs.picture_noisy_BM & (inputs.picture_sample_BM != NO_SAMPLE)
+    return torch.stack([(importance(inputs) * learned_BT).sum(), noisy_BM.sum().float()])
+
+
 def draw_slot_times(noisy_BM: Tensor, generator: torch.Generator) -> Tensor:
     """Times of the noisy slots, one from each equal slice of their distribution; 1 elsewhere."""
     noisy_N = noisy_BM.flatten()

@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from vermeil_data.loader import Batch
 from vermeil_errors import InvalidInput
 from vermeil_training import (
     PLOT,
     Losses,
+    Objective,
     OptimizerConfig,
     Progress,
     RunConfig,
@@ -109,6 +111,70 @@ def test_accumulated_micro_batches_make_the_step_of_one_large_batch(
         loader = small.loader(batch_size)
         losses.append([float(train_step(state, loader).loss) for _ in range(5)])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+class Given:
+    """Batches that are given."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self._batches = iter(batches)
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def state(self) -> None:
+        """Nobody goes back."""
+
+    def restore(self, state: None) -> None:
+        """As above."""
+
+
+class EvenAndOdd:
+    """The mean loss of even tokens, and twice that of odd ones."""
+
+    def __call__(self, model, batch, generator) -> Losses:
+        means = torch.stack(
+            [
+                (1 + odd) * next_token_loss(model, batch._replace(targets_BT=targets_BT), generator)
+                for odd, targets_BT in enumerate(self._targets(batch))
+            ]
+        )
+        return Losses(means.sum(), {}, means=means)
+
+    def weights(self, batch: Batch) -> torch.Tensor:
+        return torch.stack([(targets_BT != -100).sum() for targets_BT in self._targets(batch)])
+
+    @staticmethod
+    def _targets(batch: Batch) -> list[torch.Tensor]:
+        counted = batch.targets_BT != -100
+        return [batch.targets_BT.where(counted & (batch.targets_BT % 2 == odd), -100) for odd in range(2)]
+
+
+@pytest.mark.parametrize("objective", [next_token_loss, EvenAndOdd()])
+def test_batches_count_by_how_much_is_learned_from_them(
+    small: SmallRun, with_run: Configure, objective: Objective[Batch]
+) -> None:
+    whole = next(small.loader(8))
+    whole.targets_BT[4:] = whole.targets_BT[4:].where(whole.targets_BT[4:] < 110, -100)  # a few of them
+    whole = whole._replace(documents_BT=None)
+    halves = [
+        whole._replace(tokens_BT=whole.tokens_BT[rows], targets_BT=whole.targets_BT[rows])
+        for rows in (slice(4), slice(4, 8))
+    ]
+    results, validations, alone = [], [], []
+    for batches in ([whole], halves):
+        model, generator = small.model(), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in model.parameters():  # fresh ones foretell everything equally badly
+                weight.normal_(0, 0.2, generator=generator)
+        state = make_state(with_run(accumulation=len(batches), precision="fp32", ema_decay=0.0), model)
+        alone = [evaluate_loss(state, Given(half), 1, objective).loss for half in halves]
+        validations.append(evaluate_loss(state, Given(*batches), len(batches), objective).loss)
+        results.append(train_step(state, Given(*batches), objective))
+    assert abs(alone[0] - alone[1]) > 0.01
+    assert float(results[0].loss) == pytest.approx(float(results[1].loss), abs=1e-5)
+    assert float(results[0].gradient_norm) == pytest.approx(float(results[1].gradient_norm), rel=1e-4)
+    assert validations == pytest.approx([float(results[0].loss)] * 2, abs=1e-5)
 
 
 def test_clipping_limits_how_far_a_gradient_reaches(small: SmallRun, config: TrainingConfig) -> None:

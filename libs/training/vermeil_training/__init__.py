@@ -9,13 +9,14 @@ from vermeil_training.muon import Muon
 from vermeil_training.objectives import (
     Losses,
     Objective,
+    ReadAndDraw,
+    SeveralMeans,
     Work,
     classify,
     conditions_of,
     contrastive,
     image_flow_loss,
     next_token_loss,
-    read_and_draw,
 )
 from vermeil_training.pace import Progress
 from vermeil_training.run_log import METRICS, PLOT, read_metrics
@@ -35,8 +36,10 @@ __all__ = [
     "Optimizer",
     "OptimizerConfig",
     "Progress",
+    "ReadAndDraw",
     "RunConfig",
     "ScheduleConfig",
+    "SeveralMeans",
     "TrainResult",
     "TrainState",
     "TrainingBatch",
@@ -54,7 +57,6 @@ __all__ = [
     "join_world",
     "make_state",
     "next_token_loss",
-    "read_and_draw",
     "read_metrics",
     "restore_state",
     "save_state",

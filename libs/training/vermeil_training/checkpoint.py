@@ -44,6 +44,7 @@ _FREE_TO_CHANGE = frozenset(
     {"log_every", "evaluate_every", "evaluate_batches", "checkpoint_every", "compile"}
 )
 """Settings of a run that may differ between its parts; all others shape the weights."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _log = get_logger(__name__)
 
@@ -149,11 +150,13 @@ def _check_same_run(path: Path, state: TrainState, values: dict[str, Any]) -> No
     """Refuse to go on with another recipe than the one that was begun."""
     theirs: dict[str, dict[str, Any]] = values["config"]
     for section, mine in asdict(state.config).items():
+        given = section == "given"
         for name, value in mine.items():
-            if name not in _FREE_TO_CHANGE and theirs[section].get(name) != value:
+            before = theirs.get(section, {}).get(name, value if given else None)
+            if (given or name not in _FREE_TO_CHANGE) and before != value:
                 raise Conflict(
-                    f"the checkpoint {path} was made with {theirs[section].get(name)!r}",
-                    field=f"{section}.{name}",
+                    f"the checkpoint {path} was made with {before!r}",
+                    field=name if given else f"{section}.{name}",
                     value=value,
                     fix="set it back, or train in another folder",
                 )
@@ -232,6 +235,6 @@ def _sync(path: Path) -> None:
 
 def _is_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in _FULL
     # safetensors keeps the system's number in its text alone.
-    return isinstance(error, SafetensorError) and f"os error {errno.ENOSPC}" in str(error)
+    return isinstance(error, SafetensorError) and any(f"os error {code})" in str(error) for code in _FULL)

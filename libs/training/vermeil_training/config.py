@@ -116,6 +116,9 @@ class TrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    given: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What else shapes the weights and is the caller's, by its name, as plain values of JSON: a run is not
+    gone on with where one of them differs."""
 
     def __post_init__(self) -> None:
         warmup, steps = self.schedule.warmup_steps, self.run.steps

@@ -5,8 +5,9 @@ Where gradients are off a loss is measured: nothing is dropped, shifted or smoot
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from vermeil_data.image_loader import ImageBatch
 from vermeil_data.loader import Batch
 from vermeil_data.mixed_batch import NO_SAMPLE, MixedBatch
 from vermeil_model import Conditions, FusedModel, classification_loss, flow_loss, from_pixels, fused_losses
+from vermeil_model.fused_losses import loss_weights
 
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
@@ -45,6 +47,8 @@ class Losses(NamedTuple):
     """Parts of it for the log: sum and count; every batch has the same names, with count 0 what it lacks."""
     work: Mapping[str, Work] = MappingProxyType({})
     """By modality, for its speed in the log."""
+    means: Tensor | None = None
+    """(K): the means that `total` is the sum of, of an objective of several; None where it is one mean."""
 
 
 class Objective(Protocol[BatchT_contra]):
@@ -54,6 +58,17 @@ class Objective(Protocol[BatchT_contra]):
         self, model: Callable[..., Any], batch: BatchT_contra, generator: torch.Generator
     ) -> Tensor | Losses:
         """Mean loss of a batch on the model's device."""
+
+
+@runtime_checkable
+class SeveralMeans(Protocol[BatchT_contra]):
+    """An objective that is the sum of means, each over something else that a batch holds."""
+
+    def __call__(self, model: Callable[..., Any], batch: BatchT_contra, generator: torch.Generator) -> Losses:
+        """The loss of a batch, with its means."""
+
+    def weights(self, batch: BatchT_contra) -> Tensor:
+        """How much each of the means is over, (K): so that several batches count as one large one."""
 
 
 def next_token_loss(model: Callable[..., Any], batch: Batch, generator: torch.Generator) -> Tensor:  # noqa: ARG001
@@ -93,13 +108,18 @@ def classify(model: Callable[..., Any], batch: ImageBatch, generator: torch.Gene
     )
 
 
-def read_and_draw(tasks: Sequence[str], flow_weight: float) -> Objective[MixedBatch]:
+@dataclass(frozen=True)
+class ReadAndDraw:
     """Cross entropy of text in nats, and `flow_weight` times the flow's squared error of pictures.
 
     The log has both, and what each of the mixture's `tasks` pays for text and for pictures.
     """
 
-    def loss(model: Callable[..., Any], batch: MixedBatch, generator: torch.Generator) -> Losses:
+    tasks: Sequence[str]
+    flow_weight: float
+
+    def __call__(self, model: Callable[..., Any], batch: MixedBatch, generator: torch.Generator) -> Losses:
+        """The loss of a batch, with its means."""
         images_BMCHW = from_pixels(batch.pixels_BMCHW)
         drop = DROP if torch.is_grad_enabled() else 0.0
         network = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
@@ -109,17 +129,20 @@ def read_and_draw(tasks: Sequence[str], flow_weight: float) -> Objective[MixedBa
             images_BMCHW,
             generator,
             drop=drop,
-            num_tasks=len(tasks),
+            num_tasks=len(self.tasks),
             forward=model,
         )
         text, num_tokens, flow, num_pictures = found.tasks
         parts = {"text": (text.sum(), num_tokens.sum()), "image": (flow.sum(), num_pictures.sum())}
-        for index, name in enumerate(tasks):
+        for index, name in enumerate(self.tasks):
             parts[f"{name}/text"] = (text[index], num_tokens[index])
             parts[f"{name}/image"] = (flow[index], num_pictures[index])
-        return Losses(found.total(flow_weight), parts, mixed_work(network, batch))  # type: ignore[arg-type]
+        means = torch.stack([found.text, self.flow_weight * found.flow])
+        return Losses(found.total(self.flow_weight), parts, mixed_work(network, batch), means)  # type: ignore[arg-type]
 
-    return loss
+    def weights(self, batch: MixedBatch) -> Tensor:
+        """Importance of learned tokens, and drawn pictures."""
+        return loss_weights(batch)
 
 
 def mixed_work(model: FusedModel, batch: MixedBatch) -> dict[str, Work]:

@@ -5,6 +5,7 @@ log reads as if nothing had happened. Plots are drawn when asked: drawing is nev
 """
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,12 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS
         kept = [line for line in read_metrics(folder) if line["step"] <= step]
-        self._path.write_text("".join(_line(values) for values in kept))
+        aside = self._path.with_name(f".{METRICS}.partial")
+        with aside.open("w", encoding="utf-8") as file:
+            file.writelines(map(_line, kept))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._path)  # whatever happens, the log is there
         self._file = self._path.open("a", encoding="utf-8")
         self._events = EventFile(folder / EVENTS, step + 1)
 

@@ -5,7 +5,8 @@ between loader and objective. Losses come back as tensors on the device, so that
 made to wait for Python.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vermeil_training.batches import Batches
-from vermeil_training.objectives import Losses, Objective, Work, next_token_loss
+from vermeil_training.objectives import Losses, Objective, SeveralMeans, Work, next_token_loss
 from vermeil_training.optimizer import clip_gradients
 from vermeil_training.precision import computes_in_bf16
 from vermeil_training.schedule import learning_rate_factor
@@ -28,7 +29,7 @@ class StepResult(NamedTuple):
     """What one step tells."""
 
     loss: Tensor
-    """Mean over micro-batches and processes."""
+    """Mean over all that micro-batches and processes learn from."""
     gradient_norm: Tensor
     """Before clipping."""
     learning_rate_factor: float
@@ -63,25 +64,32 @@ def train_step(
     objective: Objective[Any] = next_token_loss,
     should_stop: Callable[[], bool] = never,
 ) -> StepResult:
-    """Read `accumulation` batches and move the weights once."""
+    """Read `accumulation` batches and move the weights once, as one batch of all of them would.
+
+    What a batch counts goes with how much is learned from it, on all processes together.
+    """
     run, world = state.config.run, state.world
     position, drawn = loader.state(), state.generator.get_state()
     loss = torch.zeros((), device=world.device)
     parts: Parts = {}
     work: dict[str, Work] = {}
     num_items = 0
-    for micro in range(run.accumulation):
+    batches = [next(loader) for _ in range(run.accumulation)]
+    for micro, (batch_here, share_K) in enumerate(
+        zip(batches, _shares(objective, batches, world), strict=True)
+    ):
         if world.any(should_stop()):
             loader.restore(position)
             state.generator.set_state(drawn)
             _drop_gradients(state)
             raise Stopped
-        batch = next(loader).to(world.device)
+        batch = batch_here.to(world.device)
         with _gradients_exchanged(state, micro == run.accumulation - 1):
             with compute_precision(state):
                 found = _as_losses(objective(state.forward, batch, state.generator))
-            (found.total / run.accumulation).backward()  # type: ignore[no-untyped-call]
-        loss += found.total.detach() / run.accumulation
+            weighed = (_means(found) * share_K).sum()
+            weighed.backward()  # type: ignore[no-untyped-call]
+        loss += weighed.detach()
         _add(parts, found)
         _add_work(work, found)
         num_items += batch.num_items
@@ -108,7 +116,7 @@ def evaluate_loss(
     objective: Objective[Any] = next_token_loss,
     should_stop: Callable[[], bool] = never,
 ) -> Validation:
-    """Mean loss over counted targets of the next batches; the same batches and the same draws every time.
+    """Mean loss over what the next batches teach; the same batches and the same draws every time.
 
     Averaged weights are used where the run keeps them.
     """
@@ -125,18 +133,42 @@ def evaluate_loss(
                 if world.any(should_stop()):
                     raise Stopped
                 batch = next(batches).to(world.device)
-                num_targets = batch.num_targets
+                weights_K = _weights(objective, batch, world)
                 found = _as_losses(objective(state.model, batch, generator))
-                total += found.total * num_targets
-                counted += num_targets
+                total = total + _means(found) * weights_K
+                counted = counted + weights_K
                 _add(parts, found)
     finally:
         state.model.train()
         batches.restore(position)
+    total, counted = world.total(total), world.total(counted)
     return Validation(
-        float(world.total(total) / world.total(counted)),
+        float((total / counted)[counted > 0].sum()) if counted.any() else math.nan,
         {name: float(sum_ / count) for name, (sum_, count) in _total(parts, world).items() if count > 0},
     )
+
+
+def _shares(objective: Objective[Any], batches: Sequence[Any], world: World) -> list[Tensor]:
+    """What each batch's means count of those of all batches and processes, (K).
+
+    Times the number of processes: gradients are averaged over them.
+    """
+    weights = [_weights(objective, batch, world) for batch in batches]
+    all_K = world.total(torch.stack(weights).sum(0)).clamp_min(torch.finfo(torch.float32).tiny)
+    return [(weights_K * world.size / all_K).float() for weights_K in weights]
+
+
+def _weights(objective: Objective[Any], batch: Any, world: World) -> Tensor:
+    """How much the means of a batch's loss are over, (K)."""
+    if isinstance(objective, SeveralMeans):
+        weights_K = objective.weights(batch)
+    else:
+        weights_K = torch.as_tensor(batch.num_targets)[None]
+    return weights_K.to(world.device, torch.float64)
+
+
+def _means(found: Losses) -> Tensor:
+    return found.total[None] if found.means is None else found.means
 
 
 def _as_losses(found: Tensor | Losses) -> Losses:

@@ -1,5 +1,6 @@
 """Training by hand: folders in, a folder out, the same bits however often it is interrupted."""
 
+import errno
 import json
 import os
 import signal
@@ -13,13 +14,13 @@ from typing import Any
 
 import pytest
 from vermeil_data import TokenizerSpec, encode_dataset, fit_tokenizer, open_dataset, open_encoded
-from vermeil_errors import InvalidInput
+from vermeil_errors import Conflict, InvalidInput, OutOfSpace
 from vermeil_jobs import JobState
 from vermeil_trainer.__main__ import main
 from vermeil_trainer.by_hand import with_changes
 from vermeil_trainer.reading import recipe_from_dict
 from vermeil_trainer.testing import World
-from vermeil_trainer.train import Trained, train
+from vermeil_trainer.train import Trained, train, training_config
 
 Small = Callable[..., dict[str, Any]]
 
@@ -102,6 +103,68 @@ def test_a_run_that_is_done_is_not_done_again(small: Small, raw: Path, tmp_path:
     again = _run(small(), raw, tmp_path / "run", on_progress=lambda progress: seen.append(progress.step))
     assert seen == [12]
     assert again == first
+
+
+def test_a_run_does_not_go_on_by_another_recipe(
+    recipe_file: Path, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ("--dataset", str(raw), "--output", str(tmp_path / "run"))
+    assert main(str(recipe_file), *folders) == 0
+    capsys.readouterr()
+    for changed, said in (
+        ("run.batch_size=2", "run.batch_size = 2: the checkpoint"),
+        ("model.rope_theta=500", "model.rope_theta = 500"),
+    ):
+        assert main(str(recipe_file), *folders, "--set", changed) == Conflict.exit_code
+        told = capsys.readouterr().err
+        assert said in told
+        assert "was made with" in told
+        assert "set it back, or train in another folder" in told
+    assert main(str(recipe_file), *folders, "--set", "run.log_every=3") == 0
+
+
+def test_what_shapes_the_weights_is_what_a_run_may_not_change(small: Small) -> None:
+    given = training_config(
+        recipe_from_dict(small(adapter={"rank": 2, "alpha": 3}, model={"initial": "x"}))
+    ).given
+    assert (given["adapter.alpha"], given["fusion.flow_weight"], given["run.batch_size"]) == (3, 3, 4)
+    assert not {"model.initial", "image.guidance", "fusion.text"} & set(given)
+
+
+def test_a_disk_that_is_full_at_the_end_is_said(
+    recipe_file: Path,
+    raw: Path,
+    world: World,
+    small: Small,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = world.submit(small())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr("vermeil_trainer.model_folder.num_parameters", full)
+    done = world.work(job)
+    assert done.error is not None
+    assert done.error.reason == "OUT_OF_SPACE"
+    folders = ("--dataset", str(raw), "--output", str(tmp_path / "run"))
+    assert main(str(recipe_file), *folders) == OutOfSpace.exit_code
+    assert "no space left" in capsys.readouterr().err
+
+
+def test_data_in_the_tokens_of_another_tokenizer_are_refused(small: Small, raw: Path, tmp_path: Path) -> None:
+    first = _run(small(), raw, tmp_path / "first")
+    path = first.model / "tokenizer.json"
+    values = json.loads(path.read_text())
+    vocabulary = values["model"]["vocab"]
+    one, other = list(vocabulary)[:2]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    path.write_text(json.dumps(values))
+    further = small(name="further") | {"model": {"initial": str(first.model)}}
+    with pytest.raises(InvalidInput, match=r"tokens of another tokenizer than model\.initial: entry \d+ is"):
+        _run(further, raw, tmp_path / "further", initial=first.model)
 
 
 def test_by_hand_a_model_is_continued_from_its_folder(small: Small, raw: Path, tmp_path: Path) -> None:

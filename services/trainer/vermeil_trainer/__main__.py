@@ -2,7 +2,7 @@
 
 import sys
 
-from vermeil_errors import VermeilError
+from vermeil_errors import OutOfSpace, VermeilError, from_exception
 from vermeil_jobs import make_app, run_worker
 from vermeil_rpc import run
 from vermeil_telemetry import configure, start_metrics_server
@@ -29,6 +29,12 @@ def main(*arguments: str) -> int:
     except VermeilError as error:
         sys.stderr.write(f"vermeil-trainer: {error}\n")
         return error.exit_code
+    except OSError as error:
+        known = from_exception(error)
+        if not isinstance(known, OutOfSpace):
+            raise
+        sys.stderr.write(f"vermeil-trainer: {known}\n")
+        return known.exit_code
     return 0
 
 

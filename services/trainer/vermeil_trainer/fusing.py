@@ -24,6 +24,7 @@ from vermeil_model.opening import Opening
 
 from vermeil_trainer.fusion_rules import RANK, ramp_steps
 from vermeil_trainer.recipe import Recipe
+from vermeil_trainer.same_tokens import check_tokenizer
 
 TEXT, IMAGE = "text", "image"
 """The backbones."""
@@ -52,6 +53,7 @@ def make_fused_model(recipe: Recipe, mixture: OpenMixture, backbones: Mapping[st
     image = load_checkpoint(backbones[IMAGE], ImageModel, dtype=torch.float32)
     for name, model in ((TEXT, text), (IMAGE, image)):
         require_floats(model, f"fusion.{name}", getattr(recipe.fusion, name))
+    check_tokenizer(mixture.tokenizer, backbones[TEXT], "fusion.text", "mixture.sources")
     _check_pictures(image.config, mixture, "fusion.image")
     options: dict[str, Any] = {}
     if recipe.fusion.kind == "low_rank":
@@ -78,6 +80,7 @@ def continue_fused_model(recipe: Recipe, mixture: OpenMixture, folder: Path) -> 
         raise InvalidInput.for_field(
             "fusion.kind", recipe.fusion.kind, problem, f"write fusion.kind: {config.fusion}"
         )
+    check_tokenizer(mixture.tokenizer, folder, "model.initial", "mixture.sources")
     _check_pictures(config.image, mixture, "model.initial")
     if mixture.vocab_size > config.text.vocab_size:
         problem = f"tokens of the sources do not fit the {config.text.vocab_size} of model.initial"

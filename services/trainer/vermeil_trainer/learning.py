@@ -24,12 +24,12 @@ from vermeil_model import FusedModel, ImageModel, TextModel
 from vermeil_training import (
     Batches,
     Objective,
+    ReadAndDraw,
     World,
     classify,
     contrastive,
     image_flow_loss,
     next_token_loss,
-    read_and_draw,
 )
 
 from vermeil_trainer.fusing import mixture_of, open_gates
@@ -133,7 +133,7 @@ def _always(objective: Objective[Any]) -> Callable[[Recipe, Any], Objective[Any]
 
 
 def _mixed_objective(recipe: Recipe, mixture: OpenMixture) -> Objective[Any]:
-    return read_and_draw([task.name for task in mixture.mixture.tasks], recipe.fusion.flow_weight)
+    return ReadAndDraw([task.name for task in mixture.mixture.tasks], recipe.fusion.flow_weight)
 
 
 _open_images = _one(open_encoded_images)

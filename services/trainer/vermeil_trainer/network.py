@@ -28,6 +28,7 @@ from vermeil_model.image_config import TOKENS_PER_CAPTION
 from vermeil_trainer.model_folder import AnyModel, Data, class_names_in
 from vermeil_trainer.recipe import ImageSpec, ModelSpec, Recipe
 from vermeil_trainer.rules import violation
+from vermeil_trainer.same_tokens import check_tokenizer
 from vermeil_trainer.sizes import SIZES, sizes_of
 from vermeil_trainer.task_rules import CLASSIFIER_BLOCKS, CLASSIFIER_WIDTH
 
@@ -223,6 +224,8 @@ def _check_data(folder: Path, config: Any, data: Data) -> None:
             f"tokens of the dataset do not fit the {known} of model.initial",
             "encode it with that model's tokenizer",
         )
+    if known and tokenizer is not None:
+        check_tokenizer(tokenizer, folder, "model.initial", "data.dataset")
     if getattr(config, "num_classes", 0) and isinstance(data, EncodedImages):
         names = class_names_in(folder)
         if names != data.class_names:

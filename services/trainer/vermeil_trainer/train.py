@@ -35,6 +35,10 @@ MODEL = "model"
 """Subfolder of a run that holds the finished model."""
 SAMPLES, NEWEST_SAMPLES = "samples", "samples.png"
 """Subfolder of what was drawn at each validation, and the last of them."""
+_FREE_TO_CHANGE = frozenset(
+    {"model.initial", "fusion.text", "fusion.image", "image.sampling_steps", "image.guidance"}
+)
+"""Fields of a recipe that may differ between the parts of a run."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,17 @@ def training_config(recipe: Recipe) -> TrainingConfig:
         OptimizerConfig(**asdict(recipe.optimizer), rates=rates_of(recipe)),
         ScheduleConfig(**asdict(recipe.schedule)),
         RunConfig(**run),
+        _given(recipe),
     )
+
+
+def _given(recipe: Recipe) -> dict[str, object]:
+    """The rest of a recipe, but for where things lie and how to look at them; loaders know their data."""
+    found: dict[str, object] = {"run.batch_size": recipe.run.batch_size}
+    for section in ("model", "image", "fusion", "adapter"):
+        values = asdict(getattr(recipe, section))
+        found |= {f"{section}.{name}": value for name, value in values.items()}
+    return {name: value for name, value in found.items() if name not in _FREE_TO_CHANGE}
 
 
 def _measures(task: Learning, data: Data, model: AnyModel) -> dict[str, float]:
