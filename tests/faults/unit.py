@@ -10,6 +10,7 @@ import os
 import runpy
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Unit:
         self._work = (tuple(command), dict(environment), log)
         self._process: multiprocessing.process.BaseProcess | None = None
         self._is_wanted = False
+        self._changing = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -61,18 +63,20 @@ class Unit:
 
     def look_after(self) -> None:
         """Start it if it should run and does not."""
-        if not self._is_wanted or (self._process is not None and self._process.is_alive()):
-            return
-        self._process = _FORKING.Process(target=_run, args=self._work, name=self.name)
-        self._process.start()
-        self.num_starts += 1
+        with self._changing:
+            if not self._is_wanted or (self._process is not None and self._process.is_alive()):
+                return
+            self._process = _FORKING.Process(target=_run, args=self._work, name=self.name)
+            self._process.start()
+            self.num_starts += 1
 
     def kill(self) -> None:
         """End it with -9; it stays away until it is started."""
-        self._is_wanted = False
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
+        with self._changing:  # whoever looks after it would start it in the middle
+            self._is_wanted = False
+            if self._process is not None:
+                self._process.kill()
+                self._process.join()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

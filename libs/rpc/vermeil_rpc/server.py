@@ -110,7 +110,10 @@ def run(build: Callable[[], Sequence[Service]], bind: str, settings: CommonSetti
 
 
 async def _run(build: Callable[[], Sequence[Service]], bind: str, settings: CommonSettings) -> None:
-    services = build()  # may wait for a store: SIGTERM ends the process at once until then
+    # It may wait for a store, and until then SIGTERM and Ctrl-C end the process at once: asyncio would
+    # keep the first Ctrl-C for the next await.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    services = build()
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -13,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import IntegrityError
 from vermeil_errors import Conflict, InvalidInput, StaleFence, Unavailable
 from vermeil_jobs import (
     JobOutcome,
@@ -28,7 +29,7 @@ from vermeil_jobs.suite import Bench
 from vermeil_jobs.suite.bench import artifact
 from vermeil_registry import database as database_module
 from vermeil_registry.catalogue import Catalogue
-from vermeil_registry.database import Database
+from vermeil_registry.database import Database, LostRace
 from vermeil_registry.migrate import migrate
 from vermeil_registry.storage import SqlStorage
 from vermeil_registry.tables import metadata
@@ -141,6 +142,32 @@ def test_a_write_that_others_keep_waiting_for_a_moment_is_not_lost(
         for each in writing:
             each.result(60)
     assert database.read(lambda connection: connection.scalar(text("SELECT number FROM things"))) == 4
+    database.close()
+
+
+def test_who_loses_every_race_may_ask_again_so_that_no_worker_loses_what_it_has_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = a_table(tmp_path, 4.0, monkeypatch)
+
+    def lose(connection: Connection) -> None:
+        write(connection)
+        raise LostRace("jobs/1")
+
+    with pytest.raises(Unavailable, match="nothing was written") as refused:
+        database.write(lose)
+    assert refused.value.retryable
+    assert database.read(lambda connection: connection.scalar(text("SELECT number FROM things"))) == 1
+    database.close()
+
+
+def test_rows_that_no_trying_on_can_write_are_our_own_mistake_and_no_lost_race(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = a_table(tmp_path, 4.0, monkeypatch)
+    database.write(lambda connection: connection.execute(text("CREATE UNIQUE INDEX once ON things (number)")))
+    with pytest.raises(IntegrityError):
+        database.write(lambda connection: connection.execute(text("INSERT INTO things VALUES (1)")))
     database.close()
 
 

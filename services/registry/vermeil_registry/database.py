@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, StatementError
-from vermeil_errors import Conflict, InvalidInput, OutOfSpace, Unavailable, VermeilError
+from vermeil_errors import InvalidInput, OutOfSpace, Unavailable, VermeilError
 
 T = TypeVar("T")
 _LOCKED_SECONDS = 4.0
@@ -51,6 +51,7 @@ class Database:
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction; again from the start if another one was quicker."""
         end = time.monotonic() + _LOCKED_SECONDS
+        last: Exception | None = None
         for attempt in range(_ATTEMPTS):
             try:
                 with self._alone():
@@ -60,8 +61,14 @@ class Database:
                     raise _translated(error) from error
                 if _is_locked(error) and time.monotonic() >= end:
                     raise self._locked() from error
+                last = error
                 time.sleep(0.002 * attempt)
-        raise Conflict("too many others change the same rows at once", fix="try again in a moment")
+        if isinstance(last, IntegrityError):  # no race: those are over when the rows are read anew
+            raise last
+        # Not a Conflict: a worker would take that for the last word on how its job ended.
+        raise Unavailable(
+            "too many others change the same rows at once; nothing was written", fix="try again in a moment"
+        ) from last
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work`, which only reads, on one state of the rows."""
