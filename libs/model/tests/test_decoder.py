@@ -202,14 +202,14 @@ def test_a_long_prompt_is_read_in_parts_while_others_speak() -> None:
     (first,) = decoder.add([Request(speaking, replace(GREEDY, max_tokens=20))])
     decoder.step()
     (second,) = decoder.add([Request(long, GREEDY)])
-    rounds = [[event.sequence for event in decoder.step()] for _ in range(7)]
-    assert rounds == [[first]] * 6 + [[first, second]]
+    rounds = [[event.sequence for event in decoder.step()] for _ in range(9)]
+    assert rounds == [[first]] * 7 + [[second], [first, second]]
     said: dict[int, list[int]] = {first: [], second: []}
     while decoder.sequences:
         for event in decoder.step():
             said[event.sequence].append(event.token)
-    assert said[first] == naive_greedy(model, speaking, 20)[8:]
-    assert said[second] == naive_greedy(model, long, 12)[1:]
+    assert said[first] == naive_greedy(model, speaking, 20)[9:]
+    assert said[second] == naive_greedy(model, long, 12)[2:]
 
 
 def test_choices_of_one_question_read_it_once_and_the_next_turn_reads_only_what_is_new() -> None:

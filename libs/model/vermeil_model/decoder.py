@@ -139,6 +139,8 @@ class Decoder:
         self._running: list[_Sequence] = []
         self._partly_read: _Sequence | None = None
         """It has the row after those that run."""
+        self._has_read = False
+        """The last step told first tokens: now it is the turn of those that run."""
         self._arriving: deque[_Sequence] = deque()
         self._num_added = 0
         self._plan: SamplingPlan | None = None
@@ -183,9 +185,19 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self) -> list[TokenEvent]:
-        """One more token for every running sequence; the first one for those whose prompt has been read."""
-        events = self._continue() if self._running else []
-        return events + self._read()
+        """The first token of those whose prompt has been read now, or one more for every running sequence.
+
+        Reading and running take turns. First tokens are told before the others go on, so who comes new
+        does not wait for one more token of everybody; a prompt in parts, of which none is told, does not
+        hold up the running.
+        """
+        if not self._has_read:
+            first = self._read()
+            self._has_read = bool(first) and bool(self._running)
+            if first:
+                return first
+        self._has_read = False
+        return self._continue() if self._running else []
 
     @torch.inference_mode()
     def remove(self, sequence: int) -> None:

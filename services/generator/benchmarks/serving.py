@@ -1,10 +1,10 @@
 """What serving adds to decoding: the same prompts straight from the model, through an engine, over gRPC.
 
 32 greedy answers at once from a GPT of 10.7 M parameters with random weights (6 layers × 384, context
-256). The server has a process of its own; the three ways take turns. A decode step is what an answer of
-`--tokens` takes longer than one of a quarter, by the steps between them: what a request costs before its
-first token is in the tokens a second, and not in a step. `--lengths mixed` lets prompts and answers differ
-in length, so that sequences come and go; then there are no steps to tell.
+256). A server does all three in one process, with the same weights, and they take turns. A decode step is
+what an answer of `--tokens` takes longer than one of a quarter, by the steps between them: what a request
+costs before its first token is in the tokens a second, and not in a step. `--lengths mixed` lets prompts
+and answers differ in length, so that sequences come and go; then there are no steps to tell.
 """
 
 import argparse
@@ -32,12 +32,13 @@ from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceS
 from vermeil_artifacts import LocalStore
 from vermeil_data import TokenizerSpec, train_tokenizer
 from vermeil_data.chat import SPECIAL_TOKENS
+from vermeil_generator.api import GenerationServicer
 from vermeil_generator.ask import Ask
 from vermeil_generator.ask import Sampling as OwnSampling
 from vermeil_generator.ask import TokenIds as OwnTokenIds
 from vermeil_generator.device import precision
 from vermeil_generator.fakes import FakeNames
-from vermeil_generator.loaded import LoadedModel, load
+from vermeil_generator.loaded_text import LoadedTextModel
 from vermeil_generator.settings import GeneratorSettings
 from vermeil_generator.wiring import build
 from vermeil_model import (
@@ -46,7 +47,6 @@ from vermeil_model import (
     Request,
     SamplingParameters,
     TextModel,
-    load_checkpoint,
     save_checkpoint,
 )
 from vermeil_rpc import connect_async, serve
@@ -86,8 +86,8 @@ class Round(NamedTuple):
 def main() -> None:
     """Measure, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--repeats", type=int, default=7, help="rounds over all ways, at least 5")
-    arguments.add_argument("--tokens", type=int, default=192, help="tokens of an answer, on average")
+    arguments.add_argument("--repeats", type=int, default=15, help="rounds over all ways, at least 5")
+    arguments.add_argument("--tokens", type=int, default=128, help="tokens of an answer, on average")
     arguments.add_argument("--lengths", choices=("equal", "mixed"), default="equal")
     chosen = arguments.parse_args()
     tasks = _tasks(chosen.tokens, mixed=chosen.lengths == "mixed")
@@ -102,7 +102,7 @@ def main() -> None:
         assert server.pid is not None
         try:
             rounds = asyncio.run(
-                _measured(Path(folder), address, psutil.Process(server.pid), (tasks, short), chosen.repeats)
+                _measured(address, psutil.Process(server.pid), ours, (tasks, short), chosen.repeats)
             )
         finally:
             server.terminate()
@@ -128,6 +128,8 @@ def _write_model(folder: Path) -> None:
 
 
 def _serve(folder: str, told: Connection) -> None:
+    """A generator that also does without gRPC what it is told: the three ways share process and weights."""
+
     async def live() -> None:
         store = LocalStore(Path(folder) / "artifacts")
         only = Path(folder) / "model"
@@ -136,47 +138,57 @@ def _serve(folder: str, told: Connection) -> None:
             (only / file.name).write_bytes(file.read_bytes())
         names = FakeNames()
         names.add(MODEL, store.publish(only, kind="model"))
-        server = await serve(build(_settings(), names=names, store=store), "127.0.0.1:0", local_settings())
+        services = build(_settings(), names=names, store=store)
+        server = await serve(services, "127.0.0.1:0", local_settings())
         told.send(server.address)
-        await server.wait()
+        servicer = services[0].servicer
+        assert isinstance(servicer, GenerationServicer)
+        async with servicer._models.using(MODEL) as model:
+            assert isinstance(model, LoadedTextModel)
+            decoder = Decoder(model.packed, num_slots=STREAMS)
+            while True:
+                way, tasks = await asyncio.to_thread(told.recv)
+                if way == "engine":
+                    await asyncio.gather(*(_answer(model, task) for task in tasks))
+                else:
+                    await asyncio.to_thread(_decode, decoder, tasks)
+                told.send(None)
 
     asyncio.run(live())
 
 
 def _settings() -> GeneratorSettings:
-    return GeneratorSettings.model_construct(generator_slots=STREAMS)
+    """Nothing is kept of a prompt, so that each round reads it again."""
+    return GeneratorSettings.model_construct(generator_slots=STREAMS, generator_kept_bytes=0)
 
 
 async def _measured(
-    folder: Path, address: str, server: psutil.Process, both: tuple[list[Task], list[Task]], repeats: int
+    address: str, server: psutil.Process, told: Connection, both: tuple[list[Task], list[Task]], repeats: int
 ) -> dict[str, list[Round]]:
-    decoder = Decoder(load_checkpoint(folder, dtype=precision(_settings())), num_slots=STREAMS)
-    loaded = load(MODEL, folder, _settings())
     channel = connect_async(address)
-    this = psutil.Process()
 
-    async def alone(tasks: list[Task]) -> None:
-        await asyncio.to_thread(_decode, decoder, tasks)
+    def inside(way: str) -> Way:
+        async def ask(tasks: list[Task]) -> None:
+            told.send((way, tasks))
+            await asyncio.to_thread(told.recv)
 
-    async def engine(tasks: list[Task]) -> None:
-        await asyncio.gather(*(_answer(loaded, task) for task in tasks))
+        return ask
 
     async def remote(tasks: list[Task]) -> None:
         await asyncio.gather(*(_ask(channel, task) for task in tasks))
 
-    ways: dict[str, tuple[Way, psutil.Process]] = {
-        "model alone": (alone, this),
-        "engine": (engine, this),
-        "gRPC": (remote, server),
+    ways: dict[str, Way] = {
+        "model alone": inside("model alone"),
+        "engine": inside("engine"),
+        "gRPC": remote,
     }
     rounds: dict[str, list[Round]] = {name: [] for name in WAYS}
     for number in range(repeats + 1):
-        for name, (way, process) in ways.items():
-            found = await _round(way, process, *both)
+        for name, way in ways.items():
+            found = await _round(way, server, *both)
             if number:  # the first warms up
                 rounds[name].append(found)
     await channel.close(None)
-    loaded.close()
     return rounds
 
 
@@ -213,7 +225,7 @@ def _bias() -> dict[int, float]:
     return dict.fromkeys(range(256, 256 + len(SPECIAL_TOKENS)), -100.0)
 
 
-async def _answer(model: LoadedModel, task: Task) -> None:
+async def _answer(model: LoadedTextModel, task: Task) -> None:
     sampling = OwnSampling(temperature=0, max_tokens=task.num_tokens, logit_bias=_bias())
     question = model.prepare(Ask(MODEL, OwnTokenIds(tuple(task.ids)), sampling))
     async for _ in model.answer(question):

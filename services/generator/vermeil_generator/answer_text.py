@@ -6,8 +6,7 @@ once the text before it is out, so that tokens and text of a stream agree. Knows
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vermeil_generator.piece import ToldToken
 
@@ -22,8 +21,7 @@ class TokenStream(Protocol):
         """What is left at the end."""
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """What may be shown now."""
 
     text: str = ""
@@ -89,7 +87,7 @@ class AnswerText:
     def _show(self, length: int) -> Shown:
         text, self._held = self._held[:length], self._held[length:]
         self._shown_to += length
-        tokens = []
+        tokens: list[ToldToken] = []
         while self._untold and self._untold[0].offset < self._shown_to:
             tokens.append(self._untold.popleft())
         return Shown(text, tuple(tokens))

@@ -6,9 +6,10 @@ A message of its own for every token of every answer would cost more than a smal
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, groupby
 from time import monotonic
 from typing import TypeGuard
 
@@ -39,11 +40,7 @@ class Outbox:
 
     def put(self, reader: Reader, choice: int, item: Piece | Exception) -> None:
         """Take a piece, or the error that ends the answer."""
-        items = self._pending.setdefault(reader, {}).setdefault(choice, [])
-        if items and _is_text(items[-1]) and _is_text(item):
-            items[-1] = items[-1].followed_by(item)
-        else:
-            items.append(item)
+        self._pending.setdefault(reader, {}).setdefault(choice, []).append(item)
         if not _is_text(item) or item.finish or choice not in reader.begun:
             reader.begun.add(choice)
             self._urgent[reader] = None
@@ -61,11 +58,24 @@ class Outbox:
     def _send(self, readers: Iterable[Reader]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Reader, Iterable[Piece | Exception]]]] = {}
         for reader in readers:
-            items = chain.from_iterable(self._pending.pop(reader).values())
+            items = chain.from_iterable(map(_joined, self._pending.pop(reader).values()))
             by_loop.setdefault(reader.loop, []).append((reader, items))
         for loop, parcels in by_loop.items():
             with suppress(RuntimeError):  # a loop that is closed has no readers any more
                 loop.call_soon_threadsafe(_deliver, parcels)
+
+
+def _joined(items: Iterable[Piece | Exception]) -> Iterator[Piece | Exception]:
+    """The items of one choice, text that follows text as one piece."""
+    for is_text, run in groupby(items, _is_text):
+        same = list(run)
+        if not is_text or len(same) == 1:
+            yield from same
+            continue
+        pieces = [piece for piece in same if _is_text(piece)]
+        text = "".join(piece.text for piece in pieces)
+        tokens = tuple(chain.from_iterable(piece.tokens for piece in pieces))
+        yield replace(pieces[-1], text=text, tokens=tokens)
 
 
 def _is_text(item: Piece | Exception) -> TypeGuard[Piece]:

@@ -1,6 +1,6 @@
 """What an answer is made of."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from vermeil_media import Pixels
@@ -60,7 +60,3 @@ class Piece:
     """A call of a tool; then there is no text."""
     picture: Pixels | None = field(default=None, compare=False)
     """(H, W, C); then there is no text."""
-
-    def followed_by(self, later: "Piece") -> "Piece":
-        """Both as one; neither is a picture."""
-        return replace(later, text=self.text + later.text, tokens=self.tokens + later.tokens)
