@@ -8,7 +8,6 @@ A message of its own for every token of every answer would cost more than a smal
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain, groupby
 from time import monotonic
 from typing import TypeGuard
@@ -75,7 +74,8 @@ def _joined(items: Iterable[Piece | Exception]) -> Iterator[Piece | Exception]:
         pieces = [piece for piece in same if _is_text(piece)]
         text = "".join(piece.text for piece in pieces)
         tokens = tuple(chain.from_iterable(piece.tokens for piece in pieces))
-        yield replace(pieces[-1], text=text, tokens=tokens)
+        last = pieces[-1]
+        yield Piece(last.choice, text, tokens, last.finish, last.num_tokens, last.num_cached, last.call)
 
 
 def _is_text(item: Piece | Exception) -> TypeGuard[Piece]:
