@@ -1,10 +1,11 @@
 """What serving adds to decoding: the same prompts straight from the model, through an engine, over gRPC.
 
-32 greedy answers at once from a GPT of 10.7 M parameters with random weights (6 layers × 384, context
-256). A server does all three in one process, with the same weights, and they take turns. A decode step is
-what an answer of `--tokens` takes longer than one of a quarter, by the steps between them: what a request
-costs before its first token is in the tokens a second, and not in a step. `--lengths mixed` lets prompts
-and answers differ in length, so that sequences come and go; then there are no steps to tell.
+32 greedy answers at once, equally long, to prompts of 17 to 48 tokens, from a GPT of 10.7 M parameters with
+random weights (6 layers × 384, context 256). A server does all three in one process, with the same weights,
+and they take turns. A decode step is what an answer of `--tokens` takes longer than one of a quarter, by the
+steps between them: what a request costs before its first token is in the tokens a second, and not in a step.
+`--lengths mixed` lets prompts and answers differ in length, so that sequences come and go; then there are no
+steps to tell.
 """
 
 import argparse
@@ -114,7 +115,7 @@ def _tasks(num_tokens: int, *, mixed: bool) -> list[Task]:
     count = 2 * STREAMS if mixed else STREAMS
     lengths = [(draw.randint(4, 96), draw.randint(8, 2 * num_tokens - 8)) for _ in range(count)]
     if not mixed:
-        lengths = [(32, num_tokens)] * count
+        lengths = [(17 + index, num_tokens) for index in range(count)]
     return [Task([draw.randrange(256) for _ in range(prompt)], answer) for prompt, answer in lengths]
 
 

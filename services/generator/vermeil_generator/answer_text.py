@@ -55,6 +55,10 @@ class AnswerText:
         """What a new token lets us show; `told` comes back when its text does."""
         if told is not None:
             self._untold.append(told)
+        elif not self._stop and not self._untold:  # most answers; there are many tokens
+            text = self._stream.add(token_id)
+            self._shown_to += len(text)
+            return Shown(text)
         self._held += self._stream.add(token_id)
         if self._cut():
             return self._show(len(self._held))

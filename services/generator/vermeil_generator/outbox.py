@@ -1,8 +1,8 @@
 """Pieces on their way from an engine's thread to those who read them in event loops.
 
 A message of its own for every token of every answer would cost more than a small model's step (about
-0.1 ms each). So pieces that come within n · 3 ms, n answers being written, travel together, at most
-0.1 s; the first piece of an answer, a picture and the last piece never wait.
+0.1 ms each). So pieces that come within n · 5 ms, n answers being written, travel together, at most
+0.15 s; the first piece of an answer, a picture and the last piece never wait.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from typing import TypeGuard
 
 from vermeil_generator.piece import Piece
 
-SECONDS_PER_ANSWER = 0.003
-MAX_SECONDS = 0.1
+SECONDS_PER_ANSWER = 0.005
+MAX_SECONDS = 0.15
 
 
 class Reader:
