@@ -82,10 +82,7 @@ def note_debian(folder: Path, base: Path = Path("/")) -> None:
     if not status.exists():
         return
     files = [f"/{each.relative_to(folder)}" for each in folder.rglob("*") if not each.is_dir()]
-    spelt = [
-        *files,
-        *(each.removeprefix("/usr") for each in files),
-    ]  # it knows some by where they were before
+    spelt = [*files, *(each.removeprefix("/usr") for each in files)]  # it knows some by where they were
     asked = ["dpkg-query", f"--admindir={base / DEBIAN}", "-S", *spelt]
     told = subprocess.run(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     owners = {line.partition(":")[0] for line in told.stdout.splitlines()}

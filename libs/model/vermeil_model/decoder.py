@@ -191,11 +191,9 @@ class Decoder:
         does not wait for one more token of everybody; a prompt in parts, of which none is told, does not
         hold up the running.
         """
-        if not self._has_read:
-            first = self._read()
-            self._has_read = bool(first) and bool(self._running)
-            if first:
-                return first
+        if not self._has_read and (first := self._read()):
+            self._has_read = bool(self._running)
+            return first
         self._has_read = False
         return self._continue() if self._running else []
 
