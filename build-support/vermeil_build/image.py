@@ -12,6 +12,7 @@ from typing import Any
 
 from vermeil_build import root as base_root
 from vermeil_build import torch_layer
+from vermeil_build.bytecode import compile_all
 from vermeil_build.packages import Packages, make_environment, site_packages
 from vermeil_build.sbom import write as write_sbom
 from vermeil_build.setup import SetupError, run
@@ -72,9 +73,12 @@ def build(root: Path, unit: Path, folder: Path, work: Path) -> None:
     packages.install(folder, [pin for pin in packages.pins if pin.name in names])
     for each in dict.fromkeys(needed.values()):
         run(packages.python, "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
-    packages.install_as_told(folder, *sorted((work / "wheels").glob("*.whl")))
+    # Named, not given as files, for then packages would note which and when these were.
+    named = (str(project(each)["name"]) for each in needed.values())
+    packages.install_as_told(folder, "--no-index", "--find-links", work / "wheels", *dict.fromkeys(named))
     slim(folder)
     cut_all(folder)
+    compile_all(folder)
     package = name.replace("-", "_")
     run(folder / "bin/python", "-c", f"import {package}.__main__")  # it begins, without what was left out
     _write_program(folder, package)

@@ -48,7 +48,7 @@ class Packages:
 
     def install_as_told(self, environment: Path, *what: str | Path) -> None:
         """What uv's own words name, and nothing that it depends on."""
-        options = ("-q", "--no-cache", "--compile-bytecode", "--no-deps", "--python")
+        options = ("-q", "--no-cache", "--no-deps", "--python")
         run(self.python, "-m", "uv", "pip", "install", *options, environment / "bin/python", *what)
 
     def _write(self, text: str, name: str = "packages.txt") -> Path:

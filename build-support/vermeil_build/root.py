@@ -14,6 +14,8 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from vermeil_build.bytecode import compile_all
+
 FOLDER = Path("/opt/root")
 DEBIAN = Path("var/lib/dpkg")
 """Where a root says which of Debian's packages it has something of; scanners look there."""
@@ -94,7 +96,9 @@ def note_debian(folder: Path, base: Path = Path("/")) -> None:
 
 def main() -> int:
     """Fill the folder."""
-    keep(Path(sysconfig.get_path("stdlib")), FOLDER)
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    keep(stdlib, FOLDER)
+    compile_all(FOLDER / stdlib.relative_to("/"))
     for path in sorted(set(_wanted(FOLDER))):
         keep(path, FOLDER)
     note_debian(FOLDER)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from vermeil_build.bytecode import compile_all
 from vermeil_build.packages import Packages, make_environment
 from vermeil_build.pins import CUDA_ONLY, Pin, cpu_torch
 from vermeil_build.setup import SetupError, run
@@ -38,6 +39,7 @@ def build(root: Path, folder: Path, torch: str, work: Path) -> None:
         of_torch = cpu_torch([pin for pin in packages.pins if pin.name in names])
         packages.install_as_told(folder, "--torch-backend", "cpu", *of_torch)
     slim(folder)
+    compile_all(folder)
     run(folder / "bin/python", "-c", "import torch")  # it begins, without what was left out
 
 

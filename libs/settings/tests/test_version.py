@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from vermeil_settings import VERSION, code_version
 
 COMMIT = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d"
@@ -27,3 +28,8 @@ def test_a_checkout_also_tells_its_commit_wherever_git_keeps_it(tmp_path: Path) 
 
 def test_outside_of_a_checkout_there_is_only_the_version(tmp_path: Path) -> None:
     assert code_version(tmp_path) == VERSION
+
+
+def test_an_image_says_which_commit_it_was_built_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERMEIL_REVISION", COMMIT)
+    assert code_version(tmp_path) == f"{VERSION}+g{COMMIT[:12]}"

@@ -1,16 +1,19 @@
-"""Which code runs: the version of the house and, in a checkout, the commit it stands on."""
+"""Which code runs: the version of the house and the commit, where an image or a checkout tells it."""
 
+import os
 from functools import cache
 from pathlib import Path
 
 VERSION = "0.1.0"
 """As in pyproject.toml."""
+_REVISION = "VERMEIL_REVISION"
+"""The commit that an image was built of; it is part of the image."""
 
 
 @cache
 def code_version(folder: Path | None = None) -> str:
     """Such as "0.1.0+g1a2b3c4d5e6f"; read from .git without calling git, once a process."""
-    commit = _commit(folder or Path(__file__).parent)
+    commit = os.environ.get(_REVISION) or _commit(folder or Path(__file__).parent)
     return f"{VERSION}+g{commit[:12]}" if commit else VERSION
 
 
