@@ -1,5 +1,6 @@
 """Alerts and dashboards ask for metrics that exist, and every alert has its page in the runbook."""
 
+import importlib
 import json
 import re
 import shutil
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from vermeil_build.tree import ROOT
+
+from .conftest import SERVICES
 
 FOLDER = ROOT / "infra" / "observability"
 _MADE = re.compile(r'\b(counter|gauge|histogram)\(\s*"([a-z_]+)"')
@@ -67,3 +70,33 @@ def test_prometheus_takes_the_rules_and_its_settings() -> None:
             [promtool, "check", *command], cwd=FOLDER, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_asks_every_process_of_compose_where_it_tells_its_numbers() -> None:
+    asked = yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]
+    (targets,) = (each["targets"] for config in asked for each in config["static_configs"])
+    compose = yaml.safe_load((ROOT / "infra/compose/compose.yaml").read_text(encoding="utf-8"))["services"]
+    telling = {
+        f"{name}:{service['environment']['VERMEIL_METRICS_PORT']}"
+        for name, service in compose.items()
+        if service["image"].startswith("vermeil/") and "profiles" not in service
+    }
+    assert set(targets) == telling
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_process_tells_its_numbers_on_the_port_of_the_settings(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told(Exception):  # noqa: N818  not an error: the test has seen enough
+        pass
+
+    def tell(port: int | None) -> None:
+        raise Told(port)
+
+    process = importlib.import_module(f"vermeil_{service}.__main__")
+    monkeypatch.setattr(process, "start_metrics_server", tell)
+    monkeypatch.setattr(process, "configure", lambda *_, **__: None)
+    monkeypatch.setenv("VERMEIL_METRICS_PORT", "9090")
+    with pytest.raises(Told, match="9090"):
+        process.main()

@@ -5,7 +5,7 @@ import signal
 import sys
 
 from vermeil_errors import VermeilError
-from vermeil_telemetry import configure
+from vermeil_telemetry import configure, start_metrics_server
 
 from vermeil_demo.settings import DemoSettings
 from vermeil_demo.wiring import start
@@ -24,6 +24,7 @@ def main() -> int:
     try:
         settings = DemoSettings.load()
         configure("demo", level=settings.log_level, format=settings.log_format)
+        start_metrics_server(settings.metrics_port)
         asyncio.run(_run(settings))
     except VermeilError as error:
         sys.stderr.write(f"demo: {error}\n")

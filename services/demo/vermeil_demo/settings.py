@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Self
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from vermeil_client import ClientSettings
 from vermeil_errors import InvalidInput
 from vermeil_settings import Address, LogFormat, LogLevel
@@ -21,6 +21,8 @@ class DemoSettings(ClientSettings):
     """Least severe level that is written."""
     log_format: LogFormat = "json"
     """One JSON object a line, or text for people."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port on which Prometheus may scrape this process; nothing listens when unset."""
 
     @property
     def host_and_port(self) -> tuple[str, int]:
