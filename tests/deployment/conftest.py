@@ -4,6 +4,7 @@ import importlib
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ def kubectl() -> str:
 def rendered(kubectl: str) -> Callable[[str], Objects]:
     """Every object that `kubectl apply -k` would send of a folder."""
 
+    @cache
     def render(folder: str) -> Objects:
         command = [kubectl, "kustomize", str(ROOT / "infra" / "kubernetes" / folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

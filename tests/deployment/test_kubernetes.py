@@ -5,6 +5,10 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from vermeil_gateway.settings import GatewaySettings
+from vermeil_settings import CommonSettings
+
+from .policies import Network, pods_in
 
 OVERLAYS = ("base", "overlays/local", "overlays/production", "overlays/gpu", "training")
 KUBERNETES = "1.35"
@@ -125,3 +129,72 @@ def test_addresses_are_those_of_the_services(rendered: Render) -> None:
         if name.endswith("_ADDRESS"):
             host, _, port = address.partition(":")
             assert ports[host] == int(port), name
+
+
+def test_only_who_uses_broker_and_store_has_their_secrets(rendered: Render) -> None:
+    objects = rendered("overlays/production")
+    known = {each.name: each for each in pods_in(objects)}
+    network = Network(objects)
+    for title, pod in _pods(objects):
+        name = title.split()[1]
+        (container,) = pod["containers"]
+        secrets = {each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each}
+        for secret, port in (
+            ("vermeil-database", 5432),
+            ("vermeil-broker", 5672),
+            ("vermeil-artifacts", 443),
+        ):
+            assert (secret in secrets) == network.lets_out(known[name], port), (name, secret)
+
+
+def test_who_is_replaced_has_the_time_to_finish_what_it_has_begun(rendered: Render) -> None:
+    longest_answer = _default(GatewaySettings, "gateway_generation_timeout")
+    for name, pod in _pods(rendered("overlays/gpu")):
+        (container,) = pod["containers"]
+        told = {each["name"]: each["value"] for each in container.get("env", ()) if "value" in each}
+        drains = float(
+            told.get("VERMEIL_GATEWAY_DRAIN_TIMEOUT")
+            or told.get("VERMEIL_RPC_GRACE_SECONDS")
+            or _default(CommonSettings, "rpc_grace_seconds")
+        )
+        if name in ("Deployment gateway", "Deployment generator"):
+            assert drains > longest_answer, name
+        drains += container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        assert pod.get("terminationGracePeriodSeconds", 30) >= drains + 10, name
+
+
+def test_a_replaced_generator_is_never_the_last_of_several(rendered: Render) -> None:
+    for each in rendered("overlays/gpu"):
+        if each["kind"] == "Deployment":
+            strategy = each["spec"].get("strategy", {"type": "RollingUpdate"})
+            assert strategy["type"] == "RollingUpdate", each["metadata"]["name"]
+            rolling = strategy.get("rollingUpdate", {"maxUnavailable": 0})
+            assert rolling["maxUnavailable"] in (0, 1), each["metadata"]["name"]
+
+
+def test_budgets_let_the_only_pod_of_a_service_go(rendered: Render) -> None:
+    budgets = [each for each in rendered("base") if each["kind"] == "PodDisruptionBudget"]
+    assert {each["metadata"]["name"] for each in budgets} == {"gateway", "generator", "registry"}
+    for each in budgets:
+        name = each["metadata"]["name"]
+        assert each["spec"]["maxUnavailable"] == 1, (
+            "with minAvailable: 1 a node with one pod is never drained"
+        )
+        assert each["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": name}
+
+
+def test_what_is_scaled_has_no_number_of_its_own_and_is_there(rendered: Render) -> None:
+    objects = rendered("overlays/production")
+    deployments = {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "Deployment"}
+    scaled = [each["spec"] for each in objects if each["kind"] == "HorizontalPodAutoscaler"]
+    assert {each["scaleTargetRef"]["name"] for each in scaled} == {
+        "gateway",
+        "generator",
+        *(name for name in deployments if name.endswith("-worker")),
+    }
+    for each in scaled:
+        assert "replicas" not in deployments[each["scaleTargetRef"]["name"]]
+
+
+def _default(settings: type[CommonSettings], field: str) -> float:
+    return float(settings.model_fields[field].default)
