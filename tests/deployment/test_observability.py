@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,14 +63,8 @@ def test_pages_for_operators_name_variables_and_files_that_exist(page: str, vari
 
 
 def test_prometheus_takes_the_rules_and_its_settings() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("needs promtool, which Debian's package prometheus brings")
-    for command in (["rules", "alerts.yaml"], ["config", "prometheus.yaml"]):
-        done = subprocess.run(
-            [promtool, "check", *command], cwd=FOLDER, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    _check("rules", "alerts.yaml", FOLDER)
+    _check("config", "prometheus.yaml", FOLDER)
 
 
 def test_prometheus_asks_every_process_of_compose_where_it_tells_its_numbers() -> None:
@@ -100,3 +95,43 @@ def test_every_process_tells_its_numbers_on_the_port_of_the_settings(
     monkeypatch.setenv("VERMEIL_METRICS_PORT", "9090")
     with pytest.raises(Told, match="9090"):
         process.main()
+
+
+def test_the_settings_for_a_cluster_keep_one_port_of_each_pod_under_the_name_that_alerts_ask_for(
+    tmp_path: Path,
+) -> None:
+    settings = yaml.safe_load((FOLDER / "prometheus-kubernetes.yaml").read_text(encoding="utf-8"))
+    (job,) = settings["scrape_configs"]
+    assert all(f'job="{job["job_name"]}"' in rule["expr"] for rule in _rules() if "up{" in rule["expr"])
+    found = job.pop("kubernetes_sd_configs")  # Debian's promtool is built without
+    assert found == [
+        {"role": "pod", "selectors": [{"role": "pod", "label": "app.kubernetes.io/part-of=vermeil"}]}
+    ]
+    shutil.copy(FOLDER / "alerts.yaml", tmp_path)
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    _check("config", "prometheus.yaml", tmp_path)
+
+
+def test_what_dashboards_and_the_adapter_ask_is_promql(tmp_path: Path) -> None:
+    dashboard = json.loads((FOLDER / "dashboards" / "vermeil.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    adapter = yaml.safe_load((FOLDER / "adapter.yaml").read_text(encoding="utf-8"))["rules"]
+    for rule in (*adapter["custom"], *adapter["external"]):
+        series = rule["seriesQuery"].partition("{")[0]
+        asked.append(rule["seriesQuery"])
+        filled = rule["metricsQuery"].replace("<<.Series>>", series).replace("<<.GroupBy>>", "pod")
+        asked.append(filled.replace("<<.LabelMatchers>>", 'namespace="vermeil"'))
+    rules = [{"record": f"asked:{number}", "expr": each} for number, each in enumerate(asked)]
+    text = yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]})
+    (tmp_path / "asked.yaml").write_text(text, encoding="utf-8")
+    _check("rules", "asked.yaml", tmp_path)
+
+
+def _check(what: str, file: str, folder: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool, which Debian's package prometheus brings")
+    done = subprocess.run(
+        [promtool, "check", what, file], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

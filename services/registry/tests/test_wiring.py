@@ -10,7 +10,6 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client import REGISTRY
 from vermeil_errors import InvalidInput, Unavailable
 from vermeil_jobs import (
     GrpcJobs,
@@ -86,16 +85,6 @@ def test_a_new_job_rings_the_queue_it_names(settings: RegistrySettings) -> None:
     assert message.headers["request_id"] == "r1"
     assert message.headers["traceparent"] == job.traceparent
     assert message.payload[0] == [{"job": job.name}]
-
-
-def test_prometheus_is_told_of_jobs_that_wait(settings: RegistrySettings) -> None:
-    with (
-        running(lambda: build(settings, doorbell=RecordingDoorbell())) as server,
-        connect(server.address) as channel,
-    ):
-        GrpcJobs(channel).create(NewJob("a.b", "counted", Spec.pack(StringValue()), "r1"))
-        labels = {"queue": "counted", "state": "ready"}
-        wait_until(lambda: REGISTRY.get_sample_value("vermeil_jobs", labels) == 1)
 
 
 def test_a_registry_that_is_given_a_doorbell_needs_no_broker(settings: RegistrySettings) -> None:

@@ -16,7 +16,6 @@ from vermeil_registry.audit import Audit
 from vermeil_registry.audit_api import AuditServicer
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.catalogue_api import RegistryServicer
-from vermeil_registry.census import Census
 from vermeil_registry.database import Database
 from vermeil_registry.keys import Keys
 from vermeil_registry.keys_api import ApiKeyServicer
@@ -39,20 +38,14 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
     sweeper = Sweeper(doorbell, interval=settings.sweep_seconds)
     limits = Limits(settings.quota_max_running, settings.quota_max_waiting)
     ledger = Ledger(SqlStorage(database), sweeper, policy=Policy(limits=limits))
-    census = Census(database)
     threads = Threads()
     watches = Watches(ledger, threads)
-
-    def look_after() -> int:
-        num_due = ledger.sweep()
-        census.take()
-        return num_due
 
     async def start() -> None:
         await threads.run(migrate, database)
         await threads.run(ledger.forgive)
         await threads.run(ledger.recall)
-        sweeper.start(look_after, ledger.recall)
+        sweeper.start(ledger.sweep, ledger.recall)
 
     async def drain() -> None:
         watches.drain()
