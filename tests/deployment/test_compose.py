@@ -6,8 +6,10 @@ import pytest
 import yaml
 from vermeil_build.image import project
 from vermeil_build.tree import ROOT
+from vermeil_gateway.settings import GatewaySettings
+from vermeil_settings import CommonSettings
 
-SERVERS = {"postgres", "rabbitmq", "s3", "prometheus", "grafana"}
+SERVERS = {"postgres", "redis", "s3", "prometheus", "grafana"}
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +86,32 @@ def test_only_doors_are_open_and_only_on_this_machine(services: dict[str, Any]) 
     open_ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert open_ports.keys() == {"gateway", "demo", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in open_ports.values() for port in ports)
+
+
+def test_who_is_stopped_has_the_time_to_finish_what_it_has_begun(services: dict[str, Any]) -> None:
+    drain = max(
+        float(CommonSettings.model_fields["rpc_grace_seconds"].default),
+        float(GatewaySettings.model_fields["gateway_drain_timeout"].default),
+    )
+    seconds = {"30s": 30, "2m": 120}
+    for name, service in services.items():
+        if name not in SERVERS:
+            assert seconds[service["stop_grace_period"]] >= drain + 10, name
+
+
+def test_only_who_uses_database_broker_and_store_has_their_secrets(services: dict[str, Any]) -> None:
+    def having(variable: str) -> set[str]:
+        return {name for name, service in services.items() if variable in service["environment"]}
+
+    del services["prometheus"]  # it has no environment
+    workers = {name for name, service in services.items() if service.get("command") == ["worker"]}
+    assert having("VERMEIL_DATABASE_URL") == {"registry", "backup"}
+    assert having("VERMEIL_BROKER_URL") == {"registry"} | workers
+    assert having("VERMEIL_S3_SECRET_KEY") == workers | {
+        "backup",
+        "gateway",
+        "generator",
+        "evaluator",
+        "encoder-text",
+        "encoder-image",
+    }
