@@ -10,6 +10,8 @@ from vermeil_gateway.settings import GatewaySettings
 from vermeil_settings import CommonSettings
 
 SERVERS = {"postgres", "redis", "s3", "prometheus", "grafana"}
+ERRANDS = {"backup", "bucket"}
+"""Of ours, what does one thing and ends."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
 def test_whoever_calls_services_speaks_tls_with_the_overlay(services: dict[str, Any]) -> None:
     text = (ROOT / "infra/compose/compose.tls.yaml").read_text(encoding="utf-8")
     overlay = yaml.safe_load(text)["services"]
-    assert overlay.keys() == services.keys() - SERVERS - {"demo", "backup"}
+    assert overlay.keys() == services.keys() - SERVERS - ERRANDS - {"demo"}
     for name in overlay:
         probe = services[name].get("healthcheck", {}).get("test", [])
         assert "127.0.0.1" not in " ".join(probe) or "http" in probe[-1], name
@@ -57,7 +59,7 @@ def test_whoever_answers_is_asked_for_its_health_by_what_its_image_holds(service
     answering = {
         name: service
         for name, service in services.items()
-        if name not in SERVERS | {"backup"} and service.get("command") != ["worker"]
+        if name not in SERVERS | ERRANDS and service.get("command") != ["worker"]
     }
     assert "demo" in answering
     for name, service in answering.items():
@@ -67,6 +69,19 @@ def test_whoever_answers_is_asked_for_its_health_by_what_its_image_holds(service
         assert ("vermeil_rpc.probe" in probe) == ("vermeil-rpc" in dependencies), name
         (bind,) = (value for key, value in service["environment"].items() if key.endswith("BIND"))
         assert "http" not in probe[-1] or f"127.0.0.1:{bind.split(':')[1]}/" in probe[-1], name
+
+
+def test_whoever_opens_the_store_waits_for_its_bucket(services: dict[str, Any]) -> None:
+    """A server that begins empty has none, and services only look for it."""
+    opening = {
+        name
+        for name, service in services.items()
+        if "VERMEIL_ARTIFACTS_URL" in service.get("environment", {}) and name != "bucket"
+    }
+    assert len(opening) > 10
+    for name in opening:
+        wanted = services[name]["depends_on"].get("bucket", {}).get("condition")
+        assert wanted == "service_completed_successfully", name
 
 
 def test_images_are_built_of_units_that_exist_and_on_torch_if_they_compute(services: dict[str, Any]) -> None:

@@ -55,6 +55,14 @@ def test_ours_write_to_no_root_filesystem(objects: list[Object]) -> None:
                 assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
 
 
+def test_images_that_were_loaded_into_a_node_are_not_asked_for_elsewhere(objects: list[Object]) -> None:
+    """Without a tag, as ours are here, the default is to pull each time."""
+    for name, pod in _pods(objects):
+        for container in pod["containers"]:
+            if container["image"].startswith("vermeil/"):
+                assert container["imagePullPolicy"] == "IfNotPresent", name
+
+
 def test_no_secret_is_in_what_is_rendered(objects: list[Object]) -> None:
     assert not [each for each in objects if each["kind"] == "Secret"]
     for name, pod in _pods(objects):

@@ -1,7 +1,9 @@
 """From an address to a store: file:///folder or s3://bucket/prefix."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from vermeil_errors import InvalidInput, Unavailable
@@ -11,6 +13,10 @@ from vermeil_telemetry import get_logger
 from vermeil_artifacts.local import LocalStore
 from vermeil_artifacts.store import ArtifactStore
 
+if TYPE_CHECKING:
+    from vermeil_artifacts.s3_remote import Remote
+
+T = TypeVar("T")
 _VARIABLE = "VERMEIL_ARTIFACTS_URL"
 _PATIENCE = 120.0
 """Seconds for which a process that starts waits for its store."""
@@ -33,25 +39,33 @@ def open_store(
         if not rest.startswith("/"):
             raise InvalidInput.for_field(_VARIABLE, url, "is not an absolute path", "write file:///folder")
         return LocalStore(Path(rest))
-    if scheme != "s3":
-        raise InvalidInput.for_field(
-            _VARIABLE, url, "is no kind of store known here", "write file:///folder or s3://bucket/prefix"
-        )
-    address = urlsplit(url)
-    if not address.netloc:
-        raise InvalidInput.for_field(_VARIABLE, url, "names no bucket", "write s3://bucket/prefix")
-    if not s3_endpoint:
-        raise InvalidInput.for_field(
-            "VERMEIL_S3_ENDPOINT", "", "is needed for an s3:// store", "write host:port of the S3 server"
-        )
     if cache is None:
         raise InvalidInput.for_field("cache", None, "an s3:// store needs a local folder for what it fetches")
     # The SDK takes 0.2 s to import, which a laptop on file:// need not wait for.
     from vermeil_artifacts.s3 import S3Store  # noqa: PLC0415
-    from vermeil_artifacts.s3_remote import Remote, connect  # noqa: PLC0415
 
-    client = connect(s3_endpoint, s3_access_key, s3_secret_key, secure=s3_secure)
-    return S3Store(Remote(client, address.netloc, address.path), LocalStore(cache))
+    remote = _reach(url, s3_endpoint, s3_access_key, s3_secret_key, secure=s3_secure)
+    return S3Store(remote, LocalStore(cache))
+
+
+def _reach(
+    url: str, endpoint: str | None, access_key: str | None, secret_key: str | None, *, secure: bool
+) -> "Remote":
+    address = urlsplit(url)
+    if address.scheme != "s3":
+        raise InvalidInput.for_field(
+            _VARIABLE, url, "is no kind of store known here", "write file:///folder or s3://bucket/prefix"
+        )
+    if not address.netloc:
+        raise InvalidInput.for_field(_VARIABLE, url, "names no bucket", "write s3://bucket/prefix")
+    if not endpoint:
+        raise InvalidInput.for_field(
+            "VERMEIL_S3_ENDPOINT", "", "is needed for an s3:// store", "write host:port of the S3 server"
+        )
+    from vermeil_artifacts.s3_remote import Remote, connect  # noqa: PLC0415  # as above
+
+    client = connect(endpoint, access_key, secret_key, secure=secure)
+    return Remote(client, address.netloc, address.path)
 
 
 def await_store(settings: ArtifactSettings) -> ArtifactStore:
@@ -59,10 +73,27 @@ def await_store(settings: ArtifactSettings) -> ArtifactStore:
 
     What asking again will not mend, such as a wrong key or no bucket, is raised at once.
     """
+    return _patiently(settings, lambda: store_from_settings(settings))
+
+
+def make_bucket(settings: ArtifactSettings) -> None:
+    """Make the bucket that the settings name unless it is there, with the patience of `await_store`."""
+    if settings.artifacts_url.startswith("file:"):
+        raise InvalidInput.for_field(
+            _VARIABLE,
+            settings.artifacts_url,
+            "is a folder, which needs no bucket",
+            "write s3://bucket/prefix",
+        )
+    remote = _reach(settings.artifacts_url, settings.s3_endpoint, *_keys(settings), secure=settings.s3_secure)
+    _patiently(settings, remote.make_bucket)
+
+
+def _patiently(settings: ArtifactSettings, ask: Callable[[], T]) -> T:
     end, pause = time.monotonic() + _PATIENCE, 1.0
     while True:
         try:
-            return store_from_settings(settings)
+            return ask()
         except Unavailable as error:
             left = end - time.monotonic()
             if not settings.artifacts_url.startswith("s3://"):
@@ -77,11 +108,19 @@ def await_store(settings: ArtifactSettings) -> ArtifactStore:
 
 def store_from_settings(settings: ArtifactSettings) -> ArtifactStore:
     """The store a service's settings name; the cache of an S3 store lies in VERMEIL_HOME."""
+    access_key, secret_key = _keys(settings)
     return open_store(
         settings.artifacts_url,
         cache=settings.home / "artifacts-cache",
         s3_endpoint=settings.s3_endpoint,
-        s3_access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else None,
-        s3_secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None,
+        s3_access_key=access_key,
+        s3_secret_key=secret_key,
         s3_secure=settings.s3_secure,
     )
+
+
+def _keys(settings: ArtifactSettings) -> tuple[str | None, str | None]:
+    access, secret = (
+        key.get_secret_value() if key else None for key in (settings.s3_access_key, settings.s3_secret_key)
+    )
+    return access, secret

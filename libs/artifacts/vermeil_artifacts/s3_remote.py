@@ -132,13 +132,28 @@ class Remote:
             raise Unavailable(f"{self.url} does not list what was just written", fix="use another S3 server")
         self.remove([key])
 
+    def make_bucket(self) -> None:
+        """Make the bucket unless it is there, and probe it."""
+        with self._errors("making the bucket"):
+            try:  # not looked for first: SeaweedFS keeps the answer that there is none
+                self._client.make_bucket(self._bucket)
+            except S3Error as error:
+                if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise
+            except ValueError as error:  # the SDK's, before it asks
+                raise self._misnamed(error) from error
+        self.probe()
+
     def _has_bucket(self) -> bool:
         try:
             return self._client.bucket_exists(self._bucket)
         except ValueError as error:  # the SDK's, before it asks
-            raise InvalidInput.for_field(
-                "VERMEIL_ARTIFACTS_URL", self.url, str(error), "write s3://bucket/prefix"
-            ) from error
+            raise self._misnamed(error) from error
+
+    def _misnamed(self, error: ValueError) -> InvalidInput:
+        return InvalidInput.for_field(
+            "VERMEIL_ARTIFACTS_URL", self.url, str(error), "write s3://bucket/prefix"
+        )
 
     def put_file(self, key: str, path: Path, num_bytes: int) -> None:
         """Upload a file, in parts if it is large."""

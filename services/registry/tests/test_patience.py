@@ -41,6 +41,18 @@ def test_a_frozen_database_is_given_up_and_used_again_when_it_wakes(
     database.close()
 
 
+def test_a_server_without_a_locale_speaks_utf8(server: Postgres) -> None:
+    """Its databases have no encoding; a URL may say another for the connection."""
+    url = server.new_database()
+    name = url.rpartition("/")[2]
+    server.sql(f"CREATE DATABASE {name}_c TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    database = Database(f"{url}_c")
+    migrate(database)
+    with database.engine.begin() as connection:
+        assert connection.execute(text("SELECT 'Füße'")).scalar() == "Füße"
+    database.close()
+
+
 def test_both_ends_find_out_that_an_idle_connection_is_dead(server: Postgres) -> None:
     """How long the system waits until it asks; two hours where nobody says."""
     url = server.new_database()

@@ -20,7 +20,13 @@ T = TypeVar("T")
 ANSWER_SECONDS = 15.0
 """For any statement; those of the registry take milliseconds."""
 _LOOK_SECONDS = 0.1
-_CONNECT = {"connect_timeout": 5, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_CONNECT: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "client_encoding": "utf8",  # a server without a locale says SQL_ASCII, and the driver then gives bytes
+}
 """libpq's, unless the URL says otherwise."""
 _LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 
