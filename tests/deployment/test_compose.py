@@ -124,6 +124,7 @@ def test_only_who_uses_database_broker_and_store_has_their_secrets(services: dic
     assert having("VERMEIL_BROKER_URL") == {"registry"} | workers
     assert having("VERMEIL_S3_SECRET_KEY") == workers | {
         "backup",
+        "bucket",
         "gateway",
         "generator",
         "evaluator",

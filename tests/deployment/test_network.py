@@ -25,7 +25,7 @@ CONNECTIONS = {
     ),
     ("registry", "postgres", "main"),
     *((name, "rabbitmq", "main") for name in RINGING),
-    *((name, "s3", "main") for name in STORING),
+    *((name, "s3", "main") for name in STORING | {"bucket"}),
 }
 """From whom, to whom, to which port: all there are."""
 
