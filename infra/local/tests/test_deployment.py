@@ -10,11 +10,11 @@ from vermeil_client.commands.output import Output
 from vermeil_gateway.testing import running_gateway
 from vermeil_local.commands import add_commands
 from vermeil_local.deployment import examine_deployment
-from vermeil_local.doctor import Finding, without_password
+from vermeil_local.doctor import Finding, look_at_broker, without_password
 from vermeil_registry.by_hand import HouseSettings
 from vermeil_registry.wiring import build
 from vermeil_rpc.testing import running
-from vermeil_settings import code_version
+from vermeil_settings import BrokerSettings, code_version
 from vermeil_testing import Authority, free_port
 
 
@@ -101,3 +101,20 @@ def test_a_mix_of_versions_is_a_warning_that_names_who_runs_what(
 def test_an_address_is_shown_without_its_password() -> None:
     assert without_password("redis://:hunter2@redis:6379/0") == "redis://:…@redis:6379/0"
     assert without_password("filesystem://") == "filesystem://"
+    assert without_password("sqlite:////home/a@b/registry.db") == "sqlite:////home/a@b/registry.db"
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun/ter2", "hun#ter2", "hun?ter2", "hun@ter2", "hun:ter2"])
+def test_no_password_is_shown_whatever_is_in_it(password: str, tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://vermeil:{password}@postgres/vermeil"
+    assert without_password(url) == "postgresql+psycopg://vermeil:…@postgres/vermeil"
+    assert "ter2" not in without_password(f"postgresql+psycopg://postgres/vermeil?user=v&password={password}")
+    for broker_url in (
+        f"amqp://v:{password}@127.0.0.1:1//",
+        f"redis://:{password}@127.0.0.1:1",
+        f"v:{password}@h",
+    ):
+        found = look_at_broker(BrokerSettings.load(home=tmp_path, broker_url=broker_url))
+        assert found.verdict == "problem"
+        assert "hun" not in found.detail, broker_url
+        assert "ter2" not in found.detail, broker_url

@@ -4,11 +4,11 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 import psutil
 from kombu.exceptions import OperationalError
@@ -24,6 +24,7 @@ _TESTED_PYTHON = "3.11."
 _GIB = 2**30
 _LEAST_DISK = 2 * _GIB
 _LEAST_MEMORY = 4 * _GIB
+_SECRET_PARAMETER = re.compile(r"([?&]password=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,12 @@ def look_at_broker(settings: BrokerSettings) -> Finding:
 
 
 def without_password(url: str) -> str:
-    """What may be shown of an address."""
-    secret = urlsplit(url).password
-    return url.replace(f":{secret}@", ":…@") if secret else url
+    """What may be shown of an address, also of one whose password has characters that no URL may have."""
+    head, slashes, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{head}{slashes}{user}{colon}…@{place}" if at and colon else url
+    return _SECRET_PARAMETER.sub(r"\1…", shown)
 
 
 def attempt(name: str, work: Callable[[], object], well: str) -> Finding:

@@ -5,6 +5,7 @@ Celery carries doorbells and nothing else; what it cannot promise, the registry'
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery  # type: ignore[import-untyped]
 from celery.signals import worker_shutting_down  # type: ignore[import-untyped]
@@ -39,11 +40,12 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
 
     `filesystem://` keeps the queues in home/broker, `filesystem:///folder` in another folder.
     """
-    scheme, _, place = broker_url.partition("://")
-    if scheme not in _SCHEMES:
-        raise InvalidInput.for_field(
-            "VERMEIL_BROKER_URL", scheme, "is not a broker we know", f"use one of {', '.join(_SCHEMES)}"
-        )
+    scheme, slashes, place = broker_url.partition("://")
+    if not slashes or scheme not in _SCHEMES:
+        known = f"use one of {', '.join(_SCHEMES)}, and :// after it"
+        shown = scheme if slashes else None  # without, there may be a password in it
+        raise InvalidInput.for_field("VERMEIL_BROKER_URL", shown, "is not a broker we know", known)
+    _check_place(broker_url)
     options: dict[str, Any] = {"broker": broker_url}
     if scheme == "filesystem":
         folder = Path(place) if place else home / "broker"
@@ -93,3 +95,15 @@ def make_app(broker_url: str, home: Path) -> JobsApp:
         broker_channel_error_retry=True,
     )
     return app
+
+
+def _check_place(broker_url: str) -> None:
+    """A password with a slash in it looks like a port, which every later error would tell a part of."""
+    try:
+        urlsplit(broker_url).port  # noqa: B018  it is read here, not before
+    except ValueError:
+        raise InvalidInput(
+            "is no URL: what stands for its port is no number (what was set is not repeated here)",
+            field="VERMEIL_BROKER_URL",
+            fix="write / ? # @ : of a password as %2F %3F %23 %40 %3A",
+        ) from None

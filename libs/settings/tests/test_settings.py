@@ -118,6 +118,8 @@ def test_a_secret_never_shows_in_a_print_or_an_error(monkeypatch: pytest.MonkeyP
     assert "hunter2" not in repr(settings)
     assert settings.token == "hunter2"
     assert isinstance(settings.service_token, SecretStr)
+    monkeypatch.setenv("VERMEIL_BROKER_URL", "amqp://vermeil:hunter2@rabbitmq//")
+    assert "hunter2" not in repr(BrokerSettings.load())
 
 
 @pytest.mark.parametrize(

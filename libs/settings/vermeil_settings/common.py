@@ -129,5 +129,5 @@ class ArtifactSettings(CommonSettings):
 class BrokerSettings(CommonSettings):
     """For processes that ring or hear the job queues."""
 
-    broker_url: str = "filesystem://"
+    broker_url: str = Field(default="filesystem://", repr=False)
     """Celery broker; filesystem:// keeps its queues in $VERMEIL_HOME/broker and needs no server."""
