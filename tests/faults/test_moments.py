@@ -93,7 +93,7 @@ def test_a_run_that_struck_nothing_is_told_apart_and_not_counted() -> None:
     }
     runs = [{**run, "outcome": "kept", "struck_at": "train 0.60"}, {**run, "outcome": "struck nothing"}]
     line = table(runs).splitlines()[-1]
-    assert "| worker:kill | 1 (redis, folder) | train 0.60 | 1 | 0 | 0 |" in line
+    assert "| worker:kill | 0 | 1 | 0 | 0 | train 1 | 1 | 0 | 0 |" in line
     assert line.endswith("| 2.5 to 2.5 | 1 |")
 
 
@@ -138,4 +138,4 @@ def test_a_broken_run_is_run_again_and_the_table_shows_the_last() -> None:
     options = argparse.Namespace(seeds=1, only=["broker:kill"], broker="redis", store="folder")
     assert [fault.name for fault, _ in matrix._missing(options, [broken])] == ["broker:kill"]
     assert not list(matrix._missing(options, [broken, kept]))
-    assert "| 1 (redis, folder) | train 0.50 | 1 | 0 | 0 |" in matrix.table([broken, kept])
+    assert "| 0 | 1 | 0 | 0 | train 1 | 1 | 0 | 0 |" in matrix.table([broken, kept])
