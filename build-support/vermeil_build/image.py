@@ -73,9 +73,9 @@ def build(root: Path, unit: Path, folder: Path, work: Path) -> None:
     packages.install(folder, [pin for pin in packages.pins if pin.name in names])
     for each in dict.fromkeys(needed.values()):
         run(packages.python, "-m", "hatchling", "build", "-t", "wheel", "-d", work / "wheels", cwd=each)
-    # Named, not given as files, for then packages would note which and when these were.
-    named = (str(project(each)["name"]) for each in needed.values())
-    packages.install_as_told(folder, "--no-index", "--find-links", work / "wheels", *dict.fromkeys(named))
+    # Without notes of uv's on which and when these files were, for then no two images would be the same.
+    wheels = sorted((work / "wheels").glob("*.whl"))
+    packages.install_as_told(folder, "--no-installer-metadata", *wheels)
     slim(folder)
     cut_all(folder)
     compile_all(folder)
