@@ -244,3 +244,36 @@ def test_a_file_of_any_name_is_asked_for_by_that_name() -> None:
     with Vermeil("http://gateway", http=httpx.MockTransport(answer)) as client:
         client.output_file("1", "log", "a#1 50%?.txt")
     assert asked == ["/v1/jobs/1/outputs/log/a#1 50%?.txt"]
+
+
+class Restarting(httpx.BaseTransport):
+    """A gateway that tells of a running job once, and is away when it is asked again."""
+
+    def __init__(self, *, comes_back: bool) -> None:
+        self.looks = 0
+        self.comes_back = comes_back
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Its stream ends before the job, as that of a gateway does which is told to stop."""
+        self.looks += 1
+        if self.looks == 1:
+            return httpx.Response(200, text='data: {"name": "jobs/1", "state": "JOB_STATE_RUNNING"}\n\n')
+        if self.looks == 2 or not self.comes_back:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(200, text='data: {"name": "jobs/1", "state": "JOB_STATE_SUCCEEDED"}\n\n')
+
+
+def test_a_job_is_followed_across_a_restart_of_the_gateway() -> None:
+    client = Vermeil("http://gateway", http=Restarting(comes_back=True))
+    assert [job.state for job in client.watch("1")] == ["RUNNING", "SUCCEEDED"]
+
+
+def test_a_gateway_that_does_not_come_back_is_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vermeil_client.client._PATIENCE", 0.0)
+    gone = Restarting(comes_back=False)
+    with pytest.raises(Unavailable, match="no answer from http://gateway"):
+        list(Vermeil("http://gateway", http=gone).watch("1"))
+    before = gone.looks
+    with pytest.raises(Unavailable):
+        next(iter(Vermeil("http://gateway", http=gone).watch("1")))  # one that never answered
+    assert gone.looks == before + 1

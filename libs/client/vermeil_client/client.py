@@ -1,6 +1,7 @@
 """The SDK: one method for each thing a person asks of Vermeil."""
 
 import base64
+import math
 import re
 import time
 import uuid
@@ -11,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
-from vermeil_errors import InvalidInput
+from vermeil_errors import InvalidInput, Unavailable
 
 from vermeil_client.download import Progress, download, unheard
 from vermeil_client.names import full_name, resource_name
@@ -33,6 +34,8 @@ PRIORITIES = ("low", "normal", "high")
 """How soon work is handed to a worker; high takes an admin's key."""
 _BEFORE_ANOTHER_LOOK = 0.5
 """Seconds, where a stream of a job has ended before the job."""
+_PATIENCE = 60.0
+"""Seconds."""
 _URI = re.compile(r"(digits|shapes|file|s3):")
 
 
@@ -143,13 +146,23 @@ class Vermeil:
         return Job.from_json(self.transport.post(f"/v1/{full_name('jobs', name)}/cancel"))
 
     def watch(self, name: str) -> Iterator[Job]:
-        """The job now, after every change, and at last in its final state."""
+        """The job now, after every change, and at last in its final state.
+
+        A gateway that has answered may be away for a minute: it is started anew, and the job goes on.
+        """
+        until = 0.0
         while True:  # a gateway that stops ends its streams before the job does
-            for body in self.transport.events("GET", f"/v1/{full_name('jobs', name)}/events"):
-                job = Job.from_json(body)
-                yield job
-                if job.finished:
-                    return
+            try:
+                for body in self.transport.events("GET", f"/v1/{full_name('jobs', name)}/events"):
+                    until = math.inf
+                    job = Job.from_json(body)
+                    yield job
+                    if job.finished:
+                        return
+            except Unavailable:
+                until = min(until, time.monotonic() + _PATIENCE)
+                if time.monotonic() > until:
+                    raise
             time.sleep(_BEFORE_ANOTHER_LOOK)
 
     def wait(self, name: str) -> Job:
