@@ -32,10 +32,8 @@ from vermeil_client.transport import AsyncTransport, Json, Transport
 
 PRIORITIES = ("low", "normal", "high")
 """How soon work is handed to a worker; high takes an admin's key."""
-_BEFORE_ANOTHER_LOOK = 0.5
-"""Seconds, where a stream of a job has ended before the job."""
-_PATIENCE = 60.0
-"""Seconds."""
+_BEFORE_ANOTHER_LOOK, _PATIENCE = 0.5, 60.0
+"""Seconds, where a stream of a job has ended before the job; and how long its gateway may be away."""
 _URI = re.compile(r"(digits|shapes|file|s3):")
 
 
@@ -146,10 +144,7 @@ class Vermeil:
         return Job.from_json(self.transport.post(f"/v1/{full_name('jobs', name)}/cancel"))
 
     def watch(self, name: str) -> Iterator[Job]:
-        """The job now, after every change, and at last in its final state.
-
-        A gateway that has answered may be away for a minute: it is started anew, and the job goes on.
-        """
+        """The job now, after every change, and at last in its final state; its gateway may start anew."""
         until = 0.0
         while True:  # a gateway that stops ends its streams before the job does
             try:

@@ -29,7 +29,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_job_makes_a_version_that_says_what_it_was_made_of(world: World, folder: Path) -> None:
-    world.register(NewModelVersion("models/tiny", world.store.publish(folder, kind="model")))
+    artifact, learned_from = world.store.publish(folder, kind="model"), ("datasets/words/versions/1",)
+    world.register(NewModelVersion("models/tiny", artifact, datasets=learned_from))
     job = world.submit(RECIPE)
     assert (job.after, set(job.inputs)) == ((), {"initial"})
     world.register(NewModelVersion("models/tiny", job.inputs["initial"]))
@@ -37,7 +38,9 @@ def test_a_job_makes_a_version_that_says_what_it_was_made_of(world: World, folde
     done = world.work(job)
     assert done.state == JobState.SUCCEEDED
     assert done.result["weight_bytes"] < done.result["initial_weight_bytes"]  # type: ignore[operator]
+    assert done.progress.done == done.progress.total
     version = world.peers.names.model_version("models/tiny-int8")
+    assert version.datasets == learned_from
     recipe = json.loads(version.recipe)
     assert (recipe["task"], recipe["model"]["initial"]) == ("int8", "models/tiny/versions/1")
     made = world.store.fetch(version.artifact)

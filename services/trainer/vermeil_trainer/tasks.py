@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from vermeil.training.v1.recipe_pb2 import TrainingSpec
 from vermeil.training.v1.training_service_pb2 import StartTrainingRequest
 from vermeil_artifacts import ArtifactRef, ArtifactStore, await_store
 from vermeil_errors import Conflict, VermeilError
-from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, NewModelVersion
+from vermeil_jobs import JobClient, JobContext, JobKind, JobOutcome, JobsApp, Names, NewModelVersion
 from vermeil_jobs import register as register_kind
 from vermeil_jobs.job import JsonObject
 from vermeil_settings import code_version
@@ -51,13 +52,13 @@ def job_kind(known: Peers, store: ArtifactStore) -> JobKind[StartTrainingRequest
         request_type=StartTrainingRequest,
         spec_type=TrainingSpec,
         submit=partial(submit, peers=known),
-        work=partial(_work, store=store, jobs=known.jobs),
+        work=partial(_work, store=store, known=known),
     )
 
 
-def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: JobClient) -> JobOutcome:
+def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, known: Peers) -> JobOutcome:
     if spec.recipe.task == "int8":
-        return _write_int8(context, spec, store)
+        return _write_int8(context, spec, store, known.names)
     context.progress(0, spec.recipe.run.steps, "getting ready", unit="steps")
     # Seconds of imports, for those who train: a worker is ready before.
     from vermeil_trainer.learning import LEARNING  # noqa: PLC0415
@@ -66,7 +67,7 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
     recipe = recipe_from_message(spec.recipe)
     inputs = context.job.inputs
     initial = inputs.get("initial")
-    encoded = {name: store.fetch(_encoded(job, jobs)) for name, job in _encoding_jobs(spec).items()}
+    encoded = {name: store.fetch(_encoded(job, known.jobs)) for name, job in _encoding_jobs(spec).items()}
     run_folder = context.workdir / "run"
     provenance = _provenance(context)
 
@@ -89,7 +90,7 @@ def _work(context: JobContext, spec: TrainingSpec, store: ArtifactStore, jobs: J
     return _outcome(spec, trained, {"model": model, "log": publish_log(_LOG)})
 
 
-def _write_int8(context: JobContext, spec: TrainingSpec, store: ArtifactStore) -> JobOutcome:
+def _write_int8(context: JobContext, spec: TrainingSpec, store: ArtifactStore, names: Names) -> JobOutcome:
     # As below.
     from vermeil_trainer.int8 import write_int8  # noqa: PLC0415
 
@@ -98,7 +99,10 @@ def _write_int8(context: JobContext, spec: TrainingSpec, store: ArtifactStore) -
     figures = write_int8(recipe, store.fetch(context.job.inputs["initial"]), folder)
     context.check()
     model = store.publish(folder, kind="model", provenance=_provenance(context))
-    return JobOutcome({"model": model}, figures, model_versions=(_version(recipe, model, figures),))
+    learned_from = names.model_version(recipe.model.initial).datasets
+    version = replace(_version(recipe, model, figures), datasets=learned_from)
+    context.progress(1, 1, "", unit="models")
+    return JobOutcome({"model": model}, figures, model_versions=(version,))
 
 
 def _provenance(context: JobContext) -> dict[str, str]:
