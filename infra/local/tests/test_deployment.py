@@ -105,16 +105,20 @@ def test_an_address_is_shown_without_its_password() -> None:
 
 
 @pytest.mark.parametrize("password", ["hunter2", "hun/ter2", "hun#ter2", "hun?ter2", "hun@ter2", "hun:ter2"])
-def test_no_password_is_shown_whatever_is_in_it(password: str, tmp_path: Path) -> None:
+def test_no_password_is_shown_whatever_is_in_it(password: str) -> None:
     url = f"postgresql+psycopg://vermeil:{password}@postgres/vermeil"
     assert without_password(url) == "postgresql+psycopg://vermeil:…@postgres/vermeil"
-    assert "ter2" not in without_password(f"postgresql+psycopg://postgres/vermeil?user=v&password={password}")
-    for broker_url in (
-        f"amqp://v:{password}@127.0.0.1:1//",
-        f"redis://:{password}@127.0.0.1:1",
-        f"v:{password}@h",
-    ):
-        found = look_at_broker(BrokerSettings.load(home=tmp_path, broker_url=broker_url))
-        assert found.verdict == "problem"
-        assert "hun" not in found.detail, broker_url
-        assert "ter2" not in found.detail, broker_url
+    assert "ter2" not in without_password(f"postgresql+psycopg://postgres/v?user=v&password={password}")
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://v:hun/ter2@rabbitmq//", "redis://:hun#ter2@redis", "v:hun?ter2@redis"]
+)
+def test_a_broker_s_address_that_cannot_be_read_is_refused_without_its_password(
+    url: str, tmp_path: Path
+) -> None:
+    found = look_at_broker(BrokerSettings.load(home=tmp_path, broker_url=url))
+    assert found.verdict == "problem"
+    assert "VERMEIL_BROKER_URL" in found.detail
+    assert "hun" not in found.detail
+    assert "ter2" not in found.detail
