@@ -38,12 +38,27 @@ def test_an_adopted_traceparent_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [None, "", "nonsense", "00-" + "0" * 32 + "-" + "b" * 16 + "-01", SAMPLED.upper()]
+    "bad",
+    [
+        None,
+        "",
+        "nonsense",
+        "00-" + "0" * 32 + "-" + "b" * 16 + "-01",
+        SAMPLED.upper(),
+        f"{SAMPLED}-more",
+        f"ff{SAMPLED[2:]}",
+    ],
 )
 def test_a_missing_or_malformed_traceparent_starts_a_fresh_trace(bad: str | None) -> None:
     with traceparent(bad) as header:
         assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]", header)
         assert current_traceparent() == header
+
+
+@pytest.mark.parametrize("behind", ["", "-more", "-" + "a" * 20_000, "-\t\xe9\n"])
+def test_of_a_later_version_only_what_is_known_goes_on(behind: str) -> None:
+    with traceparent(f"01{SAMPLED[2:]}{behind}") as header:
+        assert header == current_traceparent() == SAMPLED
 
 
 def test_request_ids_are_short_and_never_repeat() -> None:

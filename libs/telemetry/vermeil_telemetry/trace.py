@@ -23,7 +23,7 @@ SAMPLED_FRACTION = 0.05
 """Part of new traces that is exported where tracing is on."""
 
 _MAX_REQUEST_ID = 128
-_PATTERN = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _current: ContextVar[str | None] = ContextVar("vermeil_traceparent", default=None)
 _spans: "Spans | None" = None
 
@@ -47,7 +47,7 @@ def current_traceparent() -> str:
 @contextmanager
 def traceparent(value: str | None) -> Iterator[str]:
     """Adopt the caller's traceparent, or start a trace where there is none or it is malformed."""
-    header = value if value and _is_valid(value) else _fresh()
+    header = _adopted(value) or _fresh()
     with _entered(header):
         yield header
 
@@ -57,7 +57,7 @@ def begin_request(header: str | None, request_id: str | None, **fields: object) 
 
     For servers that run each request in a task of its own: nothing has to be undone.
     """
-    header = header if header and _is_valid(header) else _fresh()
+    header = _adopted(header) or _fresh()
     chosen = request_id if request_id and len(request_id) <= _MAX_REQUEST_ID else new_request_id()
     _current.set(header)
     bind_contextvars(trace_id=header[3:35], request_id=chosen, **fields)
@@ -104,6 +104,13 @@ def _fresh() -> str:
     return f"00-{trace_id}-{secrets.token_hex(8)}-{'01' if sampled else '00'}"
 
 
-def _is_valid(header: str) -> bool:
-    match = _PATTERN.fullmatch(header)
-    return bool(match and int(match[1], 16) and int(match[2], 16) and not header.startswith("ff"))
+def _adopted(header: str | None) -> str | None:
+    """What is sent along of a caller's header: the four parts that we know, and of a later version no more.
+
+    What it has behind them would go into the headers of every call, which take neither all bytes nor many.
+    """
+    match = _PATTERN.fullmatch(header or "")
+    if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
+        return None
+    _, trace_id, span_id, flags, _ = match.groups()
+    return f"00-{trace_id}-{span_id}-{flags}" if int(trace_id, 16) and int(span_id, 16) else None

@@ -95,3 +95,34 @@ def test_every_example_is_named_for_what_it_shows() -> None:
 
     assert len(EXAMPLES) >= 5
     assert words_of(str(Path("x") / "a-red-circle.png")) == "a red circle"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "https://vermeil.example.org.evil.example"]
+)
+def test_a_page_of_another_origin_does_nothing_in_the_name_of_who_is_signed_in(
+    gateway: Gateway, origin: str
+) -> None:
+    settings = DemoSettings(demo_bind="0.0.0.0:7860", demo_password="secret")
+    with TestClient(_made(settings, gateway), base_url="https://vermeil.example.org") as client:
+        client.post("/login", data={"username": "vermeil", "password": "secret"})
+        assert client.get("/config").is_success
+        for answer in (
+            client.get("/config", headers={"origin": origin}),
+            client.post("/gradio_api/queue/join", headers={"origin": origin}, json={}),
+            client.options(
+                "/gradio_api/queue/join",
+                headers={"origin": origin, "access-control-request-method": "POST"},
+            ),
+        ):
+            assert answer.status_code == 403
+            assert "access-control-allow-origin" not in answer.headers
+        for own in (
+            {"origin": "https://vermeil.example.org"},
+            {"host": "inside", "x-forwarded-host": "a.b", "origin": "https://a.b"},
+        ):
+            assert client.get("/config", headers=own).is_success
+
+
+def test_no_page_of_others_has_it_in_a_frame(page: TestClient) -> None:
+    assert page.get("/").headers["content-security-policy"] == "frame-ancestors 'self'"

@@ -8,6 +8,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from vermeil_demo.clients import Gateway
 from vermeil_demo.header import add_header
+from vermeil_demo.own_pages import OwnPages
 from vermeil_demo.pages import PAGES
 from vermeil_demo.pages.chat import add_chat
 from vermeil_demo.settings import DemoSettings
@@ -45,6 +46,7 @@ def create_app(settings: DemoSettings, gateway: Gateway) -> FastAPI:
     """The demo as an ASGI application: nothing in it comes from another host."""
     settings.require_password_outside()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(OwnPages)
     if settings.is_local:
         # A page of the web that has itself named 127.0.0.1 must not get in.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])

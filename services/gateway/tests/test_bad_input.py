@@ -204,3 +204,11 @@ def test_json_that_is_more_than_is_read_says_what_is_too_much(gateway: Running, 
         answer = gateway.http.post(path, content=body, headers=headers)
         assert answer.status_code == 400
         assert why in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("version", ["00", "01"])
+@pytest.mark.parametrize("behind", ["a" * 20_000, "x y\tz"])
+def test_whatever_stands_behind_a_trace_goes_no_further(gateway: Running, version: str, behind: str) -> None:
+    """It was put into the headers of the call behind, which take neither all bytes nor many."""
+    header = f"{version}-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-{behind}"
+    assert gateway.http.get("/v1/models", headers={"traceparent": header}).status_code == 200

@@ -92,7 +92,9 @@ def test_metrics_count_by_route_not_by_path(gateway: Running) -> None:
 
 
 def test_the_docs_page_loads_nothing_from_elsewhere_and_shows_every_route(gateway: Running) -> None:
-    page = gateway.http.get("/docs").text
+    answer = gateway.http.get("/docs")
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    page = answer.text
     assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page

@@ -188,6 +188,7 @@ def test_a_report_is_read_as_numbers_or_as_a_page(gateway: Running) -> None:
     page = gateway.http.get(f"/v1/evaluations/{job}/page")
     assert page.headers["content-type"].startswith("text/html")
     assert page.text == answer["page"]
+    assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert gateway.http.get("/v1/evaluations/absent/page").status_code == 404
 
 

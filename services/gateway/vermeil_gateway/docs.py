@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from vermeil_gateway.api.shared import AS_A_PAGE
 from vermeil_gateway.scopes import OPEN_PATHS
 
 Json = Mapping[str, Any]
@@ -60,7 +61,7 @@ def install_docs(app: FastAPI, *, needs_keys: bool) -> None:
     async def docs() -> HTMLResponse:
         if not page:
             page.append(_page(app.openapi()))
-        return HTMLResponse(page[0])
+        return HTMLResponse(page[0], headers=AS_A_PAGE)
 
     describe = app.openapi
 

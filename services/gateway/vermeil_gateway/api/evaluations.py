@@ -9,7 +9,7 @@ from vermeil.evaluation.v1.evaluation_service_pb2 import (
     GetReportResponse,
 )
 
-from vermeil_gateway.api.shared import WithClients, documented, read, shown
+from vermeil_gateway.api.shared import AS_A_PAGE, WithClients, documented, read, shown
 
 router = APIRouter(tags=["Evaluations"])
 
@@ -24,7 +24,7 @@ async def get_report(job: str, clients: WithClients) -> JSONResponse:
 async def get_page(job: str, clients: WithClients) -> HTMLResponse:
     """The page alone, for a browser."""
     answer = await clients.call(clients.evaluation.GetReport, GetReportRequest(name=f"jobs/{job}"))
-    return HTMLResponse(answer.page)
+    return HTMLResponse(answer.page, headers=AS_A_PAGE)
 
 
 @router.post("/v1/evaluation-comparisons", **documented(CompareReportsResponse, CompareReportsRequest))

@@ -16,6 +16,12 @@ from vermeil_gateway.protojson import Json, from_json, schema, to_json
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
+AS_A_PAGE = {
+    "content-security-policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "frame-ancestors 'none'"
+}
+"""Headers of what browsers show as a page: whatever is in it runs nothing, loads nothing and asks nothing."""
+
 PageSize = Annotated[int, Query(ge=0, le=1000, description="Entries on a page; 0 means 100.")]
 PageToken = Annotated[str, Query(max_length=4096, description="next_page_token of the page before.")]
 
