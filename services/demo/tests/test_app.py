@@ -98,7 +98,7 @@ def test_every_example_is_named_for_what_it_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "https://vermeil.example.org.evil.example"]
+    "origin", ["https://evil.example", "null", "http://[", "https://vermeil.example.org.evil.example"]
 )
 def test_a_page_of_another_origin_does_nothing_in_the_name_of_who_is_signed_in(
     gateway: Gateway, origin: str

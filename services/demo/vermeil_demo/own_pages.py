@@ -4,8 +4,6 @@ Gradio signs people in by a cookie that browsers send along for pages of everybo
 those read the answers wherever it is not on this machine.
 """
 
-from urllib.parse import urlsplit
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,7 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _HEADERS = {
     "content-security-policy": "frame-ancestors 'self'",
     "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
 }
 
 
@@ -35,7 +32,7 @@ class OwnPages:
                     headers[name] = value
             await send(message)
 
-        app = self._app if _is_own(Headers(scope=scope)) else _REFUSED
+        app: ASGIApp = self._app if _is_own(Headers(scope=scope)) else _REFUSED
         await app(scope, receive, send_with_headers)
 
 
@@ -49,4 +46,4 @@ def _is_own(headers: Headers) -> bool:
     """
     origin = headers.get("origin")
     own = (headers.get("host", ""), headers.get("x-forwarded-host", ""))
-    return origin is None or urlsplit(origin).netloc.lower() in {each.lower() for each in own if each}
+    return origin is None or origin.partition("://")[2].lower() in {each.lower() for each in own if each}
