@@ -130,19 +130,6 @@ def test_opening_one_file_downloads_nothing_else(open_s3: OpenS3, model_folder: 
     assert len(list((tmp_path / "elsewhere" / "blobs").iterdir())) == 1
 
 
-def test_a_large_file_travels_in_parts(
-    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vermeil_artifacts.s3_remote.PART_BYTES", 5 * 2**20)
-    (tmp_path / "large").mkdir()
-    (tmp_path / "large" / "shard").write_bytes(os.urandom(12 * 2**20))
-    store = open_s3()
-    ref = store.publish(tmp_path / "large", kind="dataset")
-    sha256 = store.manifest(ref.digest).files[0].sha256
-    assert str(s3_client.stat_object(BUCKET, f"{s3_prefix}/blobs/{sha256}").etag).endswith("-3")
-    assert contents(open_s3("elsewhere").fetch(ref)) == contents(tmp_path / "large")
-
-
 def test_a_download_goes_on_after_the_connection_breaks(
     open_s3: OpenS3, s3_server: object, tmp_path: Path
 ) -> None:
@@ -218,6 +205,23 @@ def test_reused_blobs_become_young_so_that_collection_spares_them(
     assert "x-amz-meta-refreshed" in after
     assert "x-amz-meta-refreshed" not in before
     assert contents(open_s3("elsewhere").fetch(ref)) == contents(model_folder)
+
+
+class SlowToLook(Remote):
+    """Two publishers who both look before either has written."""
+
+    def stat(self, key: str) -> Stored | None:
+        found = super().stat(key)
+        return None if key.startswith("provenance/") else found
+
+
+def test_of_two_who_publish_at_once_the_first_one_s_provenance_stays(
+    open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path, tmp_path: Path
+) -> None:
+    first = open_s3("here").publish(model_folder, kind="model", provenance={"job": "jobs/first"})
+    late = S3Store(SlowToLook(s3_client, BUCKET, s3_prefix), LocalStore(tmp_path / "late"))
+    assert late.publish(model_folder, kind="model", provenance={"job": "jobs/second"}) == first
+    assert open_s3("elsewhere").provenance(first.digest)["job"] == "jobs/first"
 
 
 class AgedRemote(Remote):

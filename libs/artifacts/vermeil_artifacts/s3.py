@@ -46,8 +46,7 @@ class S3Store:
         manifest = self._cache.manifest(ref.digest)
         self._upload(manifest)
         name = check_digest(ref.digest)
-        if not self._remote.stat(f"provenance/{name}"):
-            self._remote.put_bytes(f"provenance/{name}", provenance_document(provenance))
+        self._remote.put_new(f"provenance/{name}", provenance_document(provenance))
         self._remote.put_bytes(f"manifests/{name}", manifest.to_bytes())
         self._upload(manifest)  # a collector may have removed what was there a moment ago
         return ref
@@ -119,6 +118,7 @@ class S3Store:
         )
         unneeded = [stored for stored in self._remote.list("blobs/") if _name(stored) not in needed]
         removed = [stored for stored in unneeded if self._remove_if_old(stored, newest)]
+        self._remote.give_up_unfinished("blobs/", newest)
         self._cache.collect(live, older_than=older_than)
         return Collected(len(gone), len(removed), sum(stored.num_bytes for stored in removed))
 

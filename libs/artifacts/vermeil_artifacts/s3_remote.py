@@ -1,7 +1,7 @@
 """One prefix of one bucket, spoken to through the minio SDK; every error comes out in our own tree.
 
-Uses no conditional writes: the SDK has none and some servers ignore them. Content addressing makes
-them unnecessary.
+Publishing needs no conditional writes, which some servers ignore: what is written is named by its content.
+They only keep the first publisher's word about where an artifact came from.
 """
 
 import io
@@ -31,6 +31,9 @@ from vermeil_errors import (
     VermeilError,
 )
 
+from vermeil_artifacts.s3_parts import Parts, give_up, unfinished
+
+_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict"}
 PART_BYTES = 64 * 2**20  # 1.6 times as fast as the SDK's own choice
 _CHUNK_BYTES = 2**20
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
@@ -55,8 +58,7 @@ def connect(
 ) -> Minio:
     """A client that gives up on an absent server in seconds, on a silent one in a minute (SDK: 25).
 
-    `silence` is how many seconds an answer may take, thrice; who then gives up an upload in parts says so
-    to the server, once.
+    `silence` is how many seconds an answer may take, thrice.
     """
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=min(5.0, silence), read=silence),
@@ -68,7 +70,7 @@ def connect(
             connect=2,
             read=2,
             backoff_factor=0.2,
-            allowed_methods=("GET", "HEAD", "PUT"),  # DELETE only cleans up after an upload that was given up
+            allowed_methods=("GET", "HEAD", "PUT"),
             status_forcelist=[500, 502, 503, 504],
             raise_on_status=False,
         ),
@@ -156,14 +158,45 @@ class Remote:
         )
 
     def put_file(self, key: str, path: Path, num_bytes: int) -> None:
-        """Upload a file, in parts if it is large."""
-        with path.open("rb") as file, self._errors(f"writing {key}"):
-            self._client.put_object(self._bucket, self._prefix + key, file, num_bytes, part_size=PART_BYTES)
+        """Upload a file; in parts if it is large, going on where an earlier upload broke off."""
+        name = self._prefix + key
+        with self._errors(f"writing {key}"):
+            if num_bytes > PART_BYTES:
+                Parts(self._client, self._bucket, name, path, num_bytes, PART_BYTES).upload()
+                return
+            with path.open("rb") as file:
+                self._client.put_object(self._bucket, name, file, num_bytes, part_size=PART_BYTES)
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Write a small object."""
         with self._errors(f"writing {key}"):
             self._client.put_object(self._bucket, self._prefix + key, io.BytesIO(data), len(data))
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write a small object unless there is one; whether it was written.
+
+        A server that knows no conditions is asked first, and may let the later of two writers win.
+        """
+        if self.stat(key):
+            return False
+        unless_there = {"If-None-Match": "*", "Content-Type": "application/octet-stream"}
+        with self._errors(f"writing {key}"):
+            try:
+                self._client._put_object(self._bucket, self._prefix + key, data, dict(unless_there))
+            except S3Error as error:
+                if error.code not in _TAKEN:
+                    raise
+                return False
+        return True
+
+    def give_up_unfinished(self, folder: str, newest: datetime) -> int:
+        """Remove uploads in parts that began before and were never ended; how many."""
+        with self._errors(f"giving up uploads of {folder}"):
+            found = unfinished(self._client, self._bucket, self._prefix + folder)
+            old = [(name, upload) for name, upload, began in found if began <= newest]
+            for name, upload in old:
+                give_up(self._client, self._bucket, name, upload)
+        return len(old)
 
     def read(self, key: str) -> bytes:
         """Read a small object."""
