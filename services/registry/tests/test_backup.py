@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from minio import Minio
 from sqlalchemy import inspect, text
-from vermeil_artifacts import LocalStore
+from vermeil_artifacts import ArtifactStore, LocalStore, open_store
 from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
 from vermeil_jobs import JobOutcome, JobState, Ledger, ManualClock, NewModelVersion, RecordingDoorbell
 from vermeil_jobs.suite import Bench
@@ -21,7 +23,7 @@ from vermeil_registry.dump import dump
 from vermeil_registry.keys import Keys, NewKey
 from vermeil_registry.migrate import migrate
 from vermeil_registry.storage import SqlStorage
-from vermeil_testing import postgres
+from vermeil_testing import ceph, postgres
 
 from .conftest import Databases  # pants: no-infer-dep
 
@@ -29,8 +31,8 @@ from .conftest import Databases  # pants: no-infer-dep
 class House:
     """A database, a store, and somebody who fills both."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
-        self.database, self.store = database, LocalStore(folder / "artifacts")
+    def __init__(self, database: Database, folder: Path, store: ArtifactStore | None = None) -> None:
+        self.database, self.store = database, store or LocalStore(folder / "artifacts")
         self._work = folder / "work"
         ledger = Ledger(SqlStorage(database), RecordingDoorbell())
         self.bench = Bench(ledger, ManualClock(), RecordingDoorbell(), ledger)
@@ -151,6 +153,46 @@ def test_a_backup_under_load_is_of_one_moment(any_house: House, tmp_path: Path) 
         assert len(ended) == int(newest.name.rpartition("/")[2]) == len(made.artifacts)
     finally:
         restored.close()
+
+
+def bucket(cache: Path) -> ArtifactStore:
+    """A store of its own on Ceph's gateway."""
+    server, name = ceph(), f"house-{uuid4().hex}"
+    login = {"access_key": server.access_key, "secret_key": server.secret_key}
+    Minio(server.address, **login, secure=False).make_bucket(name)
+    secrets = {f"s3_{key}": value for key, value in login.items()}
+    return open_store(
+        f"s3://{name}/house", cache=cache, s3_endpoint=server.address, s3_secure=False, **secrets
+    )
+
+
+@pytest.mark.slow
+def test_real_servers_that_work_are_backed_up_and_brought_back_into_empty_real_servers(
+    tmp_path: Path,
+) -> None:
+    servers = [Database(postgres().new_database()) for _ in range(2)]
+    busy, empty = servers
+    migrate(busy)
+    house = House(busy, tmp_path / "house", bucket(tmp_path / "cache"))
+    names = [house.make_model(number) for number in range(1, 4)]
+    with house.under_load():
+        made = back_up(busy, house.store, tmp_path / "backup", silence)
+    assert set(names) <= set(made.artifacts)
+    store = bucket(tmp_path / "new-cache")
+    restore(empty, store, tmp_path / "backup", silence)
+    try:
+        kept, again = Catalogue(empty), Ledger(SqlStorage(empty), RecordingDoorbell())
+        versions, _ = kept.list_versions("models", "models/nano", 1000, "")
+        assert {version.artifact.digest for version in versions} == set(made.artifacts)
+        for version in versions:
+            number = int(store.manifest(version.artifact.digest).metadata["n"])
+            assert (store.fetch(version.artifact.digest) / "weights").read_bytes() == b"\x00\xff" * number
+            assert version == Catalogue(busy).get_version("models", version.name)
+            assert again.get(version.job) == house.bench.jobs.get(version.job)
+            assert again.get(version.job).state is JobState.SUCCEEDED
+    finally:
+        for each in servers:
+            each.close()
 
 
 def test_a_house_that_has_data_is_not_restored_over(house: House, tmp_path: Path) -> None:
