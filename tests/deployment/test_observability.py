@@ -11,12 +11,20 @@ from typing import Any
 import pytest
 import yaml
 from vermeil_build.tree import ROOT
+from vermeil_telemetry import gpus
 
 from .conftest import SERVICES
 
 FOLDER = ROOT / "infra" / "observability"
 _MADE = re.compile(r'\b(counter|gauge|histogram)\(\s*"([a-z_]+)"')
 _ASKED = re.compile(r"\bvermeil_[a-z_]+\b")
+_SHOWN = {
+    "jobs": "vermeil_job_seconds_count",
+    "queues": "vermeil_queue_jobs",
+    "tokens": "vermeil_gateway_tokens_total",
+    "errors": "vermeil_rpc_server_seconds_count",
+    "GPUs": "vermeil_gpu_utilization_ratio",
+}
 _ENDINGS = {
     "counter": ("_total",),
     "gauge": ("",),
@@ -30,7 +38,12 @@ def _metrics() -> set[str]:
         for file in (ROOT / folder).rglob("vermeil_*/**/*.py"):
             for kind, name in _MADE.findall(file.read_text(encoding="utf-8")):
                 names |= {f"vermeil_{name}{ending}" for ending in _ENDINGS[kind]}
-    return names
+    return names | {f"vermeil_gpu_{name}" for name in gpus.NAMES}
+
+
+def _expressions() -> list[str]:
+    dashboard = json.loads((FOLDER / "dashboards" / "vermeil.json").read_text(encoding="utf-8"))
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
 
 
 def _rules() -> list[dict[str, Any]]:
@@ -39,12 +52,15 @@ def _rules() -> list[dict[str, Any]]:
 
 
 def test_alerts_and_dashboards_ask_for_metrics_that_exist() -> None:
-    dashboard = json.loads((FOLDER / "dashboards" / "vermeil.json").read_text(encoding="utf-8"))
-    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    asked += [rule["expr"] for rule in _rules()]
+    asked = [*_expressions(), *(rule["expr"] for rule in _rules())]
     names = {name for expression in asked for name in _ASKED.findall(expression)}
     assert names
     assert names <= _metrics()
+
+
+@pytest.mark.parametrize(("what", "metric"), _SHOWN.items())
+def test_the_dashboard_shows_what_operators_look_for(what: str, metric: str) -> None:
+    assert any(metric in expression for expression in _expressions()), what
 
 
 def test_every_alert_has_its_page_in_the_runbook() -> None:

@@ -189,6 +189,10 @@ class Ledger:
         token = make_token("quotas", quotas[limit - 1].owner) if len(quotas) > limit else ""
         return quotas[:limit], token
 
+    def lengths(self) -> dict[tuple[str, str], int]:
+        """How long the queues are, by queue and "running", "ready" or "held" (by jobs that come first)."""
+        return self._storage.read(lambda rows: rows.lengths())
+
     def set_quota(self, owner: str, limits: Limits | None) -> Quota:
         """Give an owner limits of its own, or none; what runs and waits beyond them stays."""
         check_owner(owner, "owner")
@@ -200,12 +204,15 @@ class Ledger:
 
         return self._storage.write(work)
 
-    def forgive(self) -> None:
-        """Call after an absence: leases may have ended only because nobody was there to hear heartbeats."""
+    def forgive(self, now: datetime | None = None) -> None:
+        """Call after an absence: leases may have ended only because nobody was there to hear heartbeats.
+
+        `now` where the clock is about to jump there, which ends leases as wrongly.
+        """
         page = self.list_jobs(state=JobState.RUNNING)
         while page.jobs:
             for job in page.jobs:
-                self._write(partial(Bookkeeper.forgive, name=job.name))
+                self._write(partial(Bookkeeper.forgive, name=job.name), now)
             if not page.next_page_token:
                 return
             page = self.list_jobs(state=JobState.RUNNING, page_token=page.next_page_token)
@@ -238,10 +245,10 @@ class Ledger:
             raise
         return len(due)
 
-    def _write(self, work: Callable[[Bookkeeper], T]) -> T:
+    def _write(self, work: Callable[[Bookkeeper], T], now: datetime | None = None) -> T:
         def attempt(rows: Transaction) -> tuple[T, Effects]:
             effects = Effects()
-            return work(Bookkeeper(rows, effects, self._clock(), self._policy)), effects
+            return work(Bookkeeper(rows, effects, now or self._clock(), self._policy)), effects
 
         result, effects = self._storage.write(attempt)
         for name in dict.fromkeys(effects.changed):

@@ -26,7 +26,7 @@ from vermeil_jobs.job import (
 from vermeil_jobs.ledger import Ledger
 from vermeil_jobs.limits import Limits
 from vermeil_jobs.names import version_name
-from vermeil_jobs.storage import Record, Transaction, unseen
+from vermeil_jobs.storage import HELD, READY, RUNNING, Record, Transaction, unseen
 
 T = TypeVar("T")
 
@@ -162,6 +162,11 @@ class MemoryRows:
         busy = {r.new.owner for r in self.jobs.values() if not r.standing.state.is_final}
         return sorted(owner for owner in busy | self.quotas.keys() if owner > after)[:limit]
 
+    def lengths(self) -> dict[tuple[str, str], int]:
+        """How many jobs each queue has that run, are ready, and are held."""
+        unended = [r for r in self.jobs.values() if not r.standing.state.is_final]
+        return dict(Counter((record.new.queue, _part(record)) for record in unended))
+
     def ring_soon(self, owner: str, now: datetime) -> None:
         """Let the sweeper look at once at all jobs of the owner that wait for nothing but a worker."""
         for record in self._waiting_of(owner):
@@ -202,6 +207,12 @@ class MemoryRows:
         self.add_artifact(version.artifact, job, now)
         self.versions[version_name(version.line, number)] = (version, job)
         return version_name(version.line, number)
+
+
+def _part(record: Record) -> str:
+    if record.standing.state is JobState.RUNNING:
+        return RUNNING
+    return HELD if record.standing.num_waiting else READY
 
 
 class MemoryStorage:

@@ -26,6 +26,8 @@ from vermeil_jobs.limits import Limits
 from vermeil_jobs.states import Standing
 
 T = TypeVar("T")
+RUNNING, READY, HELD = "running", "ready", "held"
+"""How a job that is not over counts in the length of its queue."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,12 @@ class Transaction(Protocol):
 
     def owners(self, *, after: str, limit: int) -> list[str]:
         """Who has jobs that are not over, or limits of its own, and a name greater than `after`, by name."""
+        ...
+
+    def lengths(self) -> dict[tuple[str, str], int]:
+        """How many jobs each queue has that run, wait for a worker, and wait for other jobs, by queue and
+        RUNNING, READY or HELD.
+        """
         ...
 
     def ring_soon(self, owner: str, now: datetime) -> None:

@@ -9,7 +9,9 @@ from threading import Lock, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+
+from vermeil_telemetry.gpus import Gpus, find_gpus
 
 _PREFIX = "vermeil"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -54,17 +56,26 @@ class MetricsServer:
     """Where it listens."""
     _server: WSGIServer
     _thread: Thread
+    _gpus: Gpus | None
 
     def stop(self) -> None:
         """Stop listening."""
+        if self._gpus:
+            REGISTRY.unregister(self._gpus)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 def start_metrics_server(port: int | None) -> MetricsServer | None:
-    """Let Prometheus scrape this process from elsewhere; nothing without a port. Port 0 takes a free one."""
+    """Let Prometheus scrape this process from elsewhere; nothing without a port. Port 0 takes a free one.
+
+    Where the machine has GPUs, what they do is told as well.
+    """
     if port is None:
         return None
     server, thread = start_http_server(port)
-    return MetricsServer(server.server_port, server, thread)
+    gpus = find_gpus()
+    if gpus:
+        REGISTRY.register(gpus)
+    return MetricsServer(server.server_port, server, thread, gpus)

@@ -3,13 +3,17 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 from vermeil_errors import InvalidInput, Unavailable
 from vermeil_jobs import (
     GrpcJobs,
@@ -25,6 +29,7 @@ from vermeil_jobs import (
     make_app,
 )
 from vermeil_jobs.job import utc_now
+from vermeil_registry.clock import SteadyClock
 from vermeil_registry.database import Database
 from vermeil_registry.migrate import migrate
 from vermeil_registry.settings import RegistrySettings
@@ -93,6 +98,28 @@ def test_a_registry_that_is_given_a_doorbell_needs_no_broker(settings: RegistryS
         build(settings.model_copy(update={"broker_url": "smoke://signals"}))
 
 
+def test_how_long_the_queues_are_is_told_and_that_they_are_empty_again(
+    settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vermeil_registry.gauges._SECONDS", 0.0)
+
+    def told() -> list[float | None]:
+        labels = ({"queue": "tester", "state": state} for state in ("running", "ready", "held"))
+        return [REGISTRY.get_sample_value("vermeil_queue_jobs", each) for each in labels]
+
+    with running(lambda: build(settings, doorbell=RecordingDoorbell())) as server:
+        jobs = GrpcJobs.connect(server.address)
+        first, second = (jobs.create(new(f"r{number}")) for number in (1, 2))
+        jobs.create(replace(new("r3"), after=(second.name,)))
+        assert jobs.claim(first.name, worker="w").lease is not None
+        wait_until(lambda: told() == [1, 1, 1])
+        jobs.cancel(second.name)
+        lease = jobs.claim(first.name, worker="w").lease
+        assert lease is None
+        jobs.finish(first.name, fence=1, outcome=JobOutcome())
+        wait_until(lambda: told() == [0, 0, 0])
+
+
 def test_a_registry_that_has_ended_leaves_neither_a_connection_nor_a_thread(
     settings: RegistrySettings,
 ) -> None:
@@ -154,6 +181,28 @@ def test_a_database_that_goes_away_and_comes_back_costs_no_attempt(settings: Reg
         assert jobs.claim(job.name, worker="eager").lease is None
         done = jobs.finish(job.name, fence=lease.fence, outcome=JobOutcome())
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
+
+
+def test_a_clock_that_is_set_under_a_registry_ends_no_job_and_is_followed(
+    settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = ManualClock()
+    monkeypatch.setattr("vermeil_registry.wiring.SteadyClock", partial(SteadyClock, wall=wall))
+    with running(lambda: build(settings, doorbell=RecordingDoorbell())) as server:
+        jobs = GrpcJobs.connect(server.address)
+        job = jobs.create(replace(new(), max_attempts=1))
+        lease = jobs.claim(job.name, worker="w", lease=timedelta(minutes=10)).lease
+        wall.advance(3600)
+        numbers = count()
+        # Far from the real time: it is by this clock that the registry goes.
+        wait_until(
+            lambda: (
+                abs(jobs.create(new(f"later-{next(numbers)}")).create_time - wall.now) < timedelta(minutes=1)
+            )
+        )
+        assert lease is not None
+        done = jobs.finish(job.name, fence=lease.fence, outcome=JobOutcome())
+        assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
 
 
 def test_both_services_report_health_of_their_own(settings: RegistrySettings) -> None:

@@ -40,7 +40,7 @@ class Sweeper:
         except queue.Full:
             _logger.warning("too many rings at once; the sweeper will find this one", job=job.name)
 
-    def start(self, sweep: Callable[[], int], recall: Callable[[], None]) -> None:
+    def start(self, sweep: Callable[[], object], recall: Callable[[], None]) -> None:
         """Ring from now on, call `sweep` every interval, and `recall` when a broker that was away is back."""
         self._thread = threading.Thread(
             target=self._run, args=(sweep, recall), name="registry sweeper", daemon=True
@@ -54,7 +54,7 @@ class Sweeper:
             self._thread.join()
             self._thread = None
 
-    def _run(self, sweep: Callable[[], int], recall: Callable[[], None]) -> None:
+    def _run(self, sweep: Callable[[], object], recall: Callable[[], None]) -> None:
         next_sweep = time.monotonic()
         while True:
             try:

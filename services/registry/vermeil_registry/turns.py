@@ -5,8 +5,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select, text, update
 from vermeil_jobs import JobState, Limits, Priority
+from vermeil_jobs.storage import HELD, READY, RUNNING
 
 from vermeil_registry.tables import JOBS, QUOTAS
 
@@ -44,6 +45,13 @@ _FULL = (
     .where(JOBS.c.state == _RUNNING)
     .group_by(JOBS.c.owner, QUOTAS.c.max_running)
     .having(and_(_MOST > 0, func.count() >= _MOST))
+)
+
+_PART = case((JOBS.c.state == _RUNNING, RUNNING), (JOBS.c.num_waiting == 0, READY), else_=HELD)
+_LENGTHS = (
+    select(JOBS.c.queue, _PART.label("part"), func.count())
+    .where(JOBS.c.state.in_([_PENDING, _RUNNING]))
+    .group_by(JOBS.c.queue, text("part"))
 )
 
 
@@ -118,6 +126,10 @@ class Turns:
         known = busy.union(bounded).subquery()
         query = select(known.c.owner).where(known.c.owner > after).order_by(known.c.owner).limit(limit)
         return list(self._connection.scalars(query))
+
+    def lengths(self) -> dict[tuple[str, str], int]:
+        """How many jobs each queue has that run, are ready, and are held."""
+        return {(queue, part): number for queue, part, number in self._connection.execute(_LENGTHS)}
 
     def ring_soon(self, owner: str, now: datetime) -> None:
         """Let the sweeper look at once at all jobs of the owner that wait for nothing but a worker."""

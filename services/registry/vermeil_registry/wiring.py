@@ -16,7 +16,9 @@ from vermeil_registry.audit import Audit
 from vermeil_registry.audit_api import AuditServicer
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.catalogue_api import RegistryServicer
+from vermeil_registry.clock import SteadyClock
 from vermeil_registry.database import Database
+from vermeil_registry.gauges import Gauges
 from vermeil_registry.keys import Keys
 from vermeil_registry.keys_api import ApiKeyServicer
 from vermeil_registry.migrate import migrate
@@ -37,15 +39,21 @@ def build(settings: RegistrySettings, *, doorbell: Doorbell | None = None) -> li
         own.callback(doorbell.close)
     sweeper = Sweeper(doorbell, interval=settings.sweep_seconds)
     limits = Limits(settings.quota_max_running, settings.quota_max_waiting)
-    ledger = Ledger(SqlStorage(database), sweeper, policy=Policy(limits=limits))
+    clock = SteadyClock()
+    ledger = Ledger(SqlStorage(database), sweeper, clock=clock, policy=Policy(limits=limits))
     threads = Threads()
-    watches = Watches(ledger, threads)
+    watches, gauges = Watches(ledger, threads), Gauges(ledger.lengths)
+
+    def sweep() -> None:
+        clock.follow(ledger.forgive)
+        ledger.sweep()
+        gauges.refresh()
 
     async def start() -> None:
         await threads.run(migrate, database)
         await threads.run(ledger.forgive)
         await threads.run(ledger.recall)
-        sweeper.start(ledger.sweep, ledger.recall)
+        sweeper.start(sweep, ledger.recall)
 
     async def drain() -> None:
         watches.drain()

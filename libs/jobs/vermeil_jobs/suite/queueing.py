@@ -29,6 +29,17 @@ class QueueingSuite:
         jobs = [bench.create() for _ in range(4)]
         assert handed_out(bench, jobs[2], 9) == [job.name for job in jobs]
 
+    def test_the_length_of_a_queue_counts_what_runs_waits_and_is_held_back(self, bench: Bench) -> None:
+        first, second = bench.create(), bench.create()
+        bench.create(after=(second.name,))
+        bench.create(queue="elsewhere")
+        bench.jobs.finish(first.name, fence=bench.claim(first).fence, outcome=JobOutcome())
+        bench.claim(second)
+        bench.create()
+        here = {part: (first.queue, part) for part in ("running", "ready", "held")}
+        expected = {here["running"]: 1, here["ready"]: 1, here["held"]: 1, ("elsewhere", "ready"): 1}
+        assert bench.ledger.lengths() == expected
+
     def test_whoever_is_rung_for_the_highest_priority_goes_first(self, bench: Bench) -> None:
         low, normal, high = (bench.create(priority=priority) for priority in Priority)
         assert [job.priority for job in (low, normal, high)] == list(Priority)
