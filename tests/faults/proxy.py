@@ -38,6 +38,7 @@ class Wires:
     """The thread in which all doors work."""
 
     def __init__(self) -> None:
+        self.doors: list[Proxy] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="wires", daemon=True)
         self._thread.start()
@@ -47,9 +48,19 @@ class Wires:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     def close(self) -> None:
-        """End the thread and with it every connection."""
+        """Shut every door, wait until nobody is in one any more, and end the thread."""
+        for door in self.doors:
+            door.set(Mode.REFUSE)
+        self.run(self._until_empty())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
+        self._loop.close()
+
+    @staticmethod
+    async def _until_empty() -> None:
+        passing = asyncio.all_tasks() - {asyncio.current_task()}
+        if passing:
+            await asyncio.wait(passing)
 
 
 class Proxy:
@@ -63,6 +74,7 @@ class Proxy:
         self._port = 0
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
+        wires.doors.append(self)
         wires.run(self._listen())
 
     @property
@@ -76,9 +88,10 @@ class Proxy:
 
     async def _set(self, mode: Mode) -> None:
         self._mode = mode
-        if mode is Mode.REFUSE and self._server is not None:
-            self._server.close()
-            self._server = None
+        if mode is Mode.REFUSE:
+            if self._server is not None:
+                self._server.close()
+                self._server = None
         elif self._server is None:
             await self._listen()
         for link in list(self._links):

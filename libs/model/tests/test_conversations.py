@@ -220,8 +220,8 @@ def test_a_long_prompt_is_read_in_parts_while_others_speak() -> None:
     (speaking,) = conversations.add([asked([1, 2], max_tokens=9)])
     conversations.step()
     (reading,) = conversations.add([asked([1, *range(20, 31)])])
-    said = [[event.sequence for event in conversations.step()] for _ in range(4)]
-    assert said == [[speaking]] * 2 + [[speaking, reading]] * 2
+    said = [[event.sequence for event in conversations.step()] for _ in range(5)]
+    assert said == [[speaking]] * 3 + [[reading], [speaking, reading]]
 
 
 def test_who_leaves_while_drawing_leaves_the_easel_even_where_nothing_can_be_kept(
@@ -285,6 +285,32 @@ def test_a_picture_that_cannot_be_drawn_ends_its_conversation_alone() -> None:
     assert "no room to draw" in str(broken[-1].error)
     (alone,) = answers(Conversations(model, MARKERS), requests[1:])
     assert tokens_of(going) == tokens_of(alone)
+
+
+@pytest.mark.parametrize("failing", ["context", "read_on"])
+def test_a_picture_that_cannot_be_begun_ends_its_conversation_alone(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    model, easel = small_fused(), Easel(small_fused().painter(), torch.device("cpu"))
+    requests = [asked([1, 2]), asked([4, 9], logit_bias=CALLS), asked([1, 2, 3], max_tokens=3)]
+    expected = [tokens_of(answers(Conversations(model, MARKERS), [each])[0]) for each in requests[::2]]
+    works = getattr(model, failing)
+
+    def fails(*given: object, **named: object) -> object:
+        if failing == "context" or given[1].tolist() == [[MARKERS.begin]]:
+            raise MemoryError("no room to begin")
+        return works(*given, **named)
+
+    monkeypatch.setattr(model, failing, fails)
+    conversations = Conversations(model, MARKERS, easel=easel, kept_bytes=2**30, num_slots=3)
+    first, broken, last = answers(conversations, requests)
+    assert [tokens_of(first), tokens_of(last)] == expected
+    assert isinstance(broken[-1], BrokenEvent)
+    assert "no room to begin" in str(broken[-1].error)
+    assert conversations.num_free == 3
+    monkeypatch.undo()  # what was half read is not taken for read
+    (again,) = answers(conversations, requests[1:2])
+    assert again[0].num_cached == 0
 
 
 class Silent:

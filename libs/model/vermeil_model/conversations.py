@@ -78,6 +78,8 @@ class Conversations:
         """By the row of `_memory` that each has."""
         self._memory = model.begin(0, room=num_slots)
         self._drawing_now: list[Talk] = []
+        self._has_read = False
+        """The last step told first tokens: now it is the turn of those that write or draw."""
         self._plan: tuple[list[Talk], SamplingPlan] | None = None
         self._num_added = self._num_moves = 0
 
@@ -110,15 +112,19 @@ class Conversations:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """A token for all that write, a step for all that draw, and a part of the prompts that wait.
+        """The first token of those that have read their prompt now, or a turn for all that write or draw.
 
-        Those that draw are silent until the picture is there.
+        As with Decoder, reading and going on take turns, and a prompt in parts holds nobody up. Those that
+        draw are silent until the picture is there.
         """
         with self._easel.turns.turn():
+            if not self._has_read and (first := self._read()):
+                events = self._choose(torch.cat(first))
+                self._has_read = bool(self._writing or self._drawing_now)
+                return events
+            self._has_read = False
             events = self._draw()
-            logits = [self._continue()] if self._writing else []
-            logits += self._read()
-            return events + self._choose(torch.cat(logits)) if logits else events
+            return events + self._choose(self._continue()) if self._writing else events
 
     def remove(self, sequence: int) -> None:
         """Stop a running conversation; its slot is free at once."""
@@ -219,12 +225,13 @@ class Conversations:
                 yield Read(talk.marks, talk.memory, 0)
 
     def _choose(self, logits_BV: Tensor) -> list[Event]:
-        """The next token of all that write."""
-        talks = list(self._writing)
+        """The next token of the last of those that write, one a row."""
+        talks = self._writing[-len(logits_BV) :]
         if self._plan is None or self._plan[0] != talks:
             continuations = [talk.continuation for talk in talks]
             self._plan = (talks, SamplingPlan(continuations, logits_BV.shape[1], self._device))
-        room = [self._model.config.text.context_length - position for position in self._memory.positions]
+        positions = self._memory.positions[-len(talks) :]
+        room = [self._model.config.text.context_length - position for position in positions]
         needed = self._model.config.picture_stride + 2
         may_draw = [
             talk.num_drawn < self._most_pictures and left >= needed
@@ -246,22 +253,28 @@ class Conversations:
             talk.marks.append(token)
             events.append(TokenEvent(talk.number, token, *told, None if draws else reason, cached))
             if draws:
-                self._begin_drawing(talk, reason)
+                events += self._begin_drawing(talk, reason)
             elif reason is not None:
                 self._end(talk)
         return events
 
-    def _begin_drawing(self, talk: Talk, reason: FinishReason | None) -> None:
-        """Leave those that write, with a memory of its own."""
+    def _begin_drawing(self, talk: Talk, reason: FinishReason | None) -> list[Event]:
+        """Leave those that write, with a memory of its own; where that fails, all that it held is gone."""
         row = self._writing.index(talk)
-        memory = talk.memory = self._memory.rows([row])
-        self._leave(row)
-        self._drawing_now.append(talk)
-        talk.ends_after = reason
-        begin_11 = torch.tensor([[self._markers.begin]], device=self._device)
-        self._model.read_on(memory, begin_11, form=self._form)
-        seed = picture_seed(talk.parameters.seed, talk.num_drawn)
-        talk.drawing = self._easel.add(self._model.context(memory), seed, self._drawing)
+        try:
+            memory = self._memory.rows([row])
+            begin_11 = torch.tensor([[self._markers.begin]], device=self._device)
+            self._model.read_on(memory, begin_11, form=self._form)
+            seed = picture_seed(talk.parameters.seed, talk.num_drawn)
+            talk.drawing = self._easel.add(self._model.context(memory), seed, self._drawing)
+        except Exception as error:  # of this conversation alone
+            return [BrokenEvent(error, talk.number)]
+        else:
+            talk.memory, talk.ends_after = memory, reason
+            self._drawing_now.append(talk)
+            return []
+        finally:
+            self._leave(row)
 
     def _draw(self) -> list[Event]:
         """Move pictures on, unless another thread has since the last step; what is done or failed is told."""

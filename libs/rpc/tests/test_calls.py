@@ -1,10 +1,12 @@
 """What a call goes through, seen from both clients: errors, deadlines, tokens, limits, trace."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
+from weakref import ReferenceType, ref
 
 import grpc
 import pytest
@@ -101,6 +103,26 @@ def test_a_mistake_of_ours_leaks_nothing_and_is_logged(
     (record,) = [record for record in caplog.records if record.name.startswith("vermeil_rpc")]
     event: Any = record.msg
     assert isinstance(event["exc_info"], KeyError)
+
+
+def test_what_a_failed_call_worked_on_is_let_go_of_at_once(encoder: Make) -> None:
+    class Weights:
+        """What can be watched."""
+
+    held: list[ReferenceType[Weights]] = []
+
+    async def answer(_request: EncodeRequest, _context: Any) -> EncodeResponse:
+        weights, error = Weights(), Overloaded("too many")
+        held.append(ref(weights))
+        raise error  # and so its traceback holds the frame that holds it
+
+    gc.disable()
+    try:
+        with running([encoder(answer)]) as server, pytest.raises(Overloaded):
+            _encode(server.address)
+        assert [weights() for weights in held] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_method_that_nobody_wrote_stays_unimplemented(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from time import perf_counter
+from traceback import clear_frames
 
 import grpc
 from prometheus_client import Histogram
@@ -97,6 +98,7 @@ async def _abort(call: Call, error: VermeilError, raised: Exception, request_id:
         _logger.error("call failed", reason=error.reason, exc_info=raised)
     else:
         _logger.info("call refused", reason=error.reason, error=str(error))
+    clear_frames(raised.__traceback__)  # gRPC keeps it in a circle, and with it all that the call worked on
     status = encode(error, request_id)
     details = ((DETAILS_KEY, status.SerializeToString()),)
     await call.context.abort(grpc.StatusCode[error.grpc_status], status.message, details)

@@ -295,11 +295,14 @@ def test_who_finds_others_compiling_for_long_is_told_to_come_again(
             guidance.compile(Regex("something new"))
 
 
-def test_the_last_grammars_stay_compiled_and_no_more(
+def test_the_grammars_used_last_stay_compiled_and_no_more(
     guidance: GuidanceGrammars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grammar, "KEPT", 2)
     monkeypatch.setattr(guidance, "_compiled", {})
-    first, *others = (guidance.compile(Regex(pattern)) for pattern in ("a", "b", "c"))
-    assert [guidance.compile(Regex(pattern)) for pattern in ("b", "c")] == others
-    assert guidance.compile(Regex("a")) is not first
+    often, once = (guidance.compile(Regex(pattern)) for pattern in ("a", "b"))
+    for pattern in ("c", "d"):
+        assert guidance.compile(Regex("a")) is often
+        guidance.compile(Regex(pattern))
+    assert [guidance.knows(Regex(pattern)) for pattern in "abcd"] == [True, False, False, True]
+    assert guidance.compile(Regex("b")) is not once

@@ -264,6 +264,31 @@ def test_a_model_that_has_died_is_loaded_anew_once_nobody_uses_it_with_its_base(
     assert house.loads == ["a", "x", "a", "x"]
 
 
+@pytest.mark.parametrize("letter", ["a", "x"])
+def test_a_model_that_has_died_is_freed_when_its_last_user_leaves_it(letter: str) -> None:
+    house = House()
+    house.names.add("models/x/versions/1", _ref(), base="models/a/versions/1")
+
+    async def ask() -> None:
+        await house.use("x")
+        async with house.models.using(f"models/{letter}"):
+            async with house.models.using("models/a"):
+                for model, _ in house.models.loaded():
+                    cast(Bare, model).is_alive = False
+            while house.models.loaded():
+                await asyncio.sleep(0.001)
+            anew = asyncio.create_task(house.use(letter))
+            await asyncio.sleep(0.01)
+            assert "models/a/versions/1" not in house.closed
+            assert house.loads == ["a", "x"]  # there is no room for both
+        while len(house.closed) < 2:
+            await asyncio.sleep(0.001)
+        assert await anew == f"models/{letter}/versions/1"
+
+    run(ask())
+    assert house.closed == ["models/x/versions/1", "models/a/versions/1"]
+
+
 def test_draining_takes_no_new_requests() -> None:
     house = House()
 

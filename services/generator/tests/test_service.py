@@ -17,10 +17,11 @@ from vermeil.generation.v1.generation_service_pb2 import (
     UnloadModelRequest,
 )
 from vermeil_artifacts import LocalStore
-from vermeil_errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded
+from vermeil_errors import DeadlineExceeded, Internal, InvalidInput, NotFound, Overloaded
 from vermeil_generator.fakes import publish_tiny_model, tiny_tokenizer, write_tiny_model
 from vermeil_generator.messages import ask_from_message
 from vermeil_generator.testing import CONTEXT, House, run, running, until
+from vermeil_model import Decoder
 
 TOKENIZER = tiny_tokenizer()
 ENDLESS = Sampling(max_tokens=1000, logit_bias=dict.fromkeys(TOKENIZER.stop_ids, -100.0))
@@ -41,6 +42,28 @@ def test_a_client_that_goes_away_frees_its_places(house: House) -> None:
             assert await generator.ask(prompt="to", sampling=Sampling(max_tokens=1))
 
     run(leave())
+
+
+def test_a_model_that_has_died_is_freed_at_once_and_loaded_when_asked_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError("no room")
+
+    async def die() -> None:
+        async with running(house) as generator:
+            asked = {"prompt": "to", "sampling": Sampling(max_tokens=1)}
+            await generator.ask(**asked)
+            for method in ("step", "__init__"):
+                monkeypatch.setattr(Decoder, method, fails)
+            with pytest.raises(Internal):
+                await generator.ask(**asked)
+            monkeypatch.undo()
+            listed = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=20)
+            assert list(listed.models) == []
+            assert await generator.ask(**asked)
+
+    run(die())
 
 
 def test_a_role_that_nobody_knows_is_refused_by_its_number() -> None:

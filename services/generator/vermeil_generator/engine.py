@@ -100,7 +100,7 @@ class Engine:
     @property
     def is_alive(self) -> bool:
         """Whether it can take questions."""
-        return self._thread.is_alive()
+        return not self._is_closed
 
     async def answer(self, question: Question) -> AsyncGenerator[Piece, None]:
         """The pieces of all answers to a question; closing the generator stops the work.

@@ -24,7 +24,7 @@ from vermeil_generator.output_format import JsonSchema, OutputFormat, Regex, Too
 from vermeil_generator.tool_spelling import AFTER_ARGUMENTS, CALL_BEGINS, before_arguments
 
 KEPT = 64
-"""Compiled grammars that stay in memory; agents send the same schema again and again."""
+"""Compiled grammars that stay in memory, those used last; agents send the same schema again and again."""
 CPU_SECONDS = 2
 """Of a trial."""
 PATIENCE_SECONDS = 20.0
@@ -86,15 +86,18 @@ class GuidanceGrammars:
         self._stop_ids = sorted(tokenizer.stop_ids)
         self._words = _words(tokenizer, vocab_size)
         self._compiled: dict[OutputFormat, _MatcherGrammar] = {}
+        """Least recently used first."""
+        self._looking = threading.Lock()
         self._compiling = threading.Lock()
 
     def knows(self, format_: OutputFormat) -> bool:
-        """Whether it is one of the last that were compiled."""
-        return format_ in self._compiled
+        """Whether it is one of the last that were used."""
+        with self._looking:
+            return format_ in self._compiled
 
     def compile(self, format_: OutputFormat) -> Grammar:
-        """The grammar of a format, from memory if it is one of the last that were compiled."""
-        if (known := self._compiled.get(format_)) is not None:
+        """The grammar of a format, from memory if it is one of the last that were used."""
+        if (known := self._known(format_)) is not None:
             return known
         if self._words is None:
             raise InvalidInput(
@@ -107,13 +110,23 @@ class GuidanceGrammars:
                 "other grammars are being compiled", field=format_.field, fix="try again shortly"
             )
         try:
-            if format_ not in self._compiled:
-                self._compiled[format_] = self._made(self._words, format_)
-                if len(self._compiled) > KEPT:
-                    del self._compiled[next(iter(self._compiled))]
-            return self._compiled[format_]
+            return self._known(format_) or self._keep(format_, self._made(self._words, format_))
         finally:
             self._compiling.release()
+
+    def _known(self, format_: OutputFormat) -> "_MatcherGrammar | None":
+        with self._looking:
+            known = self._compiled.pop(format_, None)
+            if known is not None:
+                self._compiled[format_] = known
+            return known
+
+    def _keep(self, format_: OutputFormat, made: "_MatcherGrammar") -> "_MatcherGrammar":
+        with self._looking:
+            self._compiled[format_] = made
+            if len(self._compiled) > KEPT:
+                del self._compiled[next(iter(self._compiled))]
+            return made
 
     def _made(self, words: LLTokenizer, format_: OutputFormat) -> "_MatcherGrammar":
         self._check_alphabet(format_)

@@ -1,7 +1,7 @@
 """Models in memory: loaded when first asked for, and let go of least recently used first.
 
 A model that somebody uses stays, and so does the base of adapters, which is loaded once for all of them.
-One whose thread has ended is loaded anew when it is asked for again.
+One whose thread has ended is let go of as soon as its users leave, and loaded anew when asked for again.
 Loading and closing run in threads, so that others are answered on.
 """
 
@@ -83,15 +83,23 @@ class Models:
         finally:
             place.num_users -= 1
             await self._tell_waiting()
+            if not place.model.is_alive:
+                self._leave(place.base or place)
 
     async def unload(self, name: str) -> None:
         """Free a version and its adapters once their requests are answered; later ones load it anew."""
-        place = self._places.pop(name, None)
+        place = self._places.get(name)
         if place is None:
             raise NotFound("is not loaded", field="model", value=name, fix="ListLoadedModels says which are")
-        task = self._leaving[place] = asyncio.create_task(self._let_go(place))
-        task.add_done_callback(lambda _: self._leaving.pop(place, None))
-        await asyncio.shield(task)  # whoever asked for it may leave before those who use it
+        self._leave(place)
+        await asyncio.shield(self._leaving[place])  # whoever asked for it may leave before those who use it
+
+    def _leave(self, place: _Place) -> None:
+        """Free a place once nobody uses it, unless that is under way; nobody new gets it."""
+        if self._places.get(place.model.name) is place:
+            del self._places[place.model.name]
+            task = self._leaving[place] = asyncio.create_task(self._let_go(place))
+            task.add_done_callback(lambda _: self._leaving.pop(place, None))
 
     async def _let_go(self, place: _Place) -> None:
         while not place.is_idle:
@@ -164,9 +172,12 @@ class Models:
 
     async def _load_into_place(self, source: ModelSource) -> _Place:
         """Load a model, or one anew whose thread has ended, once nobody uses what is left of it."""
-        if source.name in self._places:
-            _logger.warning("model is loaded anew", model=source.name)
-            await self.unload(source.name)
+        if (dead := self._places.get(source.name)) is not None:
+            self._leave(dead)
+        for place, leaving in list(self._leaving.items()):
+            if place.model.name == source.name and not place.model.is_alive:
+                _logger.warning("model is loaded anew", model=source.name)
+                await asyncio.shield(leaving)
         if not source.base:
             return await self._load_over(source, None)
         base = await self._sure_place(await self._find(source.base))
