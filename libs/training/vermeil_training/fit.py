@@ -43,7 +43,7 @@ class TrainResult:
     seconds: float
     """Wall time in steps, over all parts of the run."""
     cpu_seconds: float
-    """Processor time in steps, over all parts of the run."""
+    """Processor time in steps, over all parts of the run; of the whole process, so of a run beside it too."""
 
 
 def fit(
