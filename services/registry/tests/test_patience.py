@@ -146,7 +146,8 @@ def test_who_migrates_waits_for_another_as_long_as_that_takes(
     locked, may_end = threading.Event(), threading.Event()
 
     def keep_waiting(connection: Connection) -> None:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        for statement in LOCK:
+            connection.execute(text(statement))
         locked.set()
         may_end.wait(60)
 

@@ -10,8 +10,14 @@ from vermeil_telemetry import get_logger
 
 from vermeil_registry.database import Database
 
-LOCK = 0x7665726D65696C
-"""Held on Postgres by who migrates."""
+LOCK = (
+    "CREATE TABLE IF NOT EXISTS alembic_version "
+    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))",
+    "LOCK TABLE alembic_version IN EXCLUSIVE MODE",
+)
+"""Said to Postgres by who migrates: the table of the revision is his until he is done, and others may read
+it. No advisory lock, which some servers and poolers do not have.
+"""
 _logger = get_logger(__name__)
 
 
@@ -28,7 +34,8 @@ def migrate(database: Database, *, to: str = "head") -> None:
         from vermeil_registry.patience import waiting_for_good  # noqa: PLC0415  the driver is an extra
 
         with waiting_for_good(connection):
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            for statement in LOCK:
+                connection.execute(text(statement))
             _move(connection, to)
 
     database.write(work)
