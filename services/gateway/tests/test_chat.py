@@ -116,9 +116,21 @@ def test_a_stream_ends_with_usage_if_asked(gateway: Running) -> None:
     assert {chunk["choices"][0]["index"] for chunk in chunks} == {0, 1}
 
 
-@pytest.mark.parametrize("field", ["functions", "audio"])
-def test_what_openai_has_and_we_do_not_is_refused_by_name(gateway: Running, field: str) -> None:
-    answer = gateway.chat(**{field: [{"type": "x"}]})
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("functions", [{"type": "x"}]),
+        ("audio", [{"type": "x"}]),
+        ("ignore_eos", True),
+        ("min_tokens", 5),
+        ("stop_token_ids", [7]),
+        ("priority", -1),
+    ],
+)
+def test_what_openai_or_vllm_has_and_we_do_not_is_refused_by_name(
+    gateway: Running, field: str, value: object
+) -> None:
+    answer = gateway.chat(**{field: value})
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["param"] == field
@@ -135,6 +147,12 @@ def test_values_that_change_nothing_are_accepted(gateway: Running) -> None:
         "store": False,
         "metadata": {"a": "b"},
         "service_tier": "auto",
+        "ignore_eos": False,
+        "length_penalty": 1.0,
+        "min_tokens": 0,
+        "skip_special_tokens": True,
+        "stop_token_ids": [],
+        "top_k": -1,
     }
     assert gateway.chat(**neutral).status_code == 200
 

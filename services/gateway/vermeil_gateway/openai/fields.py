@@ -1,7 +1,7 @@
 """What chat and completions requests have in common, and how they become `Sampling`.
 
-A field of OpenAI's that would change the answer and that we do not have is refused, unless its value
-is the one that changes nothing; fields that only label a request are accepted and have no effect.
+A field of OpenAI's or vLLM's that would change the answer and that we do not have is refused, unless its
+value is the one that changes nothing; fields that only label a request are accepted and have no effect.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,22 @@ LABELS = frozenset(
     }
 )
 """Fields of OpenAI's that label or bill a request; they never change the answer."""
+
+_UNSUPPORTED_OF_VLLM: Mapping[str, Neutral] = {
+    "add_generation_prompt": (None, True),
+    "ignore_eos": (None, False),
+    "include_stop_str_in_output": (None, False),
+    "length_penalty": (None, 1),
+    "min_tokens": (None, 0),
+    "priority": (None, 0),
+    "prompt_logprobs": (None,),
+    "skip_special_tokens": (None, True),
+    "spaces_between_special_tokens": (None, True),
+    "stop_token_ids": (None, []),
+    "truncate_prompt_tokens": (None,),
+    "use_beam_search": (None, False),
+}
+"""Its clients send all of them with the values that change nothing."""
 
 
 class StreamOptions(BaseModel):
@@ -71,8 +87,8 @@ class GenerationFields(BaseModel):
     """0 takes the likeliest token; default 1."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Only the likeliest tokens that together reach this probability; default 1."""
-    top_k: int | None = Field(default=None, ge=0, le=2**31 - 1)
-    """Only the likeliest k; 0 for all. Not one of OpenAI's."""
+    top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
+    """Only the likeliest k; 0 for all, or -1. Not one of OpenAI's."""
     min_p: float | None = Field(default=None, ge=0, le=1)
     """Only tokens at least this likely relative to the likeliest. Not one of OpenAI's."""
     repetition_penalty: float | None = Field(default=None, ge=0.5, le=2)
@@ -101,7 +117,9 @@ class GenerationFields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unsupported(cls, body: object) -> object:
-        return supported(body, cls.unsupported()) if isinstance(body, dict) else body
+        if not isinstance(body, dict):
+            return body
+        return supported(body, {**_UNSUPPORTED_OF_VLLM, **cls.unsupported()})
 
     @classmethod
     def unsupported(cls) -> Mapping[str, Neutral]:
@@ -137,7 +155,7 @@ class GenerationFields(BaseModel):
         max_tokens = self.max_tokens if self.max_tokens is not None else default_max_tokens
         return Sampling(
             temperature=self.temperature,
-            top_k=self.top_k,
+            top_k=None if self.top_k is None else max(0, self.top_k),
             top_p=self.top_p,
             min_p=self.min_p,
             repetition_penalty=self.repetition_penalty,
