@@ -144,6 +144,7 @@ def test_who_migrates_waits_for_another_as_long_as_that_takes(
     url = server.new_database()
     database, other = Database(url), Database(url)
     locked, may_end = threading.Event(), threading.Event()
+    migrate(database, to="0001")  # where the table of the revision is there already
 
     def keep_waiting(connection: Connection) -> None:
         for statement in LOCK:
