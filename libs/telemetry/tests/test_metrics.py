@@ -5,6 +5,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from vermeil_errors import Conflict
 from vermeil_telemetry import counter, gauge, histogram, start_metrics_server
 from vermeil_telemetry.gpus import Gpus
 
@@ -32,6 +33,16 @@ def test_the_endpoint_shows_what_was_counted() -> None:
 
 def test_nothing_listens_without_a_port() -> None:
     assert start_metrics_server(None) is None
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do() -> None:
+    server = start_metrics_server(0)
+    assert server is not None
+    try:
+        with pytest.raises(Conflict, match=rf"metrics_port.*{server.port}.*VERMEIL_METRICS_PORT"):
+            start_metrics_server(server.port)
+    finally:
+        server.stop()
 
 
 class Library:

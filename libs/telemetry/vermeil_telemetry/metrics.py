@@ -10,6 +10,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+from vermeil_errors import Conflict
 
 from vermeil_telemetry.gpus import Gpus, find_gpus
 
@@ -70,11 +71,19 @@ class MetricsServer:
 def start_metrics_server(port: int | None) -> MetricsServer | None:
     """Let Prometheus scrape this process from elsewhere; nothing without a port. Port 0 takes a free one.
 
-    Where the machine has GPUs, what they do is told as well.
+    A port that cannot be had is a Conflict. Where the machine has GPUs, what they do is told as well.
     """
     if port is None:
         return None
-    server, thread = start_http_server(port)
+    try:
+        server, thread = start_http_server(port)
+    except OSError as error:
+        raise Conflict(
+            f"cannot listen there: {error.strerror or error}",
+            field="metrics_port",
+            value=port,
+            fix="stop who listens there, or set VERMEIL_METRICS_PORT to another port",
+        ) from error
     gpus = find_gpus()
     if gpus:
         REGISTRY.register(gpus)
