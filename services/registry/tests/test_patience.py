@@ -53,6 +53,25 @@ def test_a_server_without_a_locale_speaks_utf8(server: Postgres) -> None:
     database.close()
 
 
+def test_a_migration_that_is_slow_between_two_statements_is_not_ended(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
+    database = Database(server.new_database())
+    with database.engine.begin() as connection, patience.waiting_for_good(connection):
+        time.sleep(1.5)
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+
+    def dawdle(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+        time.sleep(1.5)
+        connection.execute(text("SELECT 1"))
+
+    with pytest.raises(Unavailable):
+        database.write(dawdle)
+    database.close()
+
+
 def test_both_ends_find_out_that_an_idle_connection_is_dead(server: Postgres) -> None:
     """How long the system waits until it asks; two hours where nobody says."""
     url = server.new_database()

@@ -56,10 +56,14 @@ class PatientConnection(psycopg.Connection[Any]):
 
 @contextmanager
 def waiting_for_good(connection: Connection) -> Iterator[None]:
-    """While it lasts, statements take what they take: changing big tables does, and others wait."""
+    """While it lasts, statements take what they take: changing big tables does, and others wait.
+
+    The next statement may be ten minutes in coming: a machine with too much to do needs more than usual.
+    """
     driver: Any = connection.connection.driver_connection
     driver.waits_for_good = True
     connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10min'"))
     try:
         yield
     finally:
