@@ -26,7 +26,7 @@ from vermeil_demo.pages.see import said_of
 from vermeil_demo.pages.studio import options
 from vermeil_demo.pages.training import look, trainings
 from vermeil_demo.run_log import RunLog, RunLogs
-from vermeil_demo.runs import Losses, time_left, validation_points
+from vermeil_demo.runs import Losses, shown, time_left, validation_points
 from vermeil_demo.skills import DRAWS, FINDS, SEES, TALKS, models_that, offered
 from vermeil_errors import InvalidInput
 
@@ -144,6 +144,12 @@ def test_a_search_embeds_what_is_not_embedded_and_shows_the_nearest(
     *_, grid = found(vermeil, "fake", "dual-shapes", "a red circle", 4)
     assert grid.count("<figure>") == 4
     assert [path for _, path, _ in fake.requests][-2:] == ["/v1/encodings", "/v1/search"]
+
+
+def test_a_job_that_learns_nothing_is_shown_without_a_curve_to_come() -> None:
+    job = Job.from_json({"name": "jobs/1", "state": "JOB_STATE_SUCCEEDED", "result": {"weight_bytes": 7.0}})
+    assert "Loss" not in shown(job, RunLog(), [])
+    assert "No loss yet" in shown(replace(job, state="RUNNING"), RunLog(), [])
 
 
 def test_a_fused_model_is_shown_above_the_two_it_was_made_of(vermeil: Vermeil) -> None:

@@ -94,10 +94,11 @@ def shown(job: Job, log: RunLog, lines: Sequence[Mapping[str, Any]]) -> str:
     done = "" if job.state == "SUCCEEDED" else bar(job.done / job.total if job.total else 0.0, "Steps")
     state = chip(job.state.lower(), job.state.lower())
     result = [(name.replace("_", " "), _plain(value)) for name, value in sorted(job.result.items())]
+    learned_nothing = job.state == "SUCCEEDED" and not log.training  # it made a model int8, say
     return "".join(
         [
             card(recipe_name(job), f"{failed}{done}{tiles(_figures(job, log))}", beside=state),
-            card("Loss", curves(log, job.total) + _beginning(job)),
+            "" if learned_nothing else card("Loss", curves(log, job.total) + _beginning(job)),
             card("Loss by task", by_task) if (by_task := task_curves(log, job.total)) else "",
             card("Gates between the towers", gate_map(log.gates)) if log.gates else "",
             folded("Result", facts(result)) if result else "",
