@@ -33,6 +33,7 @@ DATABASE, BROKER, STORE = {5432}, {5671, 5672, 6379}, {443}
 OUTSIDE = {
     "registry": DATABASE | BROKER,
     "backup": DATABASE | STORE,
+    "collect": DATABASE | STORE,
     "torchrun": set(),
     "demo": set(),
     **dict.fromkeys(STORING - WORKERS, STORE),

@@ -1,4 +1,4 @@
-"""`vermeil up | down | status | doctor | backup | restore`."""
+"""`vermeil up | down | status | doctor | backup | restore | collect`."""
 
 import dataclasses
 import os
@@ -29,6 +29,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(doctor)
     app.command()(backup)
     app.command()(restore)
+    app.command()(collect)
 
 
 def up(
@@ -104,11 +105,26 @@ def restore(context: typer.Context, folder: Path = typer.Argument(..., help="Wha
 
 
 def _keep(output: Output, verb: str, folder: Path) -> None:
-    from vermeil_registry.by_hand import by_hand  # noqa: PLC0415 loads the database
+    from vermeil_registry.by_hand import keep  # noqa: PLC0415 loads the database
 
-    made = by_hand([verb, str(folder)], output.say)
+    made = keep(verb, folder, output.say)
     if output.as_json:
         output.show({"revision": made.revision, "rows": made.num_rows, "artifacts": len(made.artifacts)})
+
+
+def collect(
+    context: typer.Context,
+    older_than: int = typer.Option(7, help="Days, at least 1: what is younger stays."),
+) -> None:
+    """Remove artifacts that nothing names any more, while all runs on."""
+    from vermeil_registry.by_hand import clear  # noqa: PLC0415 loads the database
+
+    output: Output = context.obj
+    removed = clear(older_than, output.say)
+    if output.as_json:
+        output.show(
+            {"artifacts": removed.num_manifests, "files": removed.num_blobs, "bytes": removed.num_bytes}
+        )
 
 
 def doctor(

@@ -35,6 +35,8 @@ from vermeil_rpc import Service, connect
 from vermeil_rpc.testing import running
 from vermeil_testing import Postgres, postgres
 
+from .house import House
+
 
 class Databases(ABC):
     """One kind of database server, from which tests take what they need."""
@@ -153,6 +155,21 @@ def sql_bench(database: Database) -> Bench:
     clock, doorbell = ManualClock(), RecordingDoorbell()
     ledger = Ledger(SqlStorage(database), doorbell, clock=clock, policy=Policy(watch_poll=0.05))
     return Bench(ledger, clock, doorbell, ledger)
+
+
+@pytest.fixture
+def any_house(database: Database, tmp_path: Path) -> House:
+    """On each kind of database."""
+    return House(database, tmp_path / "house")
+
+
+@pytest.fixture
+def house(migrated: Path, tmp_path: Path) -> Iterator[House]:
+    """On SQLite, for what does not depend on it."""
+    shutil.copy(migrated, tmp_path / "house.db")
+    database = Database(f"sqlite:///{tmp_path}/house.db")
+    yield House(database, tmp_path / "house")
+    database.close()
 
 
 class Wire:

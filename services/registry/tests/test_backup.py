@@ -1,94 +1,26 @@
 """Backup under load, restore into empty servers of either kind: all is there, or it is said what is not."""
 
 import os
-import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from minio import Minio
 from sqlalchemy import inspect, text
-from vermeil_artifacts import ArtifactStore, LocalStore, open_store
+from vermeil_artifacts import LocalStore
 from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
-from vermeil_jobs import JobOutcome, JobState, Ledger, ManualClock, NewModelVersion, RecordingDoorbell
-from vermeil_jobs.suite import Bench
+from vermeil_jobs import JobState, Ledger, RecordingDoorbell
 from vermeil_registry.backup import back_up, read, restore
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.database import Database
 from vermeil_registry.dump import dump
-from vermeil_registry.keys import Keys, NewKey
+from vermeil_registry.keys import Keys
 from vermeil_registry.migrate import migrate
 from vermeil_registry.storage import SqlStorage
-from vermeil_testing import ceph, postgres
+from vermeil_testing import postgres
 
 from .conftest import Databases  # pants: no-infer-dep
-
-
-class House:
-    """A database, a store, and somebody who fills both."""
-
-    def __init__(self, database: Database, folder: Path, store: ArtifactStore | None = None) -> None:
-        self.database, self.store = database, store or LocalStore(folder / "artifacts")
-        self._work = folder / "work"
-        ledger = Ledger(SqlStorage(database), RecordingDoorbell())
-        self.bench = Bench(ledger, ManualClock(), RecordingDoorbell(), ledger)
-
-    def make_model(self, number: int) -> str:
-        """A job that ends with a version of a model, its bytes in the store first."""
-        folder = self._work / str(number)
-        folder.mkdir(parents=True)
-        (folder / "weights").write_bytes(b"\x00\xff" * number)
-        ref = self.store.publish(folder, kind="model", metadata={"n": str(number)}, provenance={"job": "x"})
-        job = self.bench.create(request_id=f"model-{number}")
-        outcome = JobOutcome(model_versions=(NewModelVersion("models/nano", ref),))
-        self.bench.jobs.finish(job.name, fence=self.bench.claim(job).fence, outcome=outcome)
-        return ref.digest
-
-    def make_key(self) -> None:
-        new = NewKey("keys/0123456789abcdef", "tests", "owners/default", ("inference",), None)
-        Keys(self.database).create(new, sha256(b"a secret").digest(), "key-1")
-
-    @contextmanager
-    def under_load(self) -> Iterator[None]:
-        """Models are made all the time."""
-        ended, failed = threading.Event(), list[BaseException]()
-
-        def work() -> None:
-            number = 1000
-            try:
-                while not ended.is_set():
-                    number += 1
-                    self.make_model(number)
-            except BaseException as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-        assert not failed
-
-
-@pytest.fixture
-def any_house(database: Database, tmp_path: Path) -> House:
-    """On each kind of database."""
-    return House(database, tmp_path / "house")
-
-
-@pytest.fixture
-def house(migrated: Path, tmp_path: Path) -> Iterator[House]:
-    """On SQLite, for what does not depend on it."""
-    shutil.copy(migrated, tmp_path / "house.db")
-    database = Database(f"sqlite:///{tmp_path}/house.db")
-    yield House(database, tmp_path / "house")
-    database.close()
+from .house import House, bucket, silence
 
 
 @pytest.fixture(params=["into a file", "into a server"])
@@ -104,10 +36,6 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
     yield make
     for each in opened:
         each.close()
-
-
-def silence(_line: str) -> None:
-    """For who says nothing."""
 
 
 def rows(database: Database) -> list[bytes]:
@@ -153,17 +81,6 @@ def test_a_backup_under_load_is_of_one_moment(any_house: House, tmp_path: Path) 
         assert len(ended) == int(newest.name.rpartition("/")[2]) == len(made.artifacts)
     finally:
         restored.close()
-
-
-def bucket(cache: Path) -> ArtifactStore:
-    """A store of its own on Ceph's gateway."""
-    server, name = ceph(), f"house-{uuid4().hex}"
-    login = {"access_key": server.access_key, "secret_key": server.secret_key}
-    Minio(server.address, **login, secure=False).make_bucket(name)
-    secrets = {f"s3_{key}": value for key, value in login.items()}
-    return open_store(
-        f"s3://{name}/house", cache=cache, s3_endpoint=server.address, s3_secure=False, **secrets
-    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`python -m vermeil_registry` serves; `… backup FOLDER` and `… restore FOLDER` keep what it serves."""
+"""`python -m vermeil_registry` serves; `… backup FOLDER`, `… restore FOLDER`, `… collect` keep the house."""
 
 import sys
 

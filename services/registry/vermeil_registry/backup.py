@@ -151,11 +151,7 @@ def _save_rows(database: Database, folder: Path) -> tuple[str, str, int, list[st
     def work(connection: Connection) -> tuple[str, str, int, list[str]]:
         if not database.is_sqlite:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        at = revision(connection)
-        if at is None:
-            raise NotFound(
-                "the database has no tables yet", fix="check VERMEIL_DATABASE_URL and VERMEIL_HOME"
-            )
+        at = _revision(connection)
         hashed, num_rows = hashlib.sha256(), 0
         with fresh.open("wb") as file:
             for line in dump(connection):
@@ -163,7 +159,7 @@ def _save_rows(database: Database, folder: Path) -> tuple[str, str, int, list[st
                 hashed.update(line)
                 num_rows += 1
             _sync(file)
-        return at, hashed.hexdigest(), num_rows, _artifacts(connection)
+        return at, hashed.hexdigest(), num_rows, named_artifacts(connection)
 
     saved = database.read(work)
     fresh.replace(_rows_file(folder, saved[1]))
@@ -176,12 +172,24 @@ def _sync(file: IO[Any]) -> None:
     os.fsync(file.fileno())
 
 
-def _artifacts(connection: Connection) -> list[str]:
-    """What is registered, and what jobs that still run read and have laid down."""
+def named_artifacts(connection: Connection) -> list[str]:
+    """Digests of what is registered, and of what jobs that still run read and have laid down.
+
+    Raises:
+        NotFound: There are no tables.
+    """
+    _revision(connection)
     found = set(connection.scalars(select(ARTIFACTS.c.digest)))
     for inputs, outputs in connection.execute(select(JOBS.c.inputs, JOBS.c.outputs)):
         found.update(each["digest"] for each in (*inputs.values(), *outputs.values()))
     return sorted(found)
+
+
+def _revision(connection: Connection) -> str:
+    at = revision(connection)
+    if at is None:
+        raise NotFound("the database has no tables yet", fix="check VERMEIL_DATABASE_URL and VERMEIL_HOME")
+    return at
 
 
 def _rows_file(folder: Path, digest: str) -> Path:
