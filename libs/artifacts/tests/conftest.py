@@ -78,6 +78,7 @@ def open_s3(
             s3_access_key=s3_server.access_key,
             s3_secret_key=options.get("secret_key", s3_server.secret_key),
             s3_secure=False,
+            s3_public_endpoint=options.get("public_endpoint", f"http://{s3_server.endpoint}"),
         )
 
     return open_one

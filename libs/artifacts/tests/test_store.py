@@ -5,10 +5,12 @@ import mmap
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
-from vermeil_artifacts import ArtifactRef, ArtifactStore
+import urllib3
+from vermeil_artifacts import ArtifactRef, ArtifactStore, LocalStore, MemoryStore
 from vermeil_errors import DataCorrupted, InvalidInput, NotFound
 
 AT_ONCE = timedelta(0)
@@ -105,7 +107,8 @@ def test_published_artifacts_are_listed_and_exist(
 
 def test_an_absent_artifact_is_not_found_and_named(store: ArtifactStore) -> None:
     assert not store.exists(ABSENT)
-    for act in (store.manifest, store.fetch, store.provenance, lambda digest: store.open(digest, "x")):
+    one = (lambda digest: store.open(digest, "x"), lambda digest: store.link(digest, "x", seconds=60))
+    for act in (store.manifest, store.fetch, store.provenance, *one):
         with pytest.raises(NotFound, match=ABSENT):
             act(ABSENT)
 
@@ -120,8 +123,21 @@ def test_a_malformed_digest_never_becomes_a_path(store: ArtifactStore, digest: s
 def test_opening_a_path_that_is_not_listed_is_refused(store: ArtifactStore, model_folder: Path) -> None:
     ref = store.publish(model_folder, kind="model")
     for path in ("../manifests", "/etc/passwd", "absent.json"):
-        with pytest.raises(InvalidInput, match="no such file"):
-            store.open(ref.digest, path)
+        for act in (store.open, partial(store.link, seconds=60)):
+            with pytest.raises(InvalidInput, match="no such file"):
+                act(ref.digest, path)
+
+
+def test_a_link_gives_exactly_the_file_to_who_has_no_key(store: ArtifactStore, model_folder: Path) -> None:
+    ref = store.publish(model_folder, kind="model")
+    links = {path: store.link(ref.digest, path, seconds=60) for path in contents(model_folder)}
+    if isinstance(store, LocalStore | MemoryStore):
+        assert set(links.values()) == {None}
+        return
+    came = {path: urllib3.request("GET", str(link)) for path, link in links.items()}
+    assert {path: answer.data for path, answer in came.items()} == contents(model_folder)
+    kept_as = came["tokenizer/tokenizer.json"].headers["content-disposition"]
+    assert kept_as == "attachment; filename*=UTF-8''tokenizer.json"
 
 
 def test_a_symbolic_link_is_refused(store: ArtifactStore, model_folder: Path) -> None:

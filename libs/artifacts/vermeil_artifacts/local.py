@@ -91,6 +91,10 @@ class LocalStore:
         """One verified file."""
         return self.open_file(digest, self.manifest(digest).entry(path))
 
+    def link(self, digest: str, path: str, *, seconds: int) -> None:  # noqa: ARG002  # the interface's
+        """None: a folder has no addresses."""
+        self.manifest(digest).entry(path)
+
     def exists(self, digest: str) -> bool:
         """Whether its manifest is there."""
         return self._manifest_path(digest).exists()

@@ -85,6 +85,10 @@ class MemoryStore:
         """One file."""
         return io.BytesIO(self._read(digest, self.manifest(digest).entry(path)))
 
+    def link(self, digest: str, path: str, *, seconds: int) -> None:  # noqa: ARG002  # the interface's
+        """None: memory has no addresses."""
+        self.manifest(digest).entry(path)
+
     def exists(self, digest: str) -> bool:
         """Whether it was published."""
         check_digest(digest)

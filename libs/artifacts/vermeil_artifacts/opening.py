@@ -32,6 +32,7 @@ def open_store(
     s3_access_key: str | None = None,
     s3_secret_key: str | None = None,
     s3_secure: bool = True,
+    s3_public_endpoint: str | None = None,
 ) -> ArtifactStore:
     """Open the store at `url`; an S3 store keeps what it fetches in `cache` and is probed at once."""
     scheme, _, rest = url.partition("://")
@@ -44,12 +45,20 @@ def open_store(
     # The SDK takes 0.2 s to import, which a laptop on file:// need not wait for.
     from vermeil_artifacts.s3 import S3Store  # noqa: PLC0415
 
-    remote = _reach(url, s3_endpoint, s3_access_key, s3_secret_key, secure=s3_secure)
+    remote = _reach(
+        url, s3_endpoint, s3_access_key, s3_secret_key, secure=s3_secure, public=s3_public_endpoint
+    )
     return S3Store(remote, LocalStore(cache))
 
 
 def _reach(
-    url: str, endpoint: str | None, access_key: str | None, secret_key: str | None, *, secure: bool
+    url: str,
+    endpoint: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+    *,
+    secure: bool,
+    public: str | None = None,
 ) -> "Remote":
     address = urlsplit(url)
     if address.scheme != "s3":
@@ -62,10 +71,11 @@ def _reach(
         raise InvalidInput.for_field(
             "VERMEIL_S3_ENDPOINT", "", "is needed for an s3:// store", "write host:port of the S3 server"
         )
-    from vermeil_artifacts.s3_remote import Remote, connect  # noqa: PLC0415  # as above
+    from vermeil_artifacts.s3_remote import Remote, connect, connect_public  # noqa: PLC0415  # as above
 
     client = connect(endpoint, access_key, secret_key, secure=secure)
-    return Remote(client, address.netloc, address.path)
+    links = connect_public(public, access_key, secret_key) if public else None
+    return Remote(client, address.netloc, address.path, links)
 
 
 def await_store(settings: ArtifactSettings) -> ArtifactStore:
@@ -116,6 +126,7 @@ def store_from_settings(settings: ArtifactSettings) -> ArtifactStore:
         s3_access_key=access_key,
         s3_secret_key=secret_key,
         s3_secure=settings.s3_secure,
+        s3_public_endpoint=settings.s3_public_endpoint,
     )
 
 

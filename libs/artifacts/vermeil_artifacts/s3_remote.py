@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import certifi
 import urllib3
@@ -83,6 +84,20 @@ def connect(
         ) from error
 
 
+def connect_public(url: str, access_key: str | None, secret_key: str | None) -> Minio:
+    """A client that signs links for whoever reaches the server at another address; it asks nothing."""
+    scheme, _, host = url.rstrip("/").partition("://")
+    problem = "is not the address of a server"
+    if scheme in {"http", "https"} and host and not host.startswith(":"):
+        try:
+            return Minio(host, access_key, secret_key, secure=scheme == "https")
+        except ValueError as error:
+            problem = str(error)
+    raise InvalidInput.for_field(
+        "VERMEIL_S3_PUBLIC_ENDPOINT", url, problem, "write https://host or https://host:port"
+    )
+
+
 class _Retry(urllib3.Retry):
     """After a silence hangs up whatever lies idle: it is likely to be as dead, and would be waited for."""
 
@@ -110,10 +125,11 @@ def _hang_up(pool: HTTPConnectionPool) -> None:
 
 
 class Remote:
-    """Objects below one prefix."""
+    """Objects below one prefix; links to them are signed by `public`."""
 
-    def __init__(self, client: Minio, bucket: str, prefix: str) -> None:
+    def __init__(self, client: Minio, bucket: str, prefix: str, public: Minio | None = None) -> None:
         self._client = client
+        self._public = public
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.url = f"s3://{bucket}/{self._prefix}"
@@ -218,6 +234,20 @@ class Remote:
                 continue
             if done < num_bytes:
                 return  # shorter than promised: the reader's hash will tell
+
+    def link(self, key: str, name: str, seconds: int) -> str | None:
+        """An address at which anybody may read an object for so long, to be kept under a name."""
+        if self._public is None:
+            return None
+        with self._errors("looking for the bucket's region"):  # known since the probe
+            region = self._client._get_region(self._bucket)
+        self._public._region_map[self._bucket] = region  # or it asked where only others may reach
+        return self._public.presigned_get_object(
+            self._bucket,
+            self._prefix + key,
+            expires=timedelta(seconds=seconds),
+            response_headers={"response-content-disposition": f"attachment; filename*=UTF-8''{quote(name)}"},
+        )
 
     def stat(self, key: str) -> Stored | None:
         """What the server knows of an object; None if it has none."""

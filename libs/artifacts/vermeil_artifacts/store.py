@@ -60,6 +60,13 @@ class ArtifactStore(Protocol):
         """One file, checked like those of `fetch`."""
         ...
 
+    def link(self, digest: str, path: str, *, seconds: int) -> str | None:
+        """An address at which anybody may read one file for so long, a week at most; unchecked.
+
+        None where the store has none to give: only S3 does, with VERMEIL_S3_PUBLIC_ENDPOINT.
+        """
+        ...
+
     def exists(self, digest: str) -> bool:
         """Whether the artifact is published."""
         ...

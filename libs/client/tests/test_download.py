@@ -8,7 +8,7 @@ from vermeil_client import Vermeil
 from vermeil_client.commands import output, run
 from vermeil_client.testing import FakeGateway
 from vermeil_client.transport import Transport
-from vermeil_errors import DataCorrupted, InvalidInput, VermeilError
+from vermeil_errors import DataCorrupted, InvalidInput, PermissionDenied, Unavailable, VermeilError
 
 
 @pytest.fixture
@@ -115,6 +115,72 @@ def test_a_folder_in_the_place_of_a_file_is_kept_and_named(client: Vermeil, tmp_
     (tmp_path / "config.json").mkdir()
     with pytest.raises(InvalidInput, match=r"config\.json"):
         client.download("fake", tmp_path)
+
+
+class Elsewhere(httpx.BaseTransport):
+    """A gateway whose files are on another host, which answers with a status."""
+
+    def __init__(self, gateway: FakeGateway, status: int = 200) -> None:
+        self.gateway = gateway
+        self.status = status
+        self.heard: list[tuple[str, str | None]] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Each host is told who asks it, or not."""
+        self.heard.append((request.url.host, request.headers.get("authorization")))
+        _, _, path = request.url.path.partition("/files/")
+        if request.url.host == "gateway" and not path:
+            return self.gateway.handle_request(request)
+        if request.url.host == "gateway":
+            return httpx.Response(307, headers={"location": f"https://s3.example/files/{path}?signature=x"})
+        return httpx.Response(self.status, content=self.gateway.files[path])
+
+
+def test_files_that_are_elsewhere_are_fetched_there_without_the_key(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    elsewhere = Elsewhere(gateway)
+    with Vermeil("http://gateway", api_key="ours", http=elsewhere) as client:
+        client.download("fake", tmp_path)
+        assert client.transport.read("/v1/x/files/config.json") == gateway.files["config.json"]
+    assert {path: (tmp_path / path).read_bytes() for path in gateway.files} == gateway.files
+    assert set(elsewhere.heard) == {("gateway", "Bearer ours"), ("s3.example", None)}
+
+
+def test_what_another_host_sends_is_held_to_its_hash(gateway: FakeGateway, tmp_path: Path) -> None:
+    with Vermeil("http://gateway", http=Elsewhere(gateway)) as client:
+        files = dict(gateway.files)
+        listed = client.transport.get("/v1/model-versions/fake/1/files")
+        gateway.files["config.json"] = b"[]"
+        client.transport.get = lambda path, **_: listed  # type: ignore[method-assign]
+        with pytest.raises(DataCorrupted, match=r"config\.json"):
+            client.download("models/fake/versions/1", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert files != gateway.files
+
+
+def test_a_refusal_elsewhere_names_the_host_and_keeps_the_link(gateway: FakeGateway, tmp_path: Path) -> None:
+    with (
+        Vermeil("http://gateway", http=Elsewhere(gateway, 403)) as client,
+        pytest.raises(PermissionDenied, match=r"https://s3\.example answered 403") as caught,
+    ):
+        client.download("fake", tmp_path)
+    assert "signature" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["https://s3.example/x?signature=x", "/v1/file"])
+def test_a_place_that_cannot_be_reached_is_named(place: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "gateway":
+            return httpx.Response(307, headers={"location": place})
+        raise httpx.ConnectError("refused")
+
+    named = "s3.example .*PUBLIC_ENDPOINT" if "s3" in place else "no answer from http://gateway"
+    with Transport("http://gateway", http=httpx.MockTransport(answer)) as transport:
+        for ask in (transport.read, lambda path: list(transport.blocks(path, 1))):
+            with pytest.raises(Unavailable, match=named) as caught:
+                ask("/v1/file")
+            assert "signature" not in str(caught.value)
 
 
 def test_a_file_may_take_minutes_to_come_to_the_gateway_itself(client: Vermeil, tmp_path: Path) -> None:

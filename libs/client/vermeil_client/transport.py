@@ -80,18 +80,18 @@ class Transport:
         return self._json("GET", path, params=wanted)
 
     def read(self, path: str) -> bytes:
-        """GET a file."""
-        return self._answer("GET", path).content
+        """GET a file, from the gateway or from where its link leads, which is not told the key."""
+        return self._answer("GET", path, follow_redirects=True).content
 
     def blocks(self, path: str, num_bytes: int) -> Iterator[bytes]:
-        """GET a file of any size, in blocks."""
+        """GET a file of any size like `read`, in blocks."""
         try:
-            with self._client.stream("GET", path, timeout=_FILE) as answer:
+            with self._client.stream("GET", path, timeout=_FILE, follow_redirects=True) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise _error(answer)
                 yield from answer.iter_bytes(num_bytes)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _unreachable(self.url, error) from error
 
     def post(self, path: str, body: Json | None = None) -> Json:
@@ -127,7 +127,7 @@ class Transport:
     def _answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             answer = self._client.request(method, path, **arguments)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _unreachable(self.url, error) from error
         if not answer.is_success:
             raise _error(answer)
@@ -205,7 +205,13 @@ def _event(data: str) -> Json:
     return event
 
 
-def _unreachable(url: str, error: httpx.TransportError) -> Unavailable:
+def _unreachable(url: str, error: httpx.RequestError) -> Unavailable:
+    asked = error.request.url
+    if asked.netloc != httpx.URL(url).netloc:
+        return Unavailable(
+            f"no answer from {_origin(asked)} ({error or type(error).__name__}), where {url} has the file",
+            fix="ask who runs the gateway whether VERMEIL_S3_PUBLIC_ENDPOINT can be reached from here",
+        )
     return Unavailable(
         f"no answer from {url} ({error or type(error).__name__})",
         fix="start it with `vermeil up`, or set VERMEIL_URL",
@@ -222,7 +228,13 @@ def _error(answer: httpx.Response) -> VermeilError:
     try:
         return _from_body(answer.json()["error"], known)
     except (ValueError, KeyError, TypeError):
-        return known(f"the gateway answered {answer.status_code} {answer.reason_phrase}")
+        who = _origin(answer.url) if answer.history else "the gateway"
+        return known(f"{who} answered {answer.status_code} {answer.reason_phrase}")
+
+
+def _origin(url: httpx.URL) -> str:
+    """Of a link no more than this is told: the rest is a key."""
+    return f"{url.scheme}://{url.netloc.decode()}"
 
 
 def _from_body(error: object, otherwise: type[VermeilError]) -> VermeilError:

@@ -124,6 +124,8 @@ class ArtifactSettings(CommonSettings):
     """Secret key of the S3 server."""
     s3_secure: bool = True
     """Speak https to the S3 server."""
+    s3_public_endpoint: str | None = None
+    """https://host:port at which clients reach the S3 server; set, files are handed out as links to it."""
 
 
 class BrokerSettings(CommonSettings):

@@ -303,6 +303,22 @@ def test_files_of_a_version_are_listed_with_their_hashes_and_read(
     assert (missing.status_code, missing.json()["error"]["param"]) == (404, "path")
 
 
+def test_a_file_that_the_store_has_a_link_to_is_had_there(
+    gateway: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = _job_with_a_log(gateway, tmp_path / "log")
+    monkeypatch.setattr(
+        gateway.backends.store,
+        "link",
+        lambda digest, path, *, seconds: f"https://s3.example/{digest[:6]}/{path}?{seconds}",
+    )
+    answer = gateway.http.get(f"{outputs}/log/metrics.jsonl")
+    assert (answer.status_code, answer.content) == (307, b"")
+    assert answer.headers["location"] == "https://s3.example/sha256/metrics.jsonl?300"
+    assert answer.headers["cache-control"] == "no-store"
+    assert gateway.http.get(f"{outputs}/log/nothing.png").status_code == 404
+
+
 def test_files_of_a_version_that_is_not_there_are_not_found(gateway: Running) -> None:
     for path in ("files", "files/model.safetensors"):
         answer = gateway.http.get(f"/v1/model-versions/vermeil-nano/9/{path}")

@@ -13,6 +13,8 @@ from vermeil.job.v1.job_pb2 import Job
 from vermeil_artifacts import ArtifactStore, Manifest
 from vermeil_errors import NotFound
 
+LINK_SECONDS = 300
+"""For how long a link may be followed; a download that has begun by then goes on."""
 _CHUNK = 1 << 20
 
 
@@ -36,12 +38,21 @@ class Files:
 
     async def file(self, digest: str, path: str) -> tuple[int, AsyncIterator[bytes]]:
         """How many bytes one of its files has, and the bytes."""
+        num_bytes = await self._size(digest, path)
+        opened = await to_thread.run_sync(lambda: self._store.open(digest, path))
+        return num_bytes, _chunks(opened)
+
+    async def link(self, digest: str, path: str) -> str | None:
+        """Where one of its files may be had without a key for minutes; None where only we can read it."""
+        await self._size(digest, path)
+        return await to_thread.run_sync(lambda: self._store.link(digest, path, seconds=LINK_SECONDS))
+
+    async def _size(self, digest: str, path: str) -> int:
         manifest = await self.listing(digest)
         found = next((entry for entry in manifest.files if entry.path == path), None)
         if found is None:
             raise NotFound(f"no such file in this {manifest.kind}", field="path", value=path)
-        opened = await to_thread.run_sync(lambda: self._store.open(digest, path))
-        return found.num_bytes, _chunks(opened)
+        return found.num_bytes
 
 
 def output_digest(job: Job, role: str) -> str:

@@ -4,12 +4,12 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from vermeil.job.v1.job_service_pb2 import GetJobRequest
 from vermeil.registry.v1.registry_service_pb2 import GetDatasetVersionRequest, GetModelVersionRequest
 
 from vermeil_gateway.api.shared import WithClients
-from vermeil_gateway.files import Files, output_digest
+from vermeil_gateway.files import LINK_SECONDS, Files, output_digest
 from vermeil_gateway.names import resource_name
 
 router = APIRouter()
@@ -23,7 +23,13 @@ _HEADERS = {
 }
 _A_FILE: dict[str, Any] = {
     "response_class": Response,
-    "responses": {200: {"content": {kind: {} for kind in (_ANY, *_TYPES.values())}}},
+    "responses": {
+        200: {"content": {kind: {} for kind in (_ANY, *_TYPES.values())}},
+        307: {
+            "description": f"It is at the address `location` for {LINK_SECONDS} seconds; send it no key.",
+            "headers": {"location": {"schema": {"type": "string", "format": "uri"}, "required": True}},
+        },
+    },
 }
 
 
@@ -66,7 +72,7 @@ async def list_output(digest: OfOutput, files: WithFiles) -> JSONResponse:
 
 
 @router.get("/v1/jobs/{job}/outputs/{role}/{path:path}", tags=["Jobs"], **_A_FILE)
-async def get_output_file(digest: OfOutput, path: str, files: WithFiles) -> StreamingResponse:
+async def get_output_file(digest: OfOutput, path: str, files: WithFiles) -> Response:
     """One file of an output."""
     return await _sent(files, digest, path)
 
@@ -78,7 +84,7 @@ async def list_model_files(digest: OfModel, files: WithFiles) -> JSONResponse:
 
 
 @router.get("/v1/model-versions/{model}/{version}/files/{path:path}", tags=["Models"], **_A_FILE)
-async def get_model_file(digest: OfModel, path: str, files: WithFiles) -> StreamingResponse:
+async def get_model_file(digest: OfModel, path: str, files: WithFiles) -> Response:
     """One file of a version of a model, such as `model.safetensors`."""
     return await _sent(files, digest, path)
 
@@ -90,7 +96,7 @@ async def list_dataset_files(digest: OfDataset, files: WithFiles) -> JSONRespons
 
 
 @router.get("/v1/datasets/{dataset}/versions/{version}/files/{path:path}", tags=["Datasets"], **_A_FILE)
-async def get_dataset_file(digest: OfDataset, path: str, files: WithFiles) -> StreamingResponse:
+async def get_dataset_file(digest: OfDataset, path: str, files: WithFiles) -> Response:
     """One file of a version of a dataset."""
     return await _sent(files, digest, path)
 
@@ -103,7 +109,9 @@ async def _listed(files: Files, digest: str) -> JSONResponse:
     return JSONResponse({"digest": manifest.digest, "kind": manifest.kind, "files": listed})
 
 
-async def _sent(files: Files, digest: str, path: str) -> StreamingResponse:
+async def _sent(files: Files, digest: str, path: str) -> Response:
+    if link := await files.link(digest, path):
+        return RedirectResponse(link, headers={"cache-control": "no-store"})
     num_bytes, chunks = await files.file(digest, path)
     kind = _TYPES.get(PurePosixPath(path).suffix, _ANY)
     return StreamingResponse(chunks, media_type=kind, headers={**_HEADERS, "content-length": str(num_bytes)})
