@@ -28,6 +28,10 @@ def test_a_restored_house_serves_its_models_and_knows_its_jobs(
     assert again.returncode == 5
     assert "has rows already" in again.stderr
     with installation(home) as restored:
+        told = restored.command("collect", "--older-than", "0", check=False)
+        assert told.returncode == 2
+        assert "older-than" in told.stderr
+        assert json.loads(restored.command("collect", "--older-than", "1", "--json").stdout)["artifacts"] == 0
         assert json.loads(restored.command("models", "kept", "--json").stdout) == lineage
         assert restored.command(*ask).stdout == before
         jobs = [json.loads(line) for line in restored.command("jobs", "list", "--json").stdout.splitlines()]
