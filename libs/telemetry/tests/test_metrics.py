@@ -10,6 +10,16 @@ from vermeil_telemetry import counter, gauge, histogram, start_metrics_server
 from vermeil_telemetry.gpus import Gpus
 
 
+def scraped() -> str:
+    """What Prometheus is shown by a server that is there for this one look."""
+    server = start_metrics_server(0)
+    assert server is not None
+    try:
+        return str(urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30).read().decode())
+    finally:
+        server.stop()
+
+
 def test_one_name_is_one_metric() -> None:
     counter("test_things", "Things seen.", ["kind"]).labels("a").inc()
     counter("test_things", "Things seen.", ["kind"]).labels("a").inc()
@@ -20,12 +30,7 @@ def test_the_endpoint_shows_what_was_counted() -> None:
     counter("test_shown", "Shown.").inc(3)
     gauge("test_level", "Level.").set(7)
     histogram("test_seconds", "Seconds.").observe(0.2)
-    server = start_metrics_server(0)
-    assert server is not None
-    try:
-        page = urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30).read().decode()
-    finally:
-        server.stop()
+    page = scraped()
     assert "vermeil_test_shown_total 3.0" in page
     assert "vermeil_test_level 7.0" in page
     assert 'vermeil_test_seconds_bucket{le="0.25"} 1.0' in page
@@ -75,12 +80,7 @@ class Library:
 def test_what_gpus_do_is_told_beside_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vermeil_telemetry.metrics.find_gpus", lambda: Gpus(Library()))
     for _ in range(2):  # one that has stopped leaves nothing behind
-        server = start_metrics_server(0)
-        assert server is not None
-        try:
-            page = urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30).read().decode()
-        finally:
-            server.stop()
+        page = scraped()
     told = {
         line.rpartition(" ")[0]: float(line.split()[-1])
         for line in page.splitlines()

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from vermeil_demo.app import create_app
+from vermeil_demo.app import create_app, create_page
 from vermeil_demo.clients import Gateway
 from vermeil_demo.fakes import FakeVermeil
 from vermeil_demo.settings import DemoSettings
@@ -88,6 +89,18 @@ def test_neither_torch_nor_any_service_is_loaded() -> None:
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "gradio" in loaded
     assert not loaded & {"torch", "transformers", "grpc", "vermeil_gateway", "vermeil_model"}
+
+
+def test_gradio_looks_for_something_to_do_less_often_than_by_itself(gateway: Gateway) -> None:
+    """By a field that is not public: a Gradio without it fails here."""
+
+    async def pauses() -> tuple[float, float]:
+        pages = create_page(gateway), gr.Blocks().queue()
+        ours, theirs = (float(page._queue.sleep_when_free) for page in pages)
+        return ours, theirs
+
+    ours, theirs = asyncio.run(pauses())
+    assert ours > theirs
 
 
 def test_every_example_is_named_for_what_it_shows() -> None:
