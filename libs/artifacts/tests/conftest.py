@@ -1,5 +1,8 @@
 """Every store under one name: a test that takes `store` runs on each of them."""
 
+import math
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +73,13 @@ def open_s3(
 ) -> Callable[..., ArtifactStore]:
     """Opens the test's S3 store as a machine with the named cache would; options win over the defaults."""
 
-    def open_one(cache: str = "cache", bucket: str = BUCKET, **options: str) -> ArtifactStore:
+    def open_one(
+        cache: str = "cache", bucket: str = BUCKET, cache_bytes: float = math.inf, **options: str
+    ) -> ArtifactStore:
         return open_store(
             f"s3://{bucket}/{s3_prefix}",
             cache=tmp_path / cache,
+            cache_bytes=cache_bytes,
             s3_endpoint=options.get("endpoint", s3_server.endpoint),
             s3_access_key=s3_server.access_key,
             s3_secret_key=options.get("secret_key", s3_server.secret_key),
@@ -122,6 +128,17 @@ def damage_file() -> Callable[[LocalStore, ArtifactRef, str], None]:
         _flip_file(store.root / "blobs" / store.manifest(ref.digest).entry(path).sha256)
 
     return flip
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs needs root and the right to mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import os
 import socket
 import threading
@@ -18,6 +19,7 @@ import pytest
 import urllib3
 from minio import Minio
 from vermeil_artifacts import ArtifactStore, Collected, LocalStore
+from vermeil_artifacts.cache import Cache
 from vermeil_artifacts.s3 import S3Store
 from vermeil_artifacts.s3_remote import Remote, Stored
 from vermeil_errors import (
@@ -185,7 +187,7 @@ class RacingRemote(Remote):
 def test_blobs_collected_during_publication_are_uploaded_again(
     open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path, tmp_path: Path
 ) -> None:
-    store = S3Store(RacingRemote(s3_client, BUCKET, s3_prefix), LocalStore(tmp_path / "racing"))
+    store = S3Store(RacingRemote(s3_client, BUCKET, s3_prefix), Cache(tmp_path / "racing", math.inf))
     ref = store.publish(model_folder, kind="model")
     assert contents(open_s3("elsewhere").fetch(ref)) == contents(model_folder)
 
@@ -219,7 +221,7 @@ def test_of_two_who_publish_at_once_the_first_one_s_provenance_stays(
     open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path, tmp_path: Path
 ) -> None:
     first = open_s3("here").publish(model_folder, kind="model", provenance={"job": "jobs/first"})
-    late = S3Store(SlowToLook(s3_client, BUCKET, s3_prefix), LocalStore(tmp_path / "late"))
+    late = S3Store(SlowToLook(s3_client, BUCKET, s3_prefix), Cache(tmp_path / "late", math.inf))
     assert late.publish(model_folder, kind="model", provenance={"job": "jobs/second"}) == first
     assert open_s3("elsewhere").provenance(first.digest)["job"] == "jobs/first"
 
@@ -236,7 +238,7 @@ def test_what_is_published_again_while_collection_looks_is_spared(
     open_s3: OpenS3, s3_client: Minio, s3_prefix: str, model_folder: Path, tmp_path: Path
 ) -> None:
     ref = open_s3("here").publish(model_folder, kind="model")
-    collector = S3Store(AgedRemote(s3_client, BUCKET, s3_prefix), LocalStore(tmp_path / "collector"))
+    collector = S3Store(AgedRemote(s3_client, BUCKET, s3_prefix), Cache(tmp_path / "collector", math.inf))
     assert collector.collect([], older_than=timedelta(minutes=30)) == Collected(0, 0, 0)
     elsewhere = open_s3("elsewhere")
     assert contents(elsewhere.fetch(ref)) == contents(model_folder)

@@ -1,6 +1,7 @@
 """Large files travel in parts: what came of an upload that broke off is gone on with."""
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 import urllib3
 from minio import Minio
-from vermeil_artifacts import ArtifactStore, LocalStore
+from vermeil_artifacts import ArtifactStore
+from vermeil_artifacts.cache import Cache
 from vermeil_artifacts.s3 import S3Store
 from vermeil_artifacts.s3_parts import unfinished
 from vermeil_artifacts.s3_remote import Remote
@@ -63,7 +65,7 @@ def test_an_upload_that_broke_off_is_gone_on_with_by_whoever_comes_next(
     login = {"access_key": s3_server.access_key, "secret_key": s3_server.secret_key}
     broken = Breaking(s3_server.endpoint, **login, secure=False)
     with pytest.raises(Unavailable, match="cut"):
-        S3Store(Remote(broken, BUCKET, s3_prefix), LocalStore(tmp_path / "broken")).publish(
+        S3Store(Remote(broken, BUCKET, s3_prefix), Cache(tmp_path / "broken", math.inf)).publish(
             tmp_path / "large", kind="dataset"
         )
     sent, upload = [], Minio._upload_part

@@ -1,5 +1,6 @@
 """Immutable trees of files, content-addressed, behind one interface."""
 
+from vermeil_artifacts.cache import used_within
 from vermeil_artifacts.local import LocalStore
 from vermeil_artifacts.manifest import ArtifactRef, FileEntry, Manifest
 from vermeil_artifacts.memory import MemoryStore
@@ -17,4 +18,5 @@ __all__ = [
     "await_store",
     "open_store",
     "store_from_settings",
+    "used_within",
 ]

@@ -56,6 +56,17 @@ class Layout:
             yield
 
     @contextmanager
+    def locked_unless_busy(self) -> Iterator[bool]:
+        """The exclusive lock, or False at once where somebody has either."""
+        with (self.root / "lock").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @contextmanager
     def staging(self) -> Iterator[Path]:
         """A fresh folder in incoming/, locked while in use, so that remains of the dead are known."""
         while True:

@@ -1,5 +1,6 @@
 """From an address to a store: file:///folder or s3://bucket/prefix."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,13 +29,14 @@ def open_store(
     url: str,
     *,
     cache: Path | None = None,
+    cache_bytes: float = math.inf,
     s3_endpoint: str | None = None,
     s3_access_key: str | None = None,
     s3_secret_key: str | None = None,
     s3_secure: bool = True,
     s3_public_endpoint: str | None = None,
 ) -> ArtifactStore:
-    """Open the store at `url`; an S3 store keeps what it fetches in `cache` and is probed at once."""
+    """Open the store at `url`; one on S3 is probed at once, and keeps so many bytes of itself in `cache`."""
     scheme, _, rest = url.partition("://")
     if scheme == "file":
         if not rest.startswith("/"):
@@ -43,12 +45,13 @@ def open_store(
     if cache is None:
         raise InvalidInput.for_field("cache", None, "an s3:// store needs a local folder for what it fetches")
     # The SDK takes 0.2 s to import, which a laptop on file:// need not wait for.
+    from vermeil_artifacts.cache import Cache  # noqa: PLC0415
     from vermeil_artifacts.s3 import S3Store  # noqa: PLC0415
 
     remote = _reach(
         url, s3_endpoint, s3_access_key, s3_secret_key, secure=s3_secure, public=s3_public_endpoint
     )
-    return S3Store(remote, LocalStore(cache))
+    return S3Store(remote, Cache(cache, cache_bytes))
 
 
 def _reach(
@@ -122,6 +125,7 @@ def store_from_settings(settings: ArtifactSettings) -> ArtifactStore:
     return open_store(
         settings.artifacts_url,
         cache=settings.home / "artifacts-cache",
+        cache_bytes=settings.artifacts_cache_bytes,
         s3_endpoint=settings.s3_endpoint,
         s3_access_key=access_key,
         s3_secret_key=secret_key,

@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from vermeil_errors import DataCorrupted, NotFound
 
-from vermeil_artifacts.local import LocalStore, no_such_artifact
+from vermeil_artifacts.cache import Cache, used_within
+from vermeil_artifacts.local import no_such_artifact
 from vermeil_artifacts.manifest import ArtifactRef, FileEntry, Manifest, check_digest
 from vermeil_artifacts.s3_remote import Remote, Stored
 from vermeil_artifacts.store import Collected, digest_of, provenance_document
@@ -28,7 +29,7 @@ _NUM_TRANSFERS = 4
 class S3Store:
     """Artifacts below one prefix of a bucket."""
 
-    def __init__(self, remote: Remote, cache: LocalStore) -> None:
+    def __init__(self, remote: Remote, cache: Cache) -> None:
         self._remote = remote
         self._cache = cache
         remote.probe()
@@ -42,14 +43,20 @@ class S3Store:
         provenance: Mapping[str, str] = {},
     ) -> ArtifactRef:
         """Publish in the cache, upload what the server lacks, then the manifest."""
-        ref = self._cache.publish(folder, kind=kind, metadata=metadata, provenance=provenance)
-        manifest = self._cache.manifest(ref.digest)
-        self._upload(manifest)
-        name = check_digest(ref.digest)
-        self._remote.put_new(f"provenance/{name}", provenance_document(provenance))
-        self._remote.put_bytes(f"manifests/{name}", manifest.to_bytes())
-        self._upload(manifest)  # a collector may have removed what was there a moment ago
-        return ref
+
+        def publish() -> ArtifactRef:
+            ref = self._cache.publish(folder, kind=kind, metadata=metadata, provenance=provenance)
+            with used_within():
+                self._cache.use(ref.digest)  # it is the last that the cache forgets
+            manifest = self._cache.manifest(ref.digest)
+            self._upload(manifest)
+            name = check_digest(ref.digest)
+            self._remote.put_new(f"provenance/{name}", provenance_document(provenance))
+            self._remote.put_bytes(f"manifests/{name}", manifest.to_bytes())
+            self._upload(manifest)  # a collector may have removed what was there a moment ago
+            return ref
+
+        return self._cache.with_room(publish)
 
     def manifest(self, digest: str) -> Manifest:
         """From the cache, for it never changes, or else from the server."""
@@ -64,22 +71,23 @@ class S3Store:
     def fetch(self, artifact: str | ArtifactRef) -> Path:
         """Download what the cache lacks, and give the cache's folder."""
         digest = digest_of(artifact)
-        if self._cache.exists(digest):
-            with suppress(DataCorrupted):  # mended below
-                return self._cache.fetch(digest)
-        manifest = self.manifest(digest)
-        with self._cache.kept():
-            with ThreadPoolExecutor(_NUM_TRANSFERS, "download") as pool:
-                list(pool.map(lambda entry: self._download(digest, entry), manifest.files))
-            self._cache.add_manifest(manifest, {})
-            return self._cache.fetch(digest)
+
+        def fetch() -> Path:
+            folder = self._in_cache(digest) or self._download_all(digest)
+            self._cache.use(digest)
+            return folder
+
+        return self._cache.with_room(fetch)
 
     def open(self, digest: str, path: str) -> BinaryIO:
         """One file, downloaded alone."""
         entry = self.manifest(digest).entry(path)
-        with self._cache.kept():
+
+        def fetch_and_open() -> BinaryIO:
             self._download(digest, entry)
             return self._cache.open_file(digest, entry)
+
+        return self._cache.with_room(fetch_and_open)
 
     def link(self, digest: str, path: str, *, seconds: int) -> str | None:
         """Signed by the store's key for the server's public address; nobody is asked."""
@@ -139,6 +147,19 @@ class S3Store:
             self._remote.put_file(key, self._cache.file_path(entry), entry.num_bytes)
         elif datetime.now(UTC) - stored.modified > _REFRESH_AFTER:
             self._remote.touch(key)
+
+    def _in_cache(self, digest: str) -> Path | None:
+        if self._cache.exists(digest):
+            with suppress(DataCorrupted):  # to be mended by a download
+                return self._cache.fetch(digest)
+        return None
+
+    def _download_all(self, digest: str) -> Path:
+        manifest = self.manifest(digest)
+        with ThreadPoolExecutor(_NUM_TRANSFERS, "download") as pool:
+            list(pool.map(lambda entry: self._download(digest, entry), manifest.files))
+        self._cache.add_manifest(manifest, {})
+        return self._cache.fetch(digest)
 
     def _download(self, digest: str, entry: FileEntry) -> None:
         if self._cache.has_file(entry):

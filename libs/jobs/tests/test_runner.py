@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
+from vermeil_artifacts.cache import Cache
 from vermeil_errors import AlreadyExists, Cancelled, InvalidInput, Unavailable, Unimplemented, Violation
 from vermeil_jobs import (
     JobContext,
@@ -48,6 +49,26 @@ def test_the_last_progress_and_all_log_lines_are_told_before_the_end(
     assert done is not None
     assert done.progress == Progress(3, 3, "steps", "step 2", {"loss": 1 / 3})
     assert [line.text for line in bench.jobs.list_logs(job.name).lines] == ["line 0", "line 1", "line 2"]
+
+
+def test_what_a_job_fetches_is_held_until_it_ends(bench: Bench, runner: MakeRunner, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_bytes(b"weights")
+    cache = Cache(tmp_path / "cache", max_bytes=0)
+    ref = cache.publish(tmp_path / "model", kind="model")
+
+    def work(_context: JobContext, _spec: StringValue) -> JobOutcome:
+        with cache.kept():
+            folder = cache.fetch(ref)
+            cache.use(ref.digest)
+        cache.forget(max_bytes=0)
+        return JobOutcome(result={"weights": (folder / "weights").read_text()})
+
+    done = runner(work).run(bench.create().name)
+    assert done is not None
+    assert done.result == {"weights": "weights"}
+    cache.forget(max_bytes=0)
+    assert not cache.exists(ref.digest)
 
 
 def test_a_failure_that_no_attempt_will_mend_ends_the_job_at_once(bench: Bench, runner: MakeRunner) -> None:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from vermeil_artifacts import used_within
 from vermeil_errors import (
     Cancelled,
     DeadlineExceeded,
@@ -116,7 +117,7 @@ class Runner:
             _logger.error("the doorbell of another kind was rung", kind=context.job.kind)
             return Draining("another kind of worker does this job")
         try:
-            with self._workdirs.held(context.job.name, context.check):
+            with self._workdirs.held(context.job.name, context.check), used_within():
                 context.check()
                 return kind.work(context, kind.unpack_spec(context))
         except (Draining, LeaseLost) as interruption:

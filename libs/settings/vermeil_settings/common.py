@@ -116,6 +116,8 @@ class ArtifactSettings(CommonSettings):
 
     artifacts_url: str = Field(default_factory=lambda data: f"file://{data['home']}/artifacts")
     """Where artifacts live: file:///folder or s3://bucket/prefix."""
+    artifacts_cache_bytes: int = Field(default=20 * 2**30, ge=0)
+    """What of an s3:// store this machine keeps in VERMEIL_HOME, in bytes; what is in use comes on top."""
     s3_endpoint: str | None = None
     """host:port of the S3 server, for an s3:// store."""
     s3_access_key: SecretStr | None = None

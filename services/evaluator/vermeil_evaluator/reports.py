@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vermeil_artifacts import ArtifactStore
+from vermeil_artifacts import ArtifactStore, used_within
 from vermeil_errors import Conflict
 from vermeil_jobs import JobClient, JobState
 
@@ -32,9 +32,11 @@ class Reports:
 
     def page(self, name: str) -> tuple[Findings, str]:
         """A report, and its page drawn as this version draws it."""
-        found = self.read(name)
-        return found, page(found)
+        with used_within():
+            found = self.read(name)
+            return found, page(found)
 
     def compare(self, first: str, second: str, seed: int) -> Compared:
         """Two models, item by item."""
-        return compare(self.read(first), self.read(second), seed=seed)
+        with used_within():
+            return compare(self.read(first), self.read(second), seed=seed)

@@ -4,7 +4,7 @@ import sys
 
 from vermeil.content.v1.content_pb2 import Media
 from vermeil.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
-from vermeil_artifacts import ArtifactStore, await_store
+from vermeil_artifacts import ArtifactStore, await_store, used_within
 from vermeil_rpc import Service
 from vermeil_rpc.media import media_bytes
 
@@ -31,7 +31,8 @@ def build(
     sys.setswitchinterval(SWITCH_INTERVAL)
 
     def fetch_and_load(source: ModelSource, base: LoadedModel | None) -> LoadedModel:
-        return load(source.name, artifacts.fetch(source.artifact), settings, base)
+        with used_within():  # all of it is in memory then
+            return load(source.name, artifacts.fetch(source.artifact), settings, base)
 
     models = Models(
         names or RegistryNames(settings),

@@ -11,7 +11,7 @@ import numpy as np
 from vermeil.encoder.v1 import encoder_pb2
 from vermeil.encoder.v1 import encoder_service_pb2 as wire
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceServicer
-from vermeil_artifacts import ArtifactStore
+from vermeil_artifacts import ArtifactStore, used_within
 from vermeil_errors import Conflict, InvalidInput
 from vermeil_jobs import Job, JobState, Names
 from vermeil_jobs.messages import job_to_message
@@ -84,9 +84,10 @@ class EncoderServicer(EncoderServiceServicer):
         )
 
     def _find(self, job: Job, query: Vector, num_hits: int, previews: bool) -> list[Found]:
-        embeddings = self._store.fetch(job.outputs[EMBEDDINGS])
-        raw = self._store.fetch(job.inputs["dataset"])
-        return search(embeddings, raw, query, num_hits, previews=previews)
+        with used_within():
+            embeddings = self._store.fetch(job.outputs[EMBEDDINGS])
+            raw = self._store.fetch(job.inputs["dataset"])
+            return search(embeddings, raw, query, num_hits, previews=previews)
 
 
 def _embedding(vector: Vector) -> encoder_pb2.Embedding:

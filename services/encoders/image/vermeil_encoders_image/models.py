@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from vermeil_artifacts import ArtifactStore
+from vermeil_artifacts import ArtifactStore, used_within
 from vermeil_media import Pixels
 from vermeil_rpc import Batcher
 
@@ -49,4 +49,5 @@ def _load(store: ArtifactStore, digest: str) -> "DualModel":
     # Seconds of imports, for those who embed: the service is ready before.
     from vermeil_encoders_image.dual_model import DualModel  # noqa: PLC0415
 
-    return DualModel(store.fetch(digest))
+    with used_within():  # all of it is in memory then
+        return DualModel(store.fetch(digest))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from vermeil_artifacts import ArtifactStore
+from vermeil_artifacts import ArtifactStore, used_within
 from vermeil_errors import InvalidInput
 from vermeil_rpc import Batcher
 
@@ -65,9 +65,10 @@ def load_text_side(store: ArtifactStore, digest: str) -> TextSide:
     from vermeil_data import TextTokenizer  # noqa: PLC0415
     from vermeil_model import DualEncoder, TextModel, load_any_checkpoint  # noqa: PLC0415
 
-    folder = store.fetch(digest)
-    model = load_any_checkpoint(folder, dtype=torch.float32)
-    tokenizer = TextTokenizer.load(folder)
+    with used_within():  # all of it is in memory then
+        folder = store.fetch(digest)
+        model = load_any_checkpoint(folder, dtype=torch.float32)
+        tokenizer = TextTokenizer.load(folder)
     if isinstance(model, DualEncoder):
         return TextSide(lambda texts: _by_dual(model, tokenizer, texts), lambda _: None)
     if isinstance(model, TextModel):
