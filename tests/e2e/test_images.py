@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,8 +22,9 @@ def model(vermeil: Installation) -> str:
 
 
 @pytest.fixture
-def client(vermeil: Installation) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{vermeil.url}/v1", api_key="none")
+def client(vermeil: Installation) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{vermeil.url}/v1", api_key="none") as client:
+        yield client
 
 
 def test_the_official_openai_client_gets_pictures_of_a_class(client: openai.OpenAI, model: str) -> None:

@@ -47,7 +47,10 @@ def house(vermeil: Installation, dataset: str) -> Installation:
 @pytest.fixture(scope="module")
 def key(house: Installation) -> Any:
     """A key of the registry, made on the command line."""
-    limits = ("--tokens-per-minute", "100000", "--tokens-per-day", "100000")
+    return _make_key(house, "--tokens-per-minute", "100000", "--tokens-per-day", "100000")
+
+
+def _make_key(house: Installation, *limits: str) -> Any:
     made = house.command("keys", "create", "tests", "--scope", "inference", *limits, "--json")
     return json.loads(made.stdout)
 
@@ -99,14 +102,15 @@ def test_a_tool_is_called_its_result_read_and_an_object_answered(client: openai.
     assert isinstance(parsed.choices[0].message.parsed, Answer)
 
 
-def test_a_key_that_is_revoked_opens_nothing_more(
-    client: openai.OpenAI, house: Installation, key: Any
-) -> None:
-    house.command("keys", "revoke", key["key"]["name"])
+def test_a_key_that_is_revoked_opens_nothing_more(client: openai.OpenAI, house: Installation) -> None:
+    key = _make_key(house)
+    own = client.with_options(api_key=key["secret"])
 
     def ask(times: int = 1000) -> None:
         for _ in range(times):
-            client.chat.completions.create(model=MODEL, messages=TURNS, max_tokens=1)
+            own.chat.completions.create(model=MODEL, messages=TURNS, max_tokens=1)
 
+    ask(1)
+    house.command("keys", "revoke", key["key"]["name"])
     with pytest.raises(openai.AuthenticationError, match="revoked"):
         ask()

@@ -62,12 +62,12 @@ def test_a_model_answers_on_the_command_line(vermeil: Installation, model: str) 
 
 
 def test_the_official_openai_client_streams_an_answer(vermeil: Installation, model: str) -> None:
-    client = openai.OpenAI(base_url=f"{vermeil.url}/v1", api_key="none")
-    assert model in [each.id for each in client.models.list()]
-    stream = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": "river"}], max_tokens=12, stream=True, seed=3
-    )
-    chunks = list(stream)
+    with openai.OpenAI(base_url=f"{vermeil.url}/v1", api_key="none") as client:
+        assert model in [each.id for each in client.models.list()]
+        stream = client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "river"}], max_tokens=12, stream=True, seed=3
+        )
+        chunks = list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text
     assert chunks[-1].choices[0].finish_reason in {"stop", "length"}

@@ -67,6 +67,7 @@ def _say(page: Page, text: str) -> None:
 
 def test_the_message_shows_that_it_has_the_focus(page: Page) -> None:
     box = page.locator("#message .full-container")
+    _listens(page)
     page.locator("#message textarea").focus()
     expect(box).not_to_have_css("box-shadow", "none")
     page.locator("#message textarea").blur()

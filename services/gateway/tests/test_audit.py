@@ -29,17 +29,13 @@ def door(_door: Running) -> Running:
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What is logged, everything of it; afterwards logs are as they were."""
-    root = logging.getLogger()
-    before = root.level, list(root.handlers)
+def log() -> io.StringIO:
+    """What is logged, everything of it."""
     stream = io.StringIO()
     configure("gateway", level="DEBUG", stream=stream)
     for client in ("httpx", "httpcore"):  # this process is the client too
         logging.getLogger(client).setLevel(logging.WARNING)
-    yield stream
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
+    return stream
 
 
 def made(door: Running, *scopes: str) -> dict[str, str]:

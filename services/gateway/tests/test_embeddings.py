@@ -22,8 +22,8 @@ MODEL = "vermeil-pairs"
 def test_the_official_client_reads_vectors_however_they_are_written(
     gateway: Running, encoding_format: Any
 ) -> None:
-    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any")
-    answer = client.embeddings.create(model=MODEL, input=["ab", "abc"], encoding_format=encoding_format)
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any") as client:
+        answer = client.embeddings.create(model=MODEL, input=["ab", "abc"], encoding_format=encoding_format)
     vectors = [each.embedding for each in answer.data]
     if encoding_format != "base64":
         assert vectors == [[2, 0.5, 0], [3, 0.5, 0]]

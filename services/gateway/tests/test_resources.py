@@ -285,13 +285,13 @@ def test_what_a_job_has_not_made_is_not_found(gateway: Running, tmp_path: Path, 
     ],
 )
 def test_files_of_a_version_are_listed_with_their_hashes_and_read(
-    gateway: Running, tmp_path: Path, name: str, path: str
+    gateway: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str
 ) -> None:
     (tmp_path / "tree" / "shards").mkdir(parents=True)
     (tmp_path / "tree" / "config.json").write_text("{}")
     (tmp_path / "tree" / "shards" / "0.bin").write_bytes(b"\x00\x01")
     ref = gateway.backends.store.publish(tmp_path / "tree", kind="model")
-    gateway.backends.registry.artifacts[name] = ArtifactRef(digest=ref.digest)
+    monkeypatch.setitem(gateway.backends.registry.artifacts, name, ArtifactRef(digest=ref.digest))
     listed = gateway.http.get(path).json()
     assert listed["digest"] == ref.digest
     assert listed["files"] == [

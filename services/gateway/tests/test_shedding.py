@@ -104,8 +104,10 @@ def test_a_generator_that_dies_midway_gives_an_error_that_says_try_again(
         last = events_of(answer.text)[-1]
         assert last["error"]["code"] == "UNAVAILABLE"
         assert last["error"]["type"] == "server_error"
-        client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any")
-        with pytest.raises(openai.APIError, match="asked to die"):
+        with (
+            openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any") as client,
+            pytest.raises(openai.APIError, match="asked to die"),
+        ):
             list(client.chat.completions.create(model="vermeil-nano", messages=turns, stream=True))  # type: ignore[call-overload]
     else:
         assert answer.status_code == 503

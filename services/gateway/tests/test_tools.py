@@ -1,6 +1,7 @@
 """Tools as OpenAI's client calls them, and what the generator is asked for them."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -18,8 +19,9 @@ CALL: Any = [{"role": "user", "content": "call"}]
 
 
 @pytest.fixture
-def client(gateway: Running) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
+def client(gateway: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0) as client:
+        yield client
 
 
 def test_the_official_client_reads_a_call_and_sends_its_result_back(
