@@ -1,69 +1,33 @@
 """Conversations taking turns: the same answers in any company, prompts read once, pictures in between."""
 
-from collections.abc import Sequence
-
 import pytest
 import torch
 from vermeil_errors import InvalidInput, NotFound, Overloaded
 from vermeil_model import (
     FUSIONS,
-    BrokenEvent,
     Conversation,
     Conversations,
     DrawingParameters,
     Easel,
-    Markers,
-    PictureEvent,
     Request,
-    SamplingParameters,
     TokenEvent,
     from_pixels,
     to_pixels,
 )
 from vermeil_model.read_before import ReadBefore
-from vermeil_model.testing import SMALL, small_fused, small_images
+from vermeil_model.testing import SMALL, small_fused
 
-MARKERS = Markers(58, 59)
-QUICK = DrawingParameters(steps=3)
-CALLS = {MARKERS.begin: 1e4}
-QUIET = {MARKERS.begin: -1e4}
-
-
-def pictures(count: int) -> list[torch.Tensor]:
-    return [pixels_HWC.permute(2, 0, 1) for pixels_HWC in to_pixels(small_images(count))]
-
-
-def asked(prompt: Sequence[int], *shown: torch.Tensor, **changes: object) -> Request:
-    options = {"temperature": 0, "max_tokens": 5, "logit_bias": QUIET, **changes}
-    return Request(prompt, SamplingParameters(**options), shown)
-
-
-def shown_then(*tokens: int) -> list[int]:
-    return [1, *MARKERS, *tokens]
-
-
-Events = list[TokenEvent | PictureEvent | BrokenEvent]
-
-
-def answers(conversations: Conversations, requests: Sequence[Request]) -> list[Events]:
-    """The events of each request; they enter one after the other as there are places."""
-    told: dict[int, Events] = {}
-    order: list[int] = []
-    waiting = list(requests)
-    while waiting or conversations.sequences:
-        arriving, waiting = waiting[: conversations.num_free], waiting[conversations.num_free :]
-        order += conversations.add(arriving)
-        for event in conversations.step():
-            told.setdefault(event.sequence, []).append(event)
-    return [told[number] for number in order]
-
-
-def tokens_of(events: Events) -> list[int]:
-    return [event.token for event in events if isinstance(event, TokenEvent)]
-
-
-def drawn_in(events: Events) -> list[torch.Tensor]:
-    return [event.image_CHW for event in events if isinstance(event, PictureEvent)]
+from .conversing import (
+    CALLS,
+    MARKERS,
+    QUICK,
+    answers,
+    asked,
+    drawn_in,
+    pictures,
+    shown_then,
+    tokens_of,
+)
 
 
 def test_in_company_each_says_and_draws_what_it_would_alone() -> None:
@@ -267,50 +231,6 @@ def test_a_prompt_may_fill_all_of_the_context_but_one_position() -> None:
     longest = asked(shown_then(*[5] * 41), pictures(1)[0], max_tokens=9)
     (events,) = answers(Conversations(small_fused(), MARKERS), [longest])
     assert (len(events), events[0].finish_reason) == (1, "length")
-
-
-def test_a_picture_that_cannot_be_drawn_ends_its_conversation_alone() -> None:
-    model = small_fused()
-
-    class Torn:
-        config = model.image.config
-
-        def __call__(self, *_: object, **__: object) -> torch.Tensor:
-            raise MemoryError("no room to draw")
-
-    requests = [asked([1, 9], logit_bias=CALLS), asked([1, 2])]
-    easel = Easel(Torn(), torch.device("cpu"))
-    broken, going = answers(Conversations(model, MARKERS, easel=easel), requests)
-    assert isinstance(broken[-1], BrokenEvent)
-    assert "no room to draw" in str(broken[-1].error)
-    (alone,) = answers(Conversations(model, MARKERS), requests[1:])
-    assert tokens_of(going) == tokens_of(alone)
-
-
-@pytest.mark.parametrize("failing", ["context", "read_on"])
-def test_a_picture_that_cannot_be_begun_ends_its_conversation_alone(
-    monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
-    model, easel = small_fused(), Easel(small_fused().painter(), torch.device("cpu"))
-    requests = [asked([1, 2]), asked([4, 9], logit_bias=CALLS), asked([1, 2, 3], max_tokens=3)]
-    expected = [tokens_of(answers(Conversations(model, MARKERS), [each])[0]) for each in requests[::2]]
-    works = getattr(model, failing)
-
-    def fails(*given: object, **named: object) -> object:
-        if failing == "context" or given[1].tolist() == [[MARKERS.begin]]:
-            raise MemoryError("no room to begin")
-        return works(*given, **named)
-
-    monkeypatch.setattr(model, failing, fails)
-    conversations = Conversations(model, MARKERS, easel=easel, kept_bytes=2**30, num_slots=3)
-    first, broken, last = answers(conversations, requests)
-    assert [tokens_of(first), tokens_of(last)] == expected
-    assert isinstance(broken[-1], BrokenEvent)
-    assert "no room to begin" in str(broken[-1].error)
-    assert conversations.num_free == 3
-    monkeypatch.undo()  # what was half read is not taken for read
-    (again,) = answers(conversations, requests[1:2])
-    assert again[0].num_cached == 0
 
 
 class Silent:

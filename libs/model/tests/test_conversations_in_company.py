@@ -1,8 +1,8 @@
-"""Conversations that come, go, look and draw at random: each says and draws what it would alone."""
+"""Conversations that come, go, look, draw and break at random: each says and draws what it would alone."""
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from vermeil_model import (
     FUSIONS,
+    BrokenEvent,
     Conversation,
     Conversations,
     DrawingParameters,
@@ -25,6 +26,7 @@ from vermeil_model import (
     to_pixels,
 )
 from vermeil_model.easel import Drawing
+from vermeil_model.fused_memory import Memory
 from vermeil_model.testing import small_fused, small_images
 
 MARKERS = Markers(58, 59)
@@ -38,6 +40,9 @@ PROMPTS = [
     ([1, 20, 7, 33, 12, 8, 41, 3, 17, 25], ()),
     ([1, 2, *MARKERS, 30, *MARKERS, 6], (2, 0)),
 ]
+FATAL = 57
+"""No prompt with this token can be read, and nobody says it."""
+BROKEN = [([1, *MARKERS, 4, 6, 7, FATAL, 5], (0,)), ([1, 20, 7, 33, 12, FATAL], ()), ([FATAL], ())]
 WAYS = [
     {"temperature": 0, "logit_bias": {MARKERS.begin: -1e4}},
     {"temperature": 0, "logit_bias": {MARKERS.begin: 1e4}, "seed": 7},
@@ -56,7 +61,17 @@ class Told(NamedTuple):
 
 @cache
 def model_of(fusion: str) -> FusedModel:
-    return small_fused(fusion)
+    model = small_fused(fusion)
+    read_on = model.read_on
+
+    def reads_or_fails(memory: Memory, tokens_BT: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
+        hidden_BTD = read_on(memory, tokens_BT, *more, **named)
+        if FATAL in tokens_BT:
+            raise MemoryError
+        return hidden_BTD
+
+    model.read_on = reads_or_fails
+    return model
 
 
 @cache
@@ -66,12 +81,10 @@ def forms_of(fusion: str) -> tuple[object, object]:
 
 
 def request_of(prompt: int, way: int, max_tokens: int) -> Request:
-    tokens, shown = PROMPTS[prompt]
-    return Request(
-        tokens,
-        SamplingParameters(max_tokens=max_tokens, **WAYS[way]),
-        [PICTURES[place] for place in shown],
-    )
+    tokens, shown = (*PROMPTS, *BROKEN)[prompt]
+    bias = WAYS[way].get("logit_bias", {})
+    options = {**WAYS[way], "max_tokens": max_tokens, "logit_bias": {**bias, FATAL: -1e4}}
+    return Request(tokens, SamplingParameters(**options), [PICTURES[place] for place in shown])
 
 
 @cache
@@ -143,7 +156,7 @@ class Company(RuleBasedStateMachine):
 
     @precondition(lambda self: self.talks.num_free)
     @rule(
-        prompt=st.integers(0, len(PROMPTS) - 1),
+        prompt=st.integers(0, len(PROMPTS) + len(BROKEN) - 1),
         way=st.integers(0, len(WAYS) - 1),
         max_tokens=st.integers(1, 6),
     )
@@ -157,7 +170,7 @@ class Company(RuleBasedStateMachine):
             for event in self.talks.step():
                 self.events[event.sequence].append(event)
         for number in set(self.asked) - set(self.talks.sequences):
-            check(self.events.pop(number), alone(self.fusion, *self.asked.pop(number)))
+            self.check(number, whole=True)
 
     @precondition(lambda self: self.talks.sequences)
     @rule(place=st.integers(0, 9))
@@ -165,7 +178,15 @@ class Company(RuleBasedStateMachine):
         sequences = self.talks.sequences
         number = sequences[place % len(sequences)]
         self.talks.remove(number)
-        check(self.events.pop(number), alone(self.fusion, *self.asked.pop(number)), whole=False)
+        self.check(number, whole=False)
+
+    def check(self, number: int, *, whole: bool) -> None:
+        prompt, way, max_tokens = self.asked.pop(number)
+        events = self.events.pop(number)
+        if prompt < len(PROMPTS):
+            check(events, alone(self.fusion, prompt, way, max_tokens), whole=whole)
+        else:
+            assert [type(event) for event in events] == [BrokenEvent] * whole
 
     @rule(seed=st.integers(0, 5))
     def order_a_picture(self, seed: int) -> None:

@@ -52,7 +52,7 @@ class PictureEvent(NamedTuple):
 
 
 class BrokenEvent(NamedTuple):
-    """The end of a conversation whose picture cannot be drawn."""
+    """The end of a conversation whose prompt cannot be read, or whose picture cannot be drawn."""
 
     error: Exception
     """Why."""

@@ -3,7 +3,7 @@
 The form that serving needs of a fused model, as Decoder is that of a language model: one caller steps it.
 Prompts are read in parts between the steps of others. Unusual: what a prompt shares with any conversation
 that runs or ended lately, from its beginning, is not read again. So the second question about a picture
-costs only its words.
+costs only its words. What fails for one conversation ends that one; a pass for all fails for all.
 
 Letters: B rows that write, V vocabulary.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
+from traceback import clear_frames
 
 import torch
 from torch import Tensor
@@ -115,15 +116,20 @@ class Conversations:
         """The first token of those that have read their prompt now, or a turn for all that write or draw.
 
         As with Decoder, reading and going on take turns, and a prompt in parts holds nobody up. Those that
-        draw are silent until the picture is there.
+        draw are silent until the picture is there. One whose prompt cannot be read, or whose picture cannot
+        be drawn, is told as broken and ends alone. What fails for all is raised: the pass of those that
+        write, a choice of tokens, a change of the memory that they share.
         """
         with self._easel.turns.turn():
-            if not self._has_read and (first := self._read()):
-                events = self._choose(torch.cat(first))
-                self._has_read = bool(self._writing or self._drawing_now)
-                return events
+            broken: list[Event] = []
+            if not self._has_read:
+                first, broken = self._read()
+                if first:
+                    events = self._choose(torch.cat(first))
+                    self._has_read = bool(self._writing or self._drawing_now)
+                    return broken + events
             self._has_read = False
-            events = self._draw()
+            events = broken + self._draw()
             return events + self._choose(self._continue()) if self._writing else events
 
     def remove(self, sequence: int) -> None:
@@ -174,32 +180,53 @@ class Conversations:
     def _logits(self, hidden_BTD: Tensor) -> Tensor:
         return self._form.tower.readout(hidden_BTD[:, -1]).float()
 
-    def _read(self) -> list[Tensor]:
-        """Read a part of what waits; logits of those that have read all, who write from now on."""
-        found = []
+    def _read(self) -> tuple[list[Tensor], list[Event]]:
+        """Read a part of what waits: logits of those that have read all and write from now on; who broke.
+
+        Whoever cannot be read leaves with all that it held, and is the last in this step.
+        """
+        found: list[Tensor] = []
         left = self._chunk
         while self._reading and left > 0:
             talk = self._reading[0]
-            if talk.memory is None:
-                talk.memory = self._begin(talk)
-            part = talk.unread.popleft()
-            if isinstance(part, Tensor):
-                left -= self._model.config.image.num_patches
-                self._model.read_picture(talk.memory, part[None].to(self._device))
-                continue
-            now, later = part[:left], part[left:]
-            left -= len(now)
-            if later:
-                talk.unread.appendleft(later)
-            tokens_1T = torch.tensor([now], device=self._device)
-            hidden_1TD = self._model.read_on(talk.memory, tokens_1T, form=self._form)
-            if not talk.unread:
-                found.append(self._logits(hidden_1TD))
+            try:
+                num_read, logits_1V = self._read_part(talk, left)
+            except Exception as error:  # of this conversation alone
+                self._reading.popleft()
+                talk.memory = None
+                return found, [_broken(talk, error)]
+            left -= num_read
+            if logits_1V is not None:
+                assert talk.memory is not None
+                found.append(logits_1V)
                 self._reading.popleft()
                 self._memory.take_in(talk.memory)
                 self._writing.append(talk)
                 talk.memory = None
-        return found
+        return found, []
+
+    def _read_part(self, talk: Talk, most: int) -> tuple[int, Tensor | None]:
+        """Read a picture, or so many tokens at most: how much that was, and logits if it was the last.
+
+        What fails here harms nobody else: it is read into a memory of its own, for which `_memory` has room
+        when it is through, and has not changed otherwise.
+        """
+        if talk.memory is None:
+            talk.memory = self._begin(talk)
+        part = talk.unread.popleft()
+        if isinstance(part, Tensor):
+            self._model.read_picture(talk.memory, part[None].to(self._device))
+            return self._model.config.image.num_patches, None
+        now, later = part[:most], part[most:]
+        if later:
+            talk.unread.appendleft(later)
+        tokens_1T = torch.tensor([now], device=self._device)
+        hidden_1TD = self._model.read_on(talk.memory, tokens_1T, form=self._form)
+        if talk.unread:
+            return len(now), None
+        logits_1V = self._logits(hidden_1TD)
+        self._memory.make_room(talk.memory)
+        return len(now), logits_1V
 
     def _begin(self, talk: Talk) -> Memory:
         """What has read most of its prompt already; the rest is to be read."""
@@ -268,7 +295,7 @@ class Conversations:
             seed = picture_seed(talk.parameters.seed, talk.num_drawn)
             talk.drawing = self._easel.add(self._model.context(memory), seed, self._drawing)
         except Exception as error:  # of this conversation alone
-            return [BrokenEvent(error, talk.number)]
+            return [_broken(talk, error)]
         else:
             talk.memory, talk.ends_after = memory, reason
             self._drawing_now.append(talk)
@@ -288,7 +315,7 @@ class Conversations:
             drawing = talk.drawing
             assert drawing is not None
             if drawing.error is not None:
-                events.append(BrokenEvent(drawing.error, talk.number))
+                events.append(_broken(talk, drawing.error))
                 self._end(talk)
             elif drawing.is_done:
                 image_CHW = drawing.steps[-1].predicted_BCHW[0]
@@ -335,6 +362,12 @@ class Conversations:
         self._plan = None
         if not self._writing:  # gives back the room of long conversations
             self._memory = self._model.begin(0, room=self._num_slots)
+
+
+def _broken(talk: Talk, error: Exception) -> BrokenEvent:
+    """Its end; what the failed call worked on is let go of at once, not when the error is."""
+    clear_frames(error.__traceback__)
+    return BrokenEvent(error, talk.number)
 
 
 def _reason(talk: Talk, token: int, room: int) -> FinishReason | None:

@@ -121,6 +121,11 @@ class Memory:
         whole.go_back(tokens, pictures)
         return whole.rows([row])
 
+    def make_room(self, other: Memory) -> None:
+        """So much that `take_in` needs no more; where there is none, all rows are as they were."""
+        for track, more in zip(self._tracks, other._tracks, strict=True):
+            track.reserve(max(0, more.longest - track.longest))
+
     def take_in(self, other: Memory) -> None:
         """Append the rows of another; there must be room for them."""
         for track, more in zip(self._tracks, other._tracks, strict=True):

@@ -1,21 +1,35 @@
 """What breaks in an engine: one answer alone where it is its own fault, and nobody is left waiting."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from weakref import ReferenceType, ref
 
 import pytest
-from vermeil_errors import Internal, InvalidInput, Unavailable
+import torch
+from vermeil_errors import Internal, InvalidInput, Overloaded, Unavailable, VermeilError
 from vermeil_generator.engine import Engine
 from vermeil_generator.fakes import FakeDecoder
 from vermeil_generator.patience import Patience
 from vermeil_generator.piece import Finish
-from vermeil_model import BrokenEvent, TokenScore
+from vermeil_generator.question import Prompt, Question
+from vermeil_model import BrokenEvent, Conversations, Markers, SamplingParameters, TokenScore
+from vermeil_model.testing import small_fused, small_images
 from vermeil_telemetry import gauge
 
 from .asking import LONG, Words, all_of, engine_of, question, read, run, until
+
+
+class Numbers(Words):
+    """A vocabulary of any size."""
+
+    def add(self, token_id: int) -> str:
+        return f" {token_id}"
+
+    def stream(self) -> Words:
+        return Numbers()
 
 
 def test_a_broken_step_ends_its_answers_and_the_engine_goes_on() -> None:
@@ -89,26 +103,82 @@ def test_an_answer_that_cannot_be_told_fails_alone() -> None:
     assert run(ask()).startswith(" two")
 
 
-def test_an_answer_whose_picture_cannot_be_drawn_fails_alone() -> None:
+@pytest.mark.parametrize(
+    ("raised", "told", "words"),
+    [
+        (RuntimeError("no kernel"), Internal, "no kernel"),
+        (MemoryError("no room"), Overloaded, "memory ran out while this was being answered; try again"),
+        (torch.OutOfMemoryError("no room"), Overloaded, "memory ran out"),
+        (InvalidInput("is too long", field="prompt"), InvalidInput, "is too long"),
+    ],
+)
+def test_an_answer_that_breaks_off_fails_alone_and_says_whether_to_ask_again(
+    raised: Exception, told: type[VermeilError], words: str
+) -> None:
     class Clumsy(FakeDecoder):
         def step(self) -> list[Any]:
             events = super().step()
-            drawing = [number for number in self.sequences if self._requests[number].prompt[0] == 8]
-            for number in drawing:
+            broken = [number for number in self.sequences if self._requests[number].prompt[0] == 8]
+            for number in broken:
                 self.remove(number)
-            return [*events, *(BrokenEvent(MemoryError("no room to draw"), number) for number in drawing)]
+            return [*events, *(BrokenEvent(raised, number) for number in broken)]
 
     async def ask() -> str:
         with engine_of(Clumsy({7: LONG, 8: LONG})) as engine:
             other = engine.answer(question(7))
             await anext(other)
-            with pytest.raises(Internal, match="no room to draw"):
+            with pytest.raises(told, match=words):
                 await all_of(engine.answer(question(8)))
             said = await anext(other)
             await other.aclose()
             return said.text
 
     assert run(ask()).startswith(" two")
+
+
+def test_a_picture_that_cannot_be_read_fails_alone_and_others_say_what_they_would_have_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, gate = small_fused(), threading.Event()
+    large = torch.full((3, 12, 8), 200, dtype=torch.uint8)
+    read_picture = model.read_picture
+
+    def reads(memory: Any, images_BCHW: torch.Tensor) -> None:
+        read_picture(memory, images_BCHW)
+        if images_BCHW.unique().numel() == 1:  # the large one
+            raise RuntimeError("no kernel for so large a picture")
+
+    monkeypatch.setattr(model, "read_picture", reads)
+
+    class Gated(Conversations):
+        def step(self) -> list[Any]:
+            gate.wait()
+            return super().step()
+
+    def shown(picture_CHW: torch.Tensor) -> Question:
+        prompt = Prompt((1, 58, 59, 4), 0, "?", (picture_CHW,), patches_each=6)
+        return question(1, prompt=prompt, parameters=SamplingParameters(temperature=0, max_tokens=9))
+
+    async def ask(*pictures: torch.Tensor) -> list[Any]:
+        """All at once."""
+        gate.clear()
+        engine = Engine("test", lambda: Gated(model, Markers(58, 59)), None, Numbers(), 8, Patience(60))
+        try:
+            asked = [asyncio.create_task(read(engine.answer(shown(picture)))) for picture in pictures]
+            await until(lambda: engine.num_active == len(pictures))
+            gate.set()
+            return await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            gate.set()
+            engine.close()
+
+    one, other = ((picture_CHW * 127 + 128).byte() for picture_CHW in small_images(2))
+    alone = [*run(ask(one)), *run(ask(other))]
+    first, failed, last = run(ask(one, large, other))
+    assert [first, last] == alone
+    assert all(finish is Finish.LENGTH for _, finish, _ in (first[0], last[0]))
+    assert isinstance(failed, Internal)
+    assert "no kernel for so large a picture" in str(failed)
 
 
 def test_a_question_that_the_decoder_refuses_fails_alone() -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from vermeil_errors import Internal
+import torch
+from vermeil_errors import Internal, Overloaded, VermeilError
 from vermeil_model import BrokenEvent, PictureEvent, Request, TokenEvent, TokenLogprob, TokenScore, to_pixels
 
 from vermeil_generator.answer_text import AnswerText, Shown, TokenStream
@@ -62,7 +63,7 @@ class Choice:
     def take(self, event: TokenEvent | PictureEvent | BrokenEvent) -> bool:
         """Send a picture, or what a new token lets us show; True if it was the last."""
         if isinstance(event, BrokenEvent):
-            self.send(Internal(f"drawing a picture failed: {event.error}"))
+            self.send(_told_to_client(event.error))
             return True
         if isinstance(event, PictureEvent):
             self._take_picture(event)
@@ -115,3 +116,12 @@ class Choice:
     def _told(self, token: int, logprob: float | None, top: Sequence[TokenLogprob], offset: int) -> ToldToken:
         likely = tuple(Likely(each.token, self._words.text(each.token), each.logprob) for each in top)
         return ToldToken(token, self._words.text(token), logprob, likely, offset)
+
+
+def _told_to_client(error: Exception) -> VermeilError:
+    """Why an answer broke off; who asks again when memory ran out may find that others have freed some."""
+    if isinstance(error, VermeilError):
+        return error
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Overloaded("memory ran out while this was being answered", fix="try again shortly")
+    return Internal(f"an answer broke off: {error}")

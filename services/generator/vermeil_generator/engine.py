@@ -202,7 +202,7 @@ class Engine:
 
     def _take(self, event: TokenEvent | PictureEvent | BrokenEvent) -> None:
         if isinstance(event, BrokenEvent):
-            _logger.error("drawing a picture failed", exc_info=event.error)
+            _logger.error("reading a prompt or drawing a picture failed", exc_info=event.error)
         choice = self._running.get(event.sequence)
         if choice is None:  # it ended with an event before, of the same step
             return
