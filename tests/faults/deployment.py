@@ -167,6 +167,8 @@ class Deployment:
             **addresses,
             **self._reaching(near, self.folder / "home"),
             "OMP_NUM_THREADS": "1",
+            # What nobody holds is forgotten at once, so whoever reads without holding is found out.
+            "VERMEIL_ARTIFACTS_CACHE_BYTES": "0",
             "VERMEIL_GENERATOR_ADDRESS": generating.address,
         }
         url = self._database_url.replace(self._postgres.address, database.address)
