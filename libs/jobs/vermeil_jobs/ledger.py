@@ -70,6 +70,8 @@ class Ledger:
         self._clock = clock
         self._policy = policy or Policy()
         self._storage_was_away = False
+        self._passed_over: set[str] = set()
+        """Names of jobs that could not be looked after, each told of once."""
 
     def create(self, new: NewJob) -> Job:
         """Record a job and ring its queue; the same request id gives the same job."""
@@ -230,20 +232,34 @@ class Ledger:
     def sweep(self) -> int:
         """Look at the jobs that are due: ring again, or end what nobody will; returns how many.
 
-        Once the storage is back after an absence, or takes writes again, workers get the time to be heard
-        first.
+        One that cannot be looked after, such as a row of a newer version, is told once and keeps no other
+        waiting. Once the storage is back after an absence, or takes writes again, workers get the time to be
+        heard first.
         """
         try:
             if self._storage_was_away:
                 self.forgive()
                 self._storage_was_away = False
-            due = self._storage.read(lambda rows: rows.due(self._clock(), _SWEEP_LIMIT))
+            limit = _SWEEP_LIMIT + len(self._passed_over)  # which stay due, before all others
+            due = self._storage.read(lambda rows: rows.due(self._clock(), limit))
             for name in due:
-                self._write(partial(Bookkeeper.look_after, name=name))
+                self._look_after(name)
         except (Unavailable, OutOfSpace):
             self._storage_was_away = True
             raise
         return len(due)
+
+    def _look_after(self, name: str) -> None:
+        try:
+            self._write(partial(Bookkeeper.look_after, name=name))
+        except (Unavailable, OutOfSpace):
+            raise
+        except VermeilError as error:
+            if name not in self._passed_over:
+                self._passed_over.add(name)
+                _logger.warning("cannot look after a job", job=name, error=str(error))
+        else:
+            self._passed_over.discard(name)
 
     def _write(self, work: Callable[[Bookkeeper], T], now: datetime | None = None) -> T:
         def attempt(rows: Transaction) -> tuple[T, Effects]:

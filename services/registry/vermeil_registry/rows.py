@@ -1,17 +1,28 @@
-"""Rows of the jobs table to records and back, field by field."""
+"""Rows of the jobs table to records and back, field by field.
 
+A row may be of a newer version, which runs beside this one or did: what cannot be read is said by name.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, Text, type_coerce
 from vermeil_artifacts import ArtifactRef
-from vermeil_errors import Violation
+from vermeil_errors import DataCorrupted, VermeilError, Violation
 from vermeil_jobs.job import JobError, JobState, NewJob, Priority, Progress, Spec
 from vermeil_jobs.states import Standing
 from vermeil_jobs.storage import Record
 
+from vermeil_registry.tables import JOBS, Json
+
 _STANDING = tuple(field.name for field in fields(Standing) if field.name not in ("state", "error"))
+_JSON = frozenset(column.name for column in JOBS.c if isinstance(column.type, Json))
+COLUMNS = tuple(
+    type_coerce(column, Text).label(column.name) if column.name in _JSON else column for column in JOBS.c
+)
+"""What to select for `to_record`: JSON as its text, so that a broken one does not spoil a whole page."""
 
 
 def fixed_values(record: Record) -> dict[str, Any]:
@@ -50,7 +61,26 @@ def changing_values(record: Record) -> dict[str, Any]:
 
 
 def to_record(row: RowMapping) -> Record:
-    """The record of a row."""
+    """The record of a row with `COLUMNS`.
+
+    Raises:
+        DataCorrupted: It says what this version does not know, such as a new state.
+    """
+    try:
+        return _read(
+            {
+                name: json.loads(value) if name in _JSON and value is not None else value
+                for name, value in row.items()
+            }
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, VermeilError) as error:
+        raise DataCorrupted(
+            f"{row['name']} cannot be read by this version of Vermeil: {type(error).__name__}: {error}",
+            fix="use the version that wrote it",
+        ) from error
+
+
+def _read(row: Mapping[str, Any]) -> Record:
     new = NewJob(
         kind=row["kind"],
         queue=row["queue"],

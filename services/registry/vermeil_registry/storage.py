@@ -7,22 +7,25 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, func, insert, select, update
 from vermeil_artifacts import ArtifactRef
+from vermeil_errors import DataCorrupted
 from vermeil_jobs.job import JobState, LogLine, NewDatasetVersion, NewModelVersion
 from vermeil_jobs.storage import Record, Transaction, unseen
+from vermeil_telemetry import get_logger
 
 from vermeil_registry.database import Database, LostRace
-from vermeil_registry.rows import changing_values, fixed_values, to_record
+from vermeil_registry.rows import COLUMNS, changing_values, fixed_values, to_record
 from vermeil_registry.tables import JOBS, LINES, SUCCESSORS
 from vermeil_registry.turns import Turns, whose_turn
 from vermeil_registry.versions import add_artifact, add_version
 
 T = TypeVar("T")
+_logger = get_logger(__name__)
 
-_FIND = select(JOBS).where(JOBS.c.name == bindparam("name"))
+_FIND = select(*COLUMNS).where(JOBS.c.name == bindparam("name"))
 _HOLD = _FIND.with_for_update()
-_FIND_REQUEST = select(JOBS).where(
+_FIND_REQUEST = select(*COLUMNS).where(
     JOBS.c.owner == bindparam("owner"), JOBS.c.request_id == bindparam("request_id")
 )
 _INSERT = insert(JOBS).returning(JOBS.c.number)
@@ -52,21 +55,27 @@ class SqlStorage:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._told: set[str] = set()
+        """Names of jobs that cannot be read, each told of once."""
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` so that it happens whole, as if alone, or not at all."""
-        return self._database.write(lambda connection: work(SqlTransaction(connection)))
+        return self._database.write(lambda connection: work(SqlTransaction(connection, self._told)))
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work`, which only reads, on one state of the rows."""
-        return self._database.read(lambda connection: work(SqlTransaction(connection)))
+        return self._database.read(lambda connection: work(SqlTransaction(connection, self._told)))
 
 
 class SqlTransaction(Turns):
-    """One transaction; a job is saved only over the revision that was found."""
+    """One transaction; a job is saved only over the revision that was found.
 
-    def __init__(self, connection: Connection) -> None:
+    A job that cannot be read is an error for who asks for it by name; of several it is left out.
+    """
+
+    def __init__(self, connection: Connection, told: set[str]) -> None:
         super().__init__(connection)
+        self._told = told
         self._revisions: dict[int, int] = {}
 
     def find(self, name: str, *, hold: bool = False) -> Record | None:
@@ -107,14 +116,20 @@ class SqlTransaction(Turns):
 
     def page(self, *, before: int | None, limit: int, state: JobState | None, kind: str) -> list[Record]:
         """Jobs with a smaller number than `before`, newest first."""
-        query = select(JOBS).order_by(JOBS.c.number.desc()).limit(limit)
-        if before is not None:
-            query = query.where(JOBS.c.number < before)
+        query = select(*COLUMNS).order_by(JOBS.c.number.desc())
         if state is not None:
             query = query.where(JOBS.c.state == state.value)
         if kind:
             query = query.where(JOBS.c.kind == kind)
-        return [to_record(row) for row in self._connection.execute(query).mappings()]
+        records: list[Record] = []
+        while (missing := limit - len(records)) > 0:
+            here = query if before is None else query.where(JOBS.c.number < before)
+            rows = self._connection.execute(here.limit(missing)).mappings().all()
+            records += filter(None, map(self._readable, rows))
+            if len(rows) < missing:
+                break
+            before = rows[-1]["number"]
+        return records
 
     def waiting(
         self,
@@ -128,7 +143,15 @@ class SqlTransaction(Turns):
     ) -> Record | None:
         """The ready job of a queue whose turn it is; with `hold`, one that no other transaction has."""
         query = whose_turn(queue, now, kinds, owner, without)
-        return self._record(query.with_for_update(skip_locked=True) if hold else query, {})
+        if hold:
+            query = query.with_for_update(skip_locked=True)
+        while (row := self._connection.execute(query).mappings().first()) is not None:
+            record = self._readable(row)
+            if record is not None:
+                self._revisions[record.number] = row["revision"]
+                return record
+            query = query.where(JOBS.c.number != row["number"])
+        return None
 
     def add_lines(self, name: str, lines: Iterable[LogLine], keep: int) -> None:
         """Append lines, leaving out those already there."""
@@ -167,3 +190,12 @@ class SqlTransaction(Turns):
             return None
         self._revisions[row["number"]] = row["revision"]
         return to_record(row)
+
+    def _readable(self, row: RowMapping) -> Record | None:
+        try:
+            return to_record(row)
+        except DataCorrupted as error:
+            if row["name"] not in self._told:
+                self._told.add(row["name"])
+                _logger.warning("left out a job that cannot be read", job=row["name"], error=str(error))
+            return None

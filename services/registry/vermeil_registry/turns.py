@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, sel
 from vermeil_jobs import JobState, Limits, Priority
 from vermeil_jobs.storage import HELD, READY, RUNNING
 
+from vermeil_registry.rows import COLUMNS
 from vermeil_registry.tables import JOBS, QUOTAS
 
 _PENDING, _RUNNING = JobState.PENDING.value, JobState.RUNNING.value
@@ -60,7 +61,7 @@ def whose_turn(
 ) -> Select[Any]:
     """Asks for the ready job of a queue that is to be handed out next."""
     query = (
-        select(JOBS)
+        select(*COLUMNS)
         .where(JOBS.c.queue == queue, _READY, or_(JOBS.c.ready_time.is_(None), JOBS.c.ready_time <= now))
         .order_by(JOBS.c.turn, JOBS.c.number)
         .limit(1)
@@ -90,7 +91,8 @@ class Turns:
     def first_turns(self, queue: str) -> dict[Priority, int]:
         """The smallest turn of the queue's jobs that wait, by priority."""
         rows = self._connection.execute(_FIRST_WAITING, {"queue": queue})
-        return {Priority(priority): turn for priority, turn in rows}
+        known = Priority.__members__  # a newer version may know more
+        return {Priority(priority): turn for priority, turn in rows if priority in known}
 
     def last_turn(self, queue: str, owner: str, priority: Priority) -> int | None:
         """The greatest turn of the owner's waiting jobs of a priority; None where none waits."""
