@@ -22,6 +22,8 @@ from vermeil_registry.versions import add_artifact, add_version
 
 T = TypeVar("T")
 _logger = get_logger(__name__)
+_AMONG_LAST = 1_000
+"""Lines that others may have written between those of a heartbeat and the same sent again."""
 
 _FIND = select(*COLUMNS).where(JOBS.c.name == bindparam("name"))
 _HOLD = _FIND.with_for_update()
@@ -39,7 +41,9 @@ _DUE = (
     .order_by(JOBS.c.ring_time)
     .limit(bindparam("limit"))
 )
-_LINES_SINCE = select(LINES).where(LINES.c.job == bindparam("job"), LINES.c.time >= bindparam("since"))
+_LINES_SINCE = select(LINES).where(
+    LINES.c.job == bindparam("job"), LINES.c.number > bindparam("after"), LINES.c.time >= bindparam("since")
+)
 _LAST_LINE = select(func.max(LINES.c.number)).where(LINES.c.job == bindparam("job"))
 _TRIM = delete(LINES).where(LINES.c.job == bindparam("job"), LINES.c.number <= bindparam("end"))
 _LINES = (
@@ -157,11 +161,12 @@ class SqlTransaction(Turns):
         """Append lines, leaving out those already there."""
         lines = list(lines)
         since = min(line.time for line in lines)
-        rows = self._connection.execute(_LINES_SINCE, {"job": name, "since": since})
+        last = self._connection.scalar(_LAST_LINE, {"job": name}) or 0
+        after = last - len(lines) - _AMONG_LAST
+        rows = self._connection.execute(_LINES_SINCE, {"job": name, "after": after, "since": since})
         fresh = unseen(lines, [LogLine(row.time, row.level, row.text) for row in rows])
         if not fresh:
             return
-        last = self._connection.scalar(_LAST_LINE, {"job": name}) or 0
         values = [
             {"job": name, "number": number, "time": line.time, "level": line.level, "text": line.text}
             for number, line in enumerate(fresh, last + 1)

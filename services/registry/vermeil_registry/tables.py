@@ -131,6 +131,7 @@ JOBS = Table(
     Index("jobs_by_ring_time", "ring_time"),
     Index("jobs_by_state", "state", "number"),
     Index("jobs_by_kind", "kind", "number"),
+    Index("jobs_by_kind_and_state", "kind", "state", "number"),
     Index("jobs_by_turn", "queue", "state", "turn", "number"),
     Index("jobs_by_owner", "owner", "state", "queue", "priority", "turn"),
 )
@@ -172,6 +173,7 @@ ARTIFACTS = Table(
     _column("num_bytes", BigInteger),
     _column("job", Words("job")),
     _column("create_time", Time),
+    Index("artifacts_by_kind", "kind", "number"),
 )
 """Files in the store."""
 

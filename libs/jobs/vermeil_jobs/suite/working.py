@@ -6,6 +6,7 @@ import pytest
 from vermeil_errors import AttemptsExhausted, InvalidInput, StaleFence
 
 from vermeil_jobs.job import JobOutcome, JobState, LogLine, Progress
+from vermeil_jobs.pages import make_token
 from vermeil_jobs.suite.bench import LEASE, Bench, artifact
 
 
@@ -165,6 +166,20 @@ class WorkingSuite:
         bench.jobs.heartbeat(job.name, fence=fence, lines=[line])
         bench.jobs.heartbeat(job.name, fence=fence, lines=[line])
         assert bench.jobs.list_logs(job.name).lines == (line,)
+
+    def test_a_long_log_knows_what_was_just_written(self, bench: Bench) -> None:
+        job = bench.create()
+        fence = bench.claim(job).fence
+        lines = [LogLine(bench.clock.now, "info", f"line {n}") for n in range(3_000)]
+        bench.jobs.heartbeat(job.name, fence=fence, lines=lines)
+        bench.jobs.heartbeat(job.name, fence=fence, lines=[LogLine(bench.clock.now, "info", "meanwhile")])
+        bench.jobs.heartbeat(job.name, fence=fence, lines=lines)
+        rest = bench.jobs.list_logs(
+            job.name, page_size=1000, page_token=make_token(f"{job.name} logs", 2_500)
+        )
+        assert [line.text for line in rest.lines] == [f"line {n}" for n in range(2_500, 3_000)] + [
+            "meanwhile"
+        ]
 
     def test_text_that_cannot_be_stored_is_mended(self, bench: Bench) -> None:
         job = bench.create()
