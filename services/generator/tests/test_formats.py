@@ -76,14 +76,14 @@ def test_formats_that_take_long_to_compile_hold_up_nobody_else(
 
     async def ask() -> list[list[GenerateResponse]]:
         async with running(house) as generator:
-            known = asking("to be", CODE, max_tokens=3)
+            known = asking("to be", CODE, temperature=0, max_tokens=3)
             await generator.ask(**known)
             request = asking("to be", OutputFormat(regex="[a-z]+"))
             slow = [asyncio.create_task(generator.ask(**request)) for _ in range(40)]
             try:
                 while await generator.num_active() < len(slow):
                     await asyncio.sleep(0.01)
-                others = (asking("to be", max_tokens=3), known)
+                others = (asking("to be", temperature=0, max_tokens=3), known)
                 return [await generator.ask(**other) for other in others]
             finally:
                 gate.set()
