@@ -1,4 +1,4 @@
-"""A house saved while it works comes to life in an empty home: models answer, jobs and lineage are there."""
+"""A house saved while it works comes to life in an empty home as it was then, whatever was saved later."""
 
 import json
 from pathlib import Path
@@ -15,15 +15,19 @@ def test_a_restored_house_serves_its_models_and_knows_its_jobs(
     with vermeil.client() as client:
         job = client.wait(client.train(small_recipe(dataset, "kept", 10), request_id="kept-model").name)
         under_way = client.train(small_recipe(dataset, "late", 300), request_id="late-model")
-        vermeil.command("backup", str(tmp_path / "backup"))
+        saved = json.loads(vermeil.command("backup", str(tmp_path / "backup"), "--json").stdout)
         client.cancel(under_way.name)
     ask = ("complete", "kept", "-p", "river", "--max-tokens", "8", "--temperature", "0", "--json")
     before = vermeil.command(*ask).stdout
     lineage = json.loads(vermeil.command("models", "kept", "--json").stdout)
 
+    with vermeil.client() as client:
+        client.wait(client.train(small_recipe(dataset, "kept", 5), request_id="kept-again").name)
+    vermeil.command("backup", str(tmp_path / "backup"), "--keep", "2")
+
     home = tmp_path / "home"
     into_it = Installation(home, {**vermeil.environment, "VERMEIL_HOME": str(home)}, "", "")
-    into_it.command("restore", str(tmp_path / "backup"))
+    into_it.command("restore", str(tmp_path / "backup"), "--snapshot", saved["time"])
     again = into_it.command("restore", str(tmp_path / "backup"), check=False)
     assert again.returncode == 5
     assert "has rows already" in again.stderr

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from vermeil_client.commands.output import Output
@@ -17,6 +18,9 @@ from vermeil_local.home import Home
 from vermeil_local.ports import check_free
 from vermeil_local.processors import share_processors
 from vermeil_local.settings import LocalSettings
+
+if TYPE_CHECKING:
+    from vermeil_registry.snapshots import Snapshot
 
 _MARK = {"ok": "✓", "warning": "!", "problem": "✗"}
 
@@ -92,24 +96,48 @@ def status(context: typer.Context) -> None:
 
 def backup(
     context: typer.Context,
-    folder: Path = typer.Argument(..., help="New, empty, or a backup that is to be brought up to date."),
+    folder: Path = typer.Argument(..., help="New, empty, or one that earlier backups were taken into."),
+    keep: int = typer.Option(7, help="Snapshots, this one included, that stay in the folder."),
 ) -> None:
     """Save jobs, names, keys and artifacts into a folder, while all runs on."""
-    _keep(context.obj, "backup", folder)
+    from vermeil_registry.by_hand import save  # noqa: PLC0415 loads the database
+
+    output: Output = context.obj
+    _show(output, save(folder, keep, output.say))
 
 
-def restore(context: typer.Context, folder: Path = typer.Argument(..., help="What `backup` wrote.")) -> None:
+def restore(
+    context: typer.Context,
+    folder: Path = typer.Argument(..., help="What `backup` wrote."),
+    snapshot: str = typer.Option("latest", help="Its time, as --list tells it."),
+    list_them: bool = typer.Option(False, "--list", help="Only say which snapshots the folder holds."),
+) -> None:
     """Bring a backup into a home that is still empty; afterwards, `vermeil up`."""
+    from vermeil_registry.by_hand import bring_back  # noqa: PLC0415 loads the database
+    from vermeil_registry.snapshots import SnapshotFolder  # noqa: PLC0415
+
+    output: Output = context.obj
+    if list_them:
+        found = SnapshotFolder(folder).list(output.say)
+        output.table(["time", "rows", "artifacts", "lost", "revision"], map(_facts, found))
+        return
     Home(LocalSettings.load().home).require_unheld()
-    _keep(context.obj, "restore", folder)
+    _show(output, bring_back(folder, snapshot, output.say))
 
 
-def _keep(output: Output, verb: str, folder: Path) -> None:
-    from vermeil_registry.by_hand import keep  # noqa: PLC0415 loads the database
-
-    made = keep(verb, folder, output.say)
+def _show(output: Output, made: "Snapshot") -> None:
     if output.as_json:
-        output.show({"revision": made.revision, "rows": made.num_rows, "artifacts": len(made.artifacts)})
+        output.show(_facts(made))
+
+
+def _facts(made: "Snapshot") -> dict[str, object]:
+    return {
+        "time": made.time,
+        "rows": made.num_rows,
+        "artifacts": len(made.artifacts),
+        "lost": len(made.lost),
+        "revision": made.revision,
+    }
 
 
 def collect(

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from vermeil_artifacts.layout import Layout, remove_tree
+from vermeil_artifacts.layout import Layout, remove_tree, sync_folder
 from vermeil_artifacts.manifest import Manifest
 from vermeil_artifacts.store import Collected
 
@@ -27,6 +27,7 @@ def sweep(layout: Layout, live: Set[str], older_than: timedelta) -> Collected:
     needed = set(_needed_blobs(path for name, path in manifests.items() if name not in doomed))
     for name in doomed:
         manifests[name].unlink()
+    sync_folder(layout.manifests)  # a power cut must not leave an artifact there without its files
     for folder in (layout.provenance, layout.trees):
         for path in folder.iterdir():
             if path.name in doomed or (path.name not in manifests and is_old(path)):

@@ -172,6 +172,15 @@ def house(migrated: Path, tmp_path: Path) -> Iterator[House]:
     database.close()
 
 
+@pytest.fixture
+def another(migrated: Path, tmp_path: Path) -> Iterator[House]:
+    """A house that has lost all that the first one has."""
+    shutil.copy(migrated, tmp_path / "another.db")
+    database = Database(f"sqlite:///{tmp_path}/another.db")
+    yield House(database, tmp_path / "another")
+    database.close()
+
+
 class Wire:
     """A served registry whose clock and doorbell the test holds."""
 

@@ -11,8 +11,10 @@ from minio import Minio
 from vermeil_artifacts import ArtifactRef, ArtifactStore, LocalStore, open_store
 from vermeil_jobs import JobOutcome, Ledger, ManualClock, NewModelVersion, RecordingDoorbell
 from vermeil_jobs.suite import Bench
+from vermeil_registry.backup import back_up
 from vermeil_registry.database import Database
 from vermeil_registry.keys import Keys, NewKey
+from vermeil_registry.snapshots import Snapshot
 from vermeil_registry.storage import SqlStorage
 from vermeil_testing import ceph
 
@@ -40,6 +42,14 @@ class House:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "weights").write_bytes(b"\x00\xff" * number)
         return self.store.publish(folder, kind="model", metadata={"n": str(number)}, provenance={"job": "x"})
+
+    def lose(self, digest: str) -> None:
+        """The store does not have it any more."""
+        (self.store.root / "manifests" / digest.removeprefix("sha256:")).unlink()
+
+    def save(self, folder: Path, **how: int) -> Snapshot:
+        """A backup of it."""
+        return back_up(self.database, self.store, folder, silence, **how)
 
     def make_key(self) -> None:
         new = NewKey("keys/0123456789abcdef", "tests", "owners/default", ("inference",), None)

@@ -10,12 +10,13 @@ from sqlalchemy import inspect, text
 from vermeil_artifacts import LocalStore
 from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
 from vermeil_jobs import JobState, Ledger, RecordingDoorbell
-from vermeil_registry.backup import back_up, read, restore
+from vermeil_registry.backup import back_up, restore
 from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.database import Database
 from vermeil_registry.dump import dump
 from vermeil_registry.keys import Keys
 from vermeil_registry.migrate import migrate
+from vermeil_registry.snapshots import SnapshotFolder
 from vermeil_registry.storage import SqlStorage
 from vermeil_testing import postgres
 
@@ -121,24 +122,11 @@ def test_a_house_that_has_data_is_not_restored_over(house: House, tmp_path: Path
     assert rows(house.database) == before
 
 
-def test_a_backup_taken_again_copies_what_is_new_and_keeps_one_set_of_rows(
-    house: House, tmp_path: Path
-) -> None:
-    folder = tmp_path / "backup"
-    house.make_model(1)
-    first = back_up(house.database, house.store, folder, silence)
-    house.make_model(2)
-    second = back_up(house.database, house.store, folder, silence)
-    assert len(second.artifacts) == len(first.artifacts) + 1
-    assert [path.name for path in folder.glob("*.jsonl")] == [f"rows-{second.rows[:16]}.jsonl"]
-    assert read(folder) == second
-
-
 def test_a_backup_that_was_broken_off_is_gone_on_with(house: House, tmp_path: Path) -> None:
     (tmp_path / "backup").mkdir()
     (tmp_path / "backup" / "backup.json.new").write_text("{")
     made = back_up(house.database, house.store, tmp_path / "backup", silence)
-    assert read(tmp_path / "backup") == made
+    assert SnapshotFolder(tmp_path / "backup").list(silence) == [made]
 
 
 def test_a_power_cut_after_a_backup_takes_neither_its_rows_nor_its_list(
@@ -153,9 +141,9 @@ def test_a_power_cut_after_a_backup_takes_neither_its_rows_nor_its_list(
 
     monkeypatch.setattr(os, "fsync", note)
     back_up(house.database, house.store, tmp_path / "backup", silence)
-    files = [path for path in (tmp_path / "backup").iterdir() if path.is_file()]
+    files = [path for path in (tmp_path / "backup").iterdir() if path.suffix in (".json", ".jsonl")]
     assert len(files) == 2
-    assert [path for path in files if path.stat().st_ino not in synced] == []
+    assert [path for path in (tmp_path / "backup", *files) if path.stat().st_ino not in synced] == []
 
 
 @pytest.mark.parametrize("what", ["rows", "blob", "manifest"])
@@ -166,7 +154,7 @@ def test_a_damaged_backup_restores_nothing(house: House, tmp_path: Path, what: s
     (file,) = {
         "rows": folder.glob("*.jsonl"),
         "blob": (folder / "artifacts/blobs").iterdir(),
-        "manifest": folder.glob("backup.json"),
+        "manifest": folder.glob("backup-1.json"),
     }[what]
     file.chmod(0o600)
     file.write_bytes(file.read_bytes()[:-1])
@@ -184,7 +172,7 @@ def test_what_the_store_lost_is_said_and_the_rest_is_saved(house: House, tmp_pat
     (house.store.root / "manifests" / lost.removeprefix("sha256:")).unlink()
     with pytest.raises(DataCorrupted, match=f"lost 1 artifacts: {lost}"):
         back_up(house.database, house.store, tmp_path / "backup", silence)
-    made = read(tmp_path / "backup")
+    (made,) = SnapshotFolder(tmp_path / "backup").list(silence)
     assert made.lost == (lost,)
     assert set(made.artifacts) == {kept, lost}
 
@@ -194,8 +182,9 @@ def test_a_folder_with_something_else_is_not_written_into(house: House, tmp_path
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(InvalidInput, match=r"letter\.txt"):
         back_up(house.database, house.store, tmp_path / "mine", silence)
-    with pytest.raises(NotFound, match=r"backup\.json"):
+    with pytest.raises(NotFound, match=r"backup-1\.json"):
         restore(house.database, house.store, tmp_path / "mine", silence)
+    assert [each.name for each in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
 
 def test_an_older_backup_is_restored_and_brought_up_to_date(databases: Databases, tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_by_hand_it_takes_what_is_older_than_a_week_unless_told(
     assert "1 artifacts, 1 files" in capsys.readouterr().out
     assert set(house.store.list()) == named
     assert main("collect", "--older-than", "soon") != 0
-    assert "--older-than DAYS" in capsys.readouterr().err
+    assert "older-than = 'soon'" in capsys.readouterr().err
+    assert main("collect", "9") != 0
+    assert "collect --older-than DAYS" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("days", [0, -1, 40_000])

@@ -1,4 +1,4 @@
-"""`python -m vermeil_registry` serves; `… backup FOLDER`, `… restore FOLDER`, `… collect` keep the house."""
+"""`python -m vermeil_registry` serves; `… backup`, `… restore`, `… collect` keep the house."""
 
 import sys
 

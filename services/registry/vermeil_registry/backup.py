@@ -1,107 +1,110 @@
 """Backup and restore of a whole house: the rows, and the artifacts they name.
 
-A backup is a folder. Rows are read as they are at one moment, then the artifacts they name are
-copied; an artifact is published before a row names it, so this is consistent while all runs on.
-Taken again into the same folder, only new artifacts are copied. Artifacts are an ordinary local
-store, so every byte is held to its digest when written and when read.
+Rows are read as they are at one moment, then the artifacts they name are copied; an artifact is
+published before a row names it, so this is consistent while all runs on. A folder keeps the last few
+such snapshots; only artifacts that none of them has are copied. Artifacts are an ordinary local store,
+so every byte is held to its digest when written and when read.
 """
 
 import hashlib
-import json
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
 
 from sqlalchemy import Connection, select, text
-from vermeil_artifacts import ArtifactStore, LocalStore
+from vermeil_artifacts import ArtifactStore
 from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
 
 from vermeil_registry.database import Database
-from vermeil_registry.dump import dump, first_with_rows, load
+from vermeil_registry.dump import ROWS_AT_ONCE, dump, first_with_rows, load
 from vermeil_registry.migrate import migrate, revision
+from vermeil_registry.snapshots import FORMAT, LATEST, Say, Snapshot, SnapshotFolder, settle, sync
 from vermeil_registry.tables import ARTIFACTS, JOBS
 
-_FORMAT = 1
-_MANIFEST = "backup.json"
-_FRESH = f"{_MANIFEST}.new"
-
-Say = Callable[[str], None]
+KEEP = 7
 
 
-@dataclass(frozen=True)
-class Backup:
-    """What a backup holds: the content of its backup.json."""
-
-    format_version: int
-    time: str
-    """When the rows were read, UTC."""
-    revision: str
-    """Of the database's form."""
-    rows: str
-    """sha256 of the file with all rows, which is named by it."""
-    num_rows: int
-    artifacts: tuple[str, ...]
-    """Digests of all that rows name."""
-    lost: tuple[str, ...]
-    """Of these, the ones that the store did not have, or not whole."""
-
-
-def back_up(database: Database, store: ArtifactStore, folder: Path, say: Say) -> Backup:
-    """Write a backup into `folder`, which is new, empty or holds an older one.
+def back_up(
+    database: Database, store: ArtifactStore, folder: Path, say: Say, *, keep: int = KEEP
+) -> Snapshot:
+    """Add a snapshot to those in `folder`, which may be new, and keep the newest `keep` of all.
 
     Raises:
-        DataCorrupted: All else is saved, but the store does not have these artifacts any more, or not whole.
+        Conflict: Another backup is being taken into it.
+        DataCorrupted: All else is saved, but these artifacts neither the store has any more, or not
+            whole, nor the folder; or an older snapshot cannot be read, and what is too old is not removed.
     """
-    before = _prepare(folder)
-    taken, (at, digest, num_rows, named) = datetime.now(UTC), _save_rows(database, folder)
-    say(f"{num_rows} rows at revision {at}; {len(named)} artifacts")
-    lost = _copy(named, store, LocalStore(folder / "artifacts"), say)
-    made = Backup(
-        _FORMAT, taken.isoformat(timespec="seconds"), at, digest, num_rows, tuple(named), tuple(lost)
-    )
-    with (folder / _FRESH).open("w", encoding="utf-8") as file:
-        json.dump(asdict(made), file, indent=1)
-        _sync(file)
-    (folder / _FRESH).replace(folder / _MANIFEST)
-    if before and before.rows != digest:
-        _rows_file(folder, before.rows).unlink(missing_ok=True)
+    if keep < 1:
+        problem, fix = "is less than 1", f"write how many snapshots to keep, such as {KEEP}"
+        raise InvalidInput.for_field("keep", keep, problem, fix)
+    target = SnapshotFolder(folder)
+    with target.alone():
+        taken, (at, digest, num_rows, named) = datetime.now(UTC), _save_rows(database, target)
+        say(f"{num_rows} rows at revision {at}; {len(named)} artifacts")
+        lost = _copy(named, store, target.store(), say)
+        time = taken.isoformat(timespec="seconds")
+        made = Snapshot(FORMAT, time, at, digest, num_rows, tuple(named), tuple(lost))
+        target.add(made)
+        try:
+            target.drop(keep, say)
+        except (DataCorrupted, InvalidInput) as error:
+            problem = f"the backup is written, but what is too old is not removed: {error}"
+            raise DataCorrupted(problem) from error
     if lost:
         raise DataCorrupted(
             f"the backup is written, but the store lost {len(lost)} artifacts: {', '.join(lost[:5])}",
-            fix="restore them from an older backup, or publish the same files again",
+            fix="restore them from another backup, or publish the same files again",
         )
     return made
 
 
-def restore(database: Database, store: ArtifactStore, folder: Path, say: Say) -> Backup:
-    """Bring what is in `folder` into an empty database and a store; after a failure, run it again.
+def restore(
+    database: Database, store: ArtifactStore, folder: Path, say: Say, *, snapshot: str = LATEST
+) -> Snapshot:
+    """Bring a snapshot, by its time, into an empty database and a store; after a failure, run it again.
 
     Raises:
+        NotFound: There is none, or none of that time.
         Conflict: The database has rows already.
         DataCorrupted: The backup is not what was written.
     """
-    made = read(folder)
-    if database.read(revision) is not None:
-        table = database.read(first_with_rows)
-        if table is not None:
-            raise Conflict(
-                f"the database has rows already, in {table}",
-                fix="restore into an empty one: a new VERMEIL_HOME or VERMEIL_DATABASE_URL",
+    source = SnapshotFolder(folder)
+    with source.opened(snapshot) as made:
+        if database.read(revision) is not None:
+            table = database.read(first_with_rows)
+            if table is not None:
+                raise Conflict(
+                    f"the database has rows already, in {table}",
+                    fix="restore into an empty one: a new VERMEIL_HOME or VERMEIL_DATABASE_URL",
+                )
+        rows, artifacts = _checked(source.rows_file(made.rows), made.rows), source.store()
+        # What was lost may have been found again by a later snapshot.
+        wanted = [each for each in made.artifacts if each not in made.lost or artifacts.exists(each)]
+        lost = _copy(wanted, artifacts, store, say)
+        if lost:
+            raise DataCorrupted(
+                f"the backup lost {len(lost)} artifacts: {', '.join(lost[:5])}", fix="take another copy of it"
             )
-    rows = _rows_file(folder, made.rows)
-    with rows.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != made.rows:
-            raise DataCorrupted(f"{rows} is not what was written", fix="take another copy of the backup")
-    wanted = [digest for digest in made.artifacts if digest not in made.lost]
-    lost = _copy(wanted, LocalStore(folder / "artifacts"), store, say)
-    if lost:
-        raise DataCorrupted(
-            f"the backup lost {len(lost)} artifacts: {', '.join(lost[:5])}", fix="take another copy of it"
-        )
-    migrate(database, to=made.revision)
+        _load(database, rows, made.revision)
+    say(f"{made.num_rows} rows of {made.time} and {len(wanted)} artifacts are back")
+    return made
+
+
+def _checked(rows: Path, digest: str) -> Path:
+    """The file, if it is what was written."""
+    try:
+        with rows.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        found = None
+    if found != digest:
+        raise DataCorrupted(f"{rows} is not what was written", fix="take another copy of the backup")
+    return rows
+
+
+def _load(database: Database, rows: Path, at: str) -> None:
+    """Rows of one revision, and from there to the newest."""
+    migrate(database, to=at)
 
     def work(connection: Connection) -> None:
         with rows.open("rb") as file:
@@ -109,67 +112,28 @@ def restore(database: Database, store: ArtifactStore, folder: Path, say: Say) ->
 
     database.write(work)
     migrate(database)
-    say(f"{made.num_rows} rows of {made.time} and {len(wanted)} artifacts are back")
-    return made
 
 
-def read(folder: Path) -> Backup:
-    """What is in a backup, by its own account."""
-    try:
-        found = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        if found["format_version"] != _FORMAT:
-            problem = f"is a backup of format {found['format_version']}; this version reads {_FORMAT}"
-            raise InvalidInput.for_field("folder", str(folder), problem, "use the version that wrote it")
-        return Backup(**{**found, "artifacts": tuple(found["artifacts"]), "lost": tuple(found["lost"])})
-    except FileNotFoundError as error:
-        raise NotFound(f"{folder} holds no backup: there is no {_MANIFEST}", fix="name its folder") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataCorrupted(f"{folder / _MANIFEST} is not what was written: {error}") from error
-
-
-def _prepare(folder: Path) -> Backup | None:
-    """The backup that is there already, if any."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / _MANIFEST).exists():
-        return read(folder)
-    # What an interrupted backup leaves may be gone on with.
-    strangers = [
-        each.name
-        for each in folder.iterdir()
-        if each.name not in ("artifacts", _FRESH) and each.suffix != ".jsonl"
-    ]
-    if strangers:
-        problem = f"holds something else: {', '.join(sorted(strangers)[:3])}"
-        raise InvalidInput.for_field("folder", str(folder), problem, "name a new folder, or that of a backup")
-    return None
-
-
-def _save_rows(database: Database, folder: Path) -> tuple[str, str, int, list[str]]:
+def _save_rows(database: Database, target: SnapshotFolder) -> tuple[str, str, int, list[str]]:
     """Revision, sha256 and number of rows, and the digests that they name."""
-    fresh = folder / "new.jsonl"
+    fresh = target.path / "new.jsonl"
+    with fresh.open("wb") as file:
 
-    def work(connection: Connection) -> tuple[str, str, int, list[str]]:
-        if not database.is_sqlite:
-            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        at = _revision(connection)
-        hashed, num_rows = hashlib.sha256(), 0
-        with fresh.open("wb") as file:
+        def work(connection: Connection) -> tuple[str, str, int, list[str]]:
+            if not database.is_sqlite:
+                connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            at = _revision(connection)
+            hashed, num_rows = hashlib.sha256(), 0
             for line in dump(connection):
                 file.write(line)
                 hashed.update(line)
                 num_rows += 1
-            _sync(file)
-        return at, hashed.hexdigest(), num_rows, named_artifacts(connection)
+            return at, hashed.hexdigest(), num_rows, named_artifacts(connection)
 
-    saved = database.read(work)
-    fresh.replace(_rows_file(folder, saved[1]))
+        saved = database.read(work)
+        sync(file)  # a server ends transactions that wait for a slow disk
+    settle(fresh, target.rows_file(saved[1]))
     return saved
-
-
-def _sync(file: IO[Any]) -> None:
-    """Down to the disk: a power cut must not leave a backup that is named and empty."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def named_artifacts(connection: Connection) -> list[str]:
@@ -179,8 +143,10 @@ def named_artifacts(connection: Connection) -> list[str]:
         NotFound: There are no tables.
     """
     _revision(connection)
-    found = set(connection.scalars(select(ARTIFACTS.c.digest)))
-    for inputs, outputs in connection.execute(select(JOBS.c.inputs, JOBS.c.outputs)):
+    streamed = {"yield_per": ROWS_AT_ONCE}
+    found = set(connection.scalars(select(ARTIFACTS.c.digest), execution_options=streamed))
+    jobs = select(JOBS.c.inputs, JOBS.c.outputs)
+    for inputs, outputs in connection.execute(jobs, execution_options=streamed):
         found.update(each["digest"] for each in (*inputs.values(), *outputs.values()))
     return sorted(found)
 
@@ -190,10 +156,6 @@ def _revision(connection: Connection) -> str:
     if at is None:
         raise NotFound("the database has no tables yet", fix="check VERMEIL_DATABASE_URL and VERMEIL_HOME")
     return at
-
-
-def _rows_file(folder: Path, digest: str) -> Path:
-    return folder / f"rows-{digest[:16]}.jsonl"
 
 
 def _copy(digests: Iterable[str], source: ArtifactStore, target: ArtifactStore, say: Say) -> list[str]:

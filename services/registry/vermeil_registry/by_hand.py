@@ -1,4 +1,4 @@
-"""`python -m vermeil_registry backup FOLDER | restore FOLDER | collect`: for the containers of a deployment.
+"""`python -m vermeil_registry backup | restore | collect`: for the containers of a deployment.
 
 `vermeil backup`, `vermeil restore` and `vermeil collect` do the same for the house on this machine.
 """
@@ -11,12 +11,17 @@ from vermeil_artifacts import ArtifactStore, Collected, store_from_settings
 from vermeil_errors import InvalidInput
 from vermeil_settings import ArtifactSettings
 
-from vermeil_registry.backup import Backup, Say, back_up, restore
+from vermeil_registry.backup import KEEP, back_up, restore
 from vermeil_registry.collect import DAYS, collect
 from vermeil_registry.database import Database
 from vermeil_registry.settings import RegistrySettings
+from vermeil_registry.snapshots import LATEST, Say, Snapshot, SnapshotFolder
 
-_VERBS = {"backup": back_up, "restore": restore}
+_USAGE = f"""write one of
+  backup FOLDER --keep N             the newest N of the folder's snapshots stay ({KEEP} unless told)
+  restore FOLDER --list
+  restore FOLDER --snapshot TIME     {LATEST} unless told
+  collect --older-than DAYS          {DAYS} unless told"""
 
 
 class HouseSettings(RegistrySettings, ArtifactSettings):
@@ -26,29 +31,48 @@ class HouseSettings(RegistrySettings, ArtifactSettings):
 def by_hand(arguments: Sequence[str], say: Say) -> None:
     """Do what the arguments say."""
     match list(arguments):
-        case [("backup" | "restore") as verb, folder]:
-            keep(verb, Path(folder), say)
+        case ["backup", folder]:
+            save(Path(folder), KEEP, say)
+        case ["backup", folder, "--keep", keep]:
+            save(Path(folder), _number("keep", keep, KEEP), say)
+        case ["restore", folder]:
+            bring_back(Path(folder), LATEST, say)
+        case ["restore", folder, "--snapshot", snapshot]:
+            bring_back(Path(folder), snapshot, say)
+        case ["restore", folder, "--list"]:
+            for each in SnapshotFolder(Path(folder)).list(say):
+                lost = f", {len(each.lost)} of them lost" if each.lost else ""
+                say(f"{each.time}  {each.num_rows} rows, {len(each.artifacts)} artifacts{lost}")
         case ["collect"]:
             clear(DAYS, say)
-        case ["collect", "--older-than", days] if days.isdecimal():
-            clear(int(days), say)
+        case ["collect", "--older-than", days]:
+            clear(_number("older-than", days, DAYS), say)
         case _:
-            raise InvalidInput(
-                f"{' '.join(arguments)!r} says nothing to do",
-                fix=f"write backup FOLDER, restore FOLDER, or collect --older-than DAYS ({DAYS} unless told)",
-            )
+            raise InvalidInput(f"{' '.join(arguments)!r} says nothing to do", fix=_USAGE)
 
 
-def keep(verb: str, folder: Path, say: Say) -> Backup:
-    """Back up into a folder, or restore from one, what the settings name."""
+def save(folder: Path, keep: int, say: Say) -> Snapshot:
+    """Back up into a folder what the settings name; the newest snapshots there stay."""
     with _house() as (database, store):
-        return _VERBS[verb](database, store, folder.absolute(), say)
+        return back_up(database, store, folder.absolute(), say, keep=keep)
+
+
+def bring_back(folder: Path, snapshot: str, say: Say) -> Snapshot:
+    """Restore from a folder into what the settings name; by a snapshot's time, or the latest."""
+    with _house() as (database, store):
+        return restore(database, store, folder.absolute(), say, snapshot=snapshot)
 
 
 def clear(days: int, say: Say) -> Collected:
     """Remove from the store of the settings what their rows do not name."""
     with _house() as (database, store):
         return collect(database, store, days, say)
+
+
+def _number(field: str, said: str, usual: int) -> int:
+    if not said.isdecimal():
+        raise InvalidInput.for_field(field, said, "is no whole number", f"write one, such as {usual}")
+    return int(said)
 
 
 @contextmanager

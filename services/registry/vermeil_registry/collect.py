@@ -10,8 +10,9 @@ from datetime import timedelta
 from vermeil_artifacts import ArtifactStore, Collected
 from vermeil_errors import Conflict, InvalidInput
 
-from vermeil_registry.backup import Say, named_artifacts
+from vermeil_registry.backup import named_artifacts
 from vermeil_registry.database import Database
+from vermeil_registry.snapshots import Say
 
 DAYS = 7
 _MOST_DAYS = 36_500

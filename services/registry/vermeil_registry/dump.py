@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, LargeBinary, MetaData, Table, func, insert, select, text
 from vermeil_errors import DataCorrupted
 
-_ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 500
+"""In memory, of a table that is read or written from end to end."""
 _OWN = "alembic_version"
 
 
@@ -30,7 +31,7 @@ def dump(connection: Connection) -> Iterator[bytes]:
     """A line for each row."""
     for table in tables(connection):
         query = select(table).order_by(*table.primary_key)
-        for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query).mappings():
+        for row in connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}).mappings():
             values = {column.name: _to_json(row[column.name]) for column in table.columns}
             yield json.dumps([table.name, values], separators=(",", ":")).encode() + b"\n"
 
@@ -42,7 +43,7 @@ def load(connection: Connection, lines: Iterable[bytes]) -> None:
         table = known.get(name)
         if table is None:
             raise DataCorrupted(f"the dump has rows of {name!r}, which is no table of its revision")
-        while some := [_from_json(table, values) for _, values in islice(rows, _ROWS_AT_ONCE)]:
+        while some := [_from_json(table, values) for _, values in islice(rows, ROWS_AT_ONCE)]:
             connection.execute(insert(table), some)
     if connection.dialect.name == "postgresql":
         _count_on(connection, known.values())
