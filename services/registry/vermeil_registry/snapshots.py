@@ -136,7 +136,7 @@ class SnapshotFolder:
             if file not in rows:
                 file.unlink()
         say(
-            f"{len(kept)} snapshots kept, {len(files) - len(kept)} removed, and with them"
+            f"{len(kept)} snapshots kept; removed: {len(files) - len(kept)} snapshots,"
             f" {removed.num_manifests} artifacts, {removed.num_bytes:,} bytes"
         )
 
