@@ -102,6 +102,30 @@ def test_a_power_cut_after_a_publication_takes_nothing_of_it(
     assert [str(path) for path in kept if path.stat().st_ino not in synced] == []
 
 
+def test_a_power_cut_in_a_collection_leaves_no_artifact_without_its_files(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.publish(model_folder, kind="model")
+    manifests = (store.root / "manifests").stat().st_ino
+    steps: list[str] = []
+    sync, unlink = os.fsync, os.unlink
+
+    def note_sync(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == manifests:
+            steps.append("sync manifests")
+        sync(descriptor)
+
+    def note_unlink(path: Path, **options: int | None) -> None:
+        steps.append(f"unlink {Path(path).parent.name}")
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "unlink", note_unlink)
+    store.collect([], older_than=timedelta(0))
+    assert steps.index("unlink manifests") < steps.index("sync manifests") < steps.index("unlink blobs")
+
+
 def test_a_file_with_as_many_links_as_it_may_have_is_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
