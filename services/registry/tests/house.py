@@ -1,5 +1,6 @@
 """A house for tests: rows, a store, and somebody who fills both."""
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,12 +84,17 @@ def silence(_line: str) -> None:
     """For who says nothing."""
 
 
-def bucket(cache: Path) -> ArtifactStore:
+def bucket(cache: Path, cache_bytes: float = math.inf) -> ArtifactStore:
     """A store of its own on Ceph's gateway."""
     server, name = ceph(), f"house-{uuid4().hex}"
     login = {"access_key": server.access_key, "secret_key": server.secret_key}
     Minio(server.address, **login, secure=False).make_bucket(name)
     secrets = {f"s3_{key}": value for key, value in login.items()}
     return open_store(
-        f"s3://{name}/house", cache=cache, s3_endpoint=server.address, s3_secure=False, **secrets
+        f"s3://{name}/house",
+        cache=cache,
+        cache_bytes=cache_bytes,
+        s3_endpoint=server.address,
+        s3_secure=False,
+        **secrets,
     )

@@ -113,6 +113,16 @@ def test_real_servers_that_work_are_backed_up_and_brought_back_into_empty_real_s
             each.close()
 
 
+@pytest.mark.slow
+def test_a_backup_of_a_bucket_needs_no_room_for_all_of_it_in_the_cache(house: House, tmp_path: Path) -> None:
+    stored = House(house.database, tmp_path / "stored", bucket(tmp_path / "cache", cache_bytes=1))
+    digests = {stored.make_model(number) for number in range(1, 4)}
+    made = stored.save(tmp_path / "backup")
+    assert set(made.artifacts) == digests
+    assert made.lost == ()
+    assert len(list((tmp_path / "cache" / "blobs").iterdir())) <= 1
+
+
 def test_a_house_that_has_data_is_not_restored_over(house: House, tmp_path: Path) -> None:
     house.make_model(1)
     back_up(house.database, house.store, tmp_path / "backup", silence)

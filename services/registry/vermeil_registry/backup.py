@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, select, text
-from vermeil_artifacts import ArtifactStore
+from vermeil_artifacts import ArtifactStore, used_within
 from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
 
 from vermeil_registry.database import Database
@@ -166,12 +166,13 @@ def _copy(digests: Iterable[str], source: ArtifactStore, target: ArtifactStore, 
             continue
         try:
             manifest = source.manifest(digest)
-            target.publish(
-                source.fetch(digest),
-                kind=manifest.kind,
-                metadata=manifest.metadata,
-                provenance=source.provenance(digest),
-            )
+            with used_within():  # all of them may be more than a cache has room for
+                target.publish(
+                    source.fetch(digest),
+                    kind=manifest.kind,
+                    metadata=manifest.metadata,
+                    provenance=source.provenance(digest),
+                )
         except (NotFound, DataCorrupted) as error:
             say(f"{digest}: {error}")
             lost.append(digest)
