@@ -1,6 +1,6 @@
-"""Audit: who changed, or tried to change, what and when. Events are added, never changed or removed.
+"""Audit: who changed, or tried to change, what and when. Events are added, never changed.
 
-It believes what it is told: only the gateway, which knows its callers, tells it.
+Old ones are removed by forget.py alone, where an operator has asked for it. It believes what it is told: only the gateway, which knows its callers, tells it.
 """
 
 from collections.abc import Callable

@@ -14,6 +14,7 @@ from vermeil_settings import ArtifactSettings
 from vermeil_registry.backup import KEEP, back_up, restore
 from vermeil_registry.collect import DAYS, collect
 from vermeil_registry.database import Database
+from vermeil_registry.forget import forget
 from vermeil_registry.settings import RegistrySettings
 from vermeil_registry.snapshots import LATEST, Say, Snapshot, SnapshotFolder
 
@@ -53,20 +54,27 @@ def by_hand(arguments: Sequence[str], say: Say) -> None:
 
 def save(folder: Path, keep: int, say: Say) -> Snapshot:
     """Back up into a folder what the settings name; the newest snapshots there stay."""
-    with _house() as (database, store):
+    with _house() as (_, database, store):
         return back_up(database, store, folder.absolute(), say, keep=keep)
 
 
 def bring_back(folder: Path, snapshot: str, say: Say) -> Snapshot:
     """Restore from a folder into what the settings name; by a snapshot's time, or the latest."""
-    with _house() as (database, store):
+    with _house() as (_, database, store):
         return restore(database, store, folder.absolute(), say, snapshot=snapshot)
 
 
 def clear(days: int, say: Say) -> Collected:
-    """Remove from the store of the settings what their rows do not name."""
-    with _house() as (database, store):
-        return collect(database, store, days, say)
+    """Remove from the store of the settings what their rows do not name, and rows that are kept no longer."""
+    with _house() as (settings, database, store):
+        removed = collect(database, store, days, say)
+        forget(
+            database,
+            say,
+            keep_lines_days=settings.keep_lines_days,
+            keep_audit_days=settings.keep_audit_days,
+        )
+        return removed
 
 
 def _number(field: str, said: str, usual: int) -> int:
@@ -76,11 +84,11 @@ def _number(field: str, said: str, usual: int) -> int:
 
 
 @contextmanager
-def _house() -> Iterator[tuple[Database, ArtifactStore]]:
+def _house() -> Iterator[tuple[HouseSettings, Database, ArtifactStore]]:
     settings = HouseSettings.load()
     settings.make_home()
     database = Database(settings.database_url)
     try:
-        yield database, store_from_settings(settings)
+        yield settings, database, store_from_settings(settings)
     finally:
         database.close()

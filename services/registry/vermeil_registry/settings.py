@@ -20,6 +20,10 @@ class RegistrySettings(BrokerSettings):
     """Jobs that one owner may have running at once, unless it has limits of its own; 0 for no bound."""
     quota_max_waiting: int = Field(default=0, ge=0, le=2**31 - 1)
     """Jobs that one owner may have waiting at once, unless it has limits of its own; 0 for no bound."""
+    keep_lines_days: int = Field(default=0, ge=0, le=36_500)
+    """Days for which log lines stay after the end of their job, before `collect` removes them; 0 for good."""
+    keep_audit_days: int = Field(default=0, ge=0, le=36_500)
+    """Days for which audit events stay, before `collect` removes them; 0 for good."""
 
     def make_home(self) -> None:
         """Make VERMEIL_HOME, if it is not there.
