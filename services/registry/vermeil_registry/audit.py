@@ -1,6 +1,7 @@
 """Audit: who changed, or tried to change, what and when. Events are added, never changed.
 
-Old ones are removed by forget.py alone, where an operator has asked for it. It believes what it is told: only the gateway, which knows its callers, tells it.
+Old ones are removed by forget.py alone, where an operator has asked for it. It believes what it is
+told: only the gateway, which knows its callers, tells it.
 """
 
 from collections.abc import Callable
