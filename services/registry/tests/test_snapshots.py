@@ -1,5 +1,6 @@
 """A folder keeps its last few snapshots: any of them comes back by its time, and the rest goes."""
 
+import errno
 import fcntl
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from psycopg import ServerCursor
 from sqlalchemy import Connection, event
 from vermeil_artifacts import ArtifactRef, LocalStore
-from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
+from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound, OutOfSpace
 from vermeil_registry.__main__ import main
 from vermeil_registry.backup import named_artifacts, restore
 from vermeil_registry.catalogue import Catalogue
@@ -270,6 +271,23 @@ def test_a_folder_that_cannot_be_used_is_named(house: House, folder: Path) -> No
     folder.write_text("a letter")
     with pytest.raises(InvalidInput, match=r"folder = .*backup'.*name a folder that you may write"):
         house.save(folder)
+
+
+def test_a_full_disk_is_told_and_the_snapshots_that_are_there_stay(
+    house: House, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.save(folder)
+
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vermeil_registry.snapshots.os.fsync", full)
+        with pytest.raises(OutOfSpace, match=f"below {folder}, or keep fewer"):
+            house.save(folder)
+    assert len(times(folder)) == 1
+    house.save(folder)
+    assert len(times(folder)) == 2
 
 
 def test_a_new_disk_is_as_good_as_a_new_folder(house: House, folder: Path) -> None:

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from vermeil_artifacts import LocalStore
 from vermeil_artifacts.layout import sync_folder
-from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound
+from vermeil_errors import Conflict, DataCorrupted, InvalidInput, NotFound, OutOfSpace, from_exception
 
 LATEST = "latest"
 FORMAT = 1
@@ -67,22 +67,22 @@ class SnapshotFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Make the folder, or see that it is one for backups; no other backup is taken into it meanwhile."""
-        try:
+        """Make the folder, or see that it is one for backups; no other backup is taken into it meanwhile.
+
+        Raises:
+            OutOfSpace: Its disk is full; what was there is there.
+        """
+        with self._errors_named():
             self.path.mkdir(parents=True, exist_ok=True)
             self._refuse_strangers()
-            lock = (self.path / "lock").open("ab")
-        except OSError as error:
-            problem, fix = f"cannot be used: {error.strerror}", "name a folder that you may write"
-            raise InvalidInput.for_field("folder", str(self.path), problem, fix) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Conflict(
-                    f"another backup is being taken into {self.path}", fix="wait until it is done"
-                ) from error
-            yield
+            with (self.path / "lock").open("ab") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise Conflict(
+                        f"another backup is being taken into {self.path}", fix="wait until it is done"
+                    ) from error
+                yield
 
     @contextmanager
     def opened(self, wanted: str) -> Iterator[Snapshot]:
@@ -136,9 +136,24 @@ class SnapshotFolder:
             if file not in rows:
                 file.unlink()
         say(
-            f"{len(kept)} snapshots kept; removed: {len(files) - len(kept)} snapshots,"
-            f" {removed.num_manifests} artifacts, {removed.num_bytes:,} bytes"
+            f"snapshots: {len(kept)} kept, {len(files) - len(kept)} removed;"
+            f" artifacts: {removed.num_manifests} removed, {removed.num_bytes:,} bytes"
         )
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            known = from_exception(error)
+            if isinstance(known, OutOfSpace):
+                raise OutOfSpace(
+                    f"no space left while writing {error.filename}",
+                    fix=f"free some space below {self.path}, or keep fewer snapshots, then retry",
+                ) from error
+            problem, fix = f"cannot be used: {error.strerror}", "name a folder that you may write"
+            raise InvalidInput.for_field("folder", str(self.path), problem, fix) from error
 
     def _find(self, wanted: str) -> Snapshot:
         newest = list(self._files().values())[-1]
