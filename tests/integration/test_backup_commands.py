@@ -3,12 +3,17 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from vermeil_client.commands import run
+from vermeil_local import commands
+from vermeil_registry.backup import KEEP
+from vermeil_registry.collect import DAYS
 from vermeil_registry.database import Database
 from vermeil_registry.migrate import migrate
+from vermeil_registry.snapshots import LATEST
 
 
 @pytest.fixture
@@ -53,3 +58,14 @@ def test_snapshots_are_kept_listed_and_chosen(
     assert run(["restore", folder, "--snapshot", "2026-11-02T03:17:00Z", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == listed[1]
     assert (tmp_path / "restored" / "registry.db").exists()
+
+
+def test_the_defaults_are_the_registrys_own() -> None:
+    """The command line says them again, for it does not load the database to say what there is."""
+    said = {
+        name: each.default.default
+        for command in (commands.backup, commands.restore, commands.collect)
+        for name, each in signature(command).parameters.items()
+        if name in ("keep", "snapshot", "older_than")
+    }
+    assert said == {"keep": KEEP, "snapshot": LATEST, "older_than": DAYS}

@@ -152,9 +152,9 @@ def test_files_that_another_artifact_has_too_stay(
     open_s3: OpenS3, made: Callable[..., Path], tmp_path: Path
 ) -> None:
     shared = os.urandom(100 * KIB)
-    first = open_s3("elsewhere").publish(made("first", shared, b"1"), kind="model")
-    second = open_s3("elsewhere").publish(made("second", shared, b"2"), kind="model")
-    store = open_s3("cache", cache_bytes=100 * KIB + 1)
+    first = open_s3("elsewhere").publish(made("first", shared, b"1" * 2 * KIB), kind="model")
+    second = open_s3("elsewhere").publish(made("second", shared, b"2" * 2 * KIB), kind="model")
+    store = open_s3("cache", cache_bytes=102 * KIB)
     with used_within():
         store.fetch(first)
     with used_within():
@@ -183,6 +183,19 @@ def test_files_opened_alone_do_not_pile_up(
     assert [len(file.read()) for file in files] == [100 * KIB] * 4
     for file in files:
         file.close()
+
+
+def test_files_are_not_counted_for_every_one_that_is_read(
+    open_s3: OpenS3, published: list[ArtifactRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, counted = open_s3("cache", cache_bytes=100_000 * KIB), []
+    sizes = Cache._sizes
+    monkeypatch.setattr(Cache, "_sizes", lambda cache: counted.append(1) or sizes(cache))
+    for _ in range(3):
+        for ref in published:
+            store.open(ref.digest, "0").close()
+            store.fetch(ref)
+    assert len(counted) == 1
 
 
 def test_nothing_is_forgotten_under_a_download(

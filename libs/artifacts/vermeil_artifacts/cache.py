@@ -7,6 +7,7 @@ uses is ever removed, by whichever process.
 """
 
 import fcntl
+import math
 import os
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ from vermeil_artifacts.manifest import check_digest
 from vermeil_artifacts.sweep import sweep
 
 T = TypeVar("T")
+_UNCOUNTED = 0.01
+"""Share of the cache by which it may grow before its files, which may be many, are counted again."""
 _within: ContextVar[ExitStack | None] = ContextVar("vermeil_artifacts_used_within", default=None)
 _logger = get_logger(__name__)
 
@@ -52,6 +55,8 @@ class Cache(LocalStore):
         self._uses = self.root / "uses"
         self._for_good: dict[str, int] = {}
         """Descriptors of the locks that this process holds until it ends, by name."""
+        self._num_new: float = math.inf
+        """Bytes that have come since all fitted when last counted."""
         with self._layout.errors_named():
             self._uses.mkdir(exist_ok=True)
 
@@ -68,8 +73,13 @@ class Cache(LocalStore):
                 raise
             with self.kept():
                 done = work()
-        self.forget(max_bytes=self._max_bytes)
+        if self._num_new > _UNCOUNTED * self._max_bytes:
+            self.forget(max_bytes=self._max_bytes)
         return done
+
+    def grew(self, num_bytes: int) -> None:
+        """Whoever brings files here says how much that was."""
+        self._num_new += num_bytes
 
     def use(self, digest: str) -> None:
         """Hold an artifact that is there; only inside of `kept`."""
@@ -96,6 +106,7 @@ class Cache(LocalStore):
                 if sum(self._sizes().values()) > max_bytes:
                     with self._layout.locked_unless_busy() as is_alone:
                         return self._forget(max_bytes) if is_alone else 0
+                self._num_new = 0
         except VermeilError as error:
             _logger.warning("the cache could not be made smaller", error=str(error))
         return 0

@@ -46,6 +46,7 @@ class S3Store:
 
         def publish() -> ArtifactRef:
             ref = self._cache.publish(folder, kind=kind, metadata=metadata, provenance=provenance)
+            self._cache.grew(ref.num_bytes)
             with used_within():
                 self._cache.use(ref.digest)  # it is the last that the cache forgets
             manifest = self._cache.manifest(ref.digest)
@@ -167,6 +168,7 @@ class S3Store:
         key = f"blobs/{entry.sha256}"
         try:
             found, num_bytes = self._cache.add_file(self._remote.chunks(key, entry.num_bytes))
+            self._cache.grew(num_bytes)
         except NotFound:
             found, num_bytes = "", 0
         if (found, num_bytes) != (entry.sha256, entry.num_bytes):

@@ -14,24 +14,21 @@ from vermeil_model import (
     BrokenEvent,
     Conversation,
     Conversations,
-    DrawingParameters,
     Easel,
     FusedModel,
-    Markers,
     PictureEvent,
     Request,
     SamplingParameters,
     TokenEvent,
     from_pixels,
-    to_pixels,
 )
 from vermeil_model.easel import Drawing
 from vermeil_model.fused_memory import Memory
-from vermeil_model.testing import small_fused, small_images
+from vermeil_model.testing import small_fused
 
-MARKERS = Markers(58, 59)
-QUICK = DrawingParameters(steps=3)
-PICTURES = [pixels_HWC.permute(2, 0, 1) for pixels_HWC in to_pixels(small_images(3))]
+from .conversing import MARKERS, QUICK, pictures
+
+PICTURES = pictures(3)
 PROMPTS = [
     ([1, 9], ()),
     ([1, *MARKERS, 4, 5], (0,)),

@@ -6,6 +6,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -166,18 +167,23 @@ def any_house(database: Database, tmp_path: Path) -> House:
 @pytest.fixture
 def house(migrated: Path, tmp_path: Path) -> Iterator[House]:
     """On SQLite, for what does not depend on it."""
-    shutil.copy(migrated, tmp_path / "house.db")
-    database = Database(f"sqlite:///{tmp_path}/house.db")
-    yield House(database, tmp_path / "house")
-    database.close()
+    with _new_house(migrated, tmp_path / "house") as house:
+        yield house
 
 
 @pytest.fixture
 def another(migrated: Path, tmp_path: Path) -> Iterator[House]:
     """A house that has lost all that the first one has."""
-    shutil.copy(migrated, tmp_path / "another.db")
-    database = Database(f"sqlite:///{tmp_path}/another.db")
-    yield House(database, tmp_path / "another")
+    with _new_house(migrated, tmp_path / "another") as house:
+        yield house
+
+
+@contextmanager
+def _new_house(migrated: Path, folder: Path) -> Iterator[House]:
+    rows = folder.with_suffix(".db")
+    shutil.copy(migrated, rows)
+    database = Database(f"sqlite:///{rows}")
+    yield House(database, folder)
     database.close()
 
 
