@@ -15,7 +15,7 @@ from vermeil_artifacts import ArtifactRef
 from vermeil_data import TextTokenizer
 from vermeil_errors import InvalidInput
 from vermeil_generator.fakes import publish_tiny_adapter
-from vermeil_generator.testing import IMAGE_VERSION, VERSION, House, Running, run, running, text_of
+from vermeil_generator.testing import IMAGE_VERSION, SECONDS, VERSION, House, Running, run, running, text_of
 from vermeil_model import load_adapter, load_checkpoint, merged, save_adapter, save_checkpoint
 from vermeil_model.testing import small_adapter
 
@@ -90,16 +90,18 @@ def test_the_base_is_loaded_once_and_its_adapters_say_what_they_take(
     async def ask() -> None:
         async with running(house, adapters=adapters) as generator:
             for seed in SEEDS:
-                await generator.stub.LoadModel(LoadModelRequest(model=f"models/manner-{seed}"), timeout=20)
-            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=30)
+                await generator.stub.LoadModel(
+                    LoadModelRequest(model=f"models/manner-{seed}"), timeout=SECONDS
+                )
+            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=SECONDS)
             assert [(each.name, each.base) for each in loaded.models] == [
                 *((f"models/manner-{seed}/versions/1", VERSION) for seed in SEEDS),
                 (VERSION, ""),
             ]
             *small, whole = (each.num_bytes for each in loaded.models)
             assert max(small) < whole
-            await generator.stub.UnloadModel(UnloadModelRequest(model=VERSION), timeout=20)
-            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=30)
+            await generator.stub.UnloadModel(UnloadModelRequest(model=VERSION), timeout=SECONDS)
+            loaded = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=SECONDS)
             assert not loaded.models
 
     run(ask())

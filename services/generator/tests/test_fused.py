@@ -22,10 +22,12 @@ from vermeil_generator import keep
 from vermeil_generator.fakes import publish_tiny_fused_model, tiny_tokenizer
 from vermeil_generator.loaded_fused import load_fused
 from vermeil_generator.settings import GeneratorSettings
-from vermeil_generator.testing import FUSED_MODEL, House, run, running, text_of, until
+from vermeil_generator.testing import FUSED_MODEL, SECONDS, House, run, running, text_of, until
+from vermeil_generator.turnstile import before_steps
 from vermeil_media import decode_image, encode_png
 from vermeil_model import (
     Conversation,
+    Conversations,
     FusedModel,
     Markers,
     SamplingParameters,
@@ -243,17 +245,15 @@ def test_who_goes_away_while_a_picture_is_drawn_frees_the_place(house: House) ->
                 max_tokens=50, logit_bias={**DRAWS, **dict.fromkeys(TOKENIZER.stop_ids, -100.0)}
             )
             request = GenerateRequest(**said(turn("draw")), sampling=sampling)
-            for _ in range(3):
-                call = generator.stub.Generate(request, timeout=20)
-                await anext(aiter(call))
-                with pytest.raises(Overloaded):
-                    await generator.ask(**said(turn("to")))
-                call.cancel()
-
-                async def is_idle() -> bool:
-                    return await generator.num_active() == 0
-
-                await until(is_idle)
+            with before_steps(Conversations) as turnstile:
+                for _ in range(3):
+                    turnstile.let(12)  # a picture and half of another; all of these are no 50 tokens
+                    call = generator.stub.Generate(request, timeout=SECONDS)
+                    await anext(aiter(call))
+                    with pytest.raises(Overloaded):
+                        await generator.ask(**said(turn("to")))
+                    call.cancel()
+                    await until(generator.is_idle)
             assert await generator.ask(**said(turn("to")), sampling=greedy(1))
 
     run(leave())
@@ -367,7 +367,8 @@ def test_at_its_limits_all_is_read(house: House) -> None:
 def test_it_says_that_it_answers_with_text_and_pictures(house: House) -> None:
     async def ask() -> Any:
         async with running(house) as generator:
-            return (await generator.stub.LoadModel(LoadModelRequest(model=FUSED_MODEL), timeout=20)).model
+            asked = LoadModelRequest(model=FUSED_MODEL)
+            return (await generator.stub.LoadModel(asked, timeout=SECONDS)).model
 
     loaded = run(ask())
     assert list(loaded.output_modalities) == ["text", "image"]

@@ -21,9 +21,10 @@ from vermeil_generator.image_ask import ImageAsk
 from vermeil_generator.loaded_fused import load_fused
 from vermeil_generator.loaded_image import load_image
 from vermeil_generator.settings import GeneratorSettings
-from vermeil_generator.testing import IMAGE_MODEL, House, run, running, until
+from vermeil_generator.testing import IMAGE_MODEL, SECONDS, House, run, running, until
+from vermeil_generator.turnstile import before_steps
 from vermeil_media import Pixels, decode_image
-from vermeil_model import FusedModel, ImageModel, load_checkpoint, save_checkpoint
+from vermeil_model import FusedModel, ImageModel, PackedImageModel, load_checkpoint, save_checkpoint
 
 FEW = ImageSampling(steps=4, seed=3)
 
@@ -101,18 +102,18 @@ def test_a_client_that_goes_away_stops_the_drawing_within_a_step(house: House) -
             request = GenerateImagesRequest(
                 model=IMAGE_MODEL, prompt="ring", num_images=64, sampling=ImageSampling(steps=1000)
             )
-            for _ in range(3):
-                call = generator.stub.GenerateImages(request, timeout=20)
-                messages = aiter(call)
-                await anext(messages)
-                assert await generator.num_active() == 1
-                call.cancel()
-
-                async def is_idle() -> bool:
-                    return await generator.num_active() == 0
-
-                await until(is_idle)
-            assert pixels_of(await generator.draw(prompt="ring", sampling=FEW))
+            with before_steps(PackedImageModel, "__call__") as turnstile:
+                for _ in range(3):
+                    turnstile.let(5)
+                    call = generator.stub.GenerateImages(request, timeout=SECONDS)
+                    messages = aiter(call)
+                    while not (await anext(messages)).progress.steps_done:
+                        pass
+                    assert await generator.num_active() == 1
+                    call.cancel()
+                    await until(generator.is_idle)
+                turnstile.let(20)  # a step of what was left, and all of what is asked now
+                assert pixels_of(await generator.draw(prompt="ring", sampling=FEW))
 
     run(leave())
 
@@ -158,7 +159,7 @@ def test_a_loaded_model_says_what_it_answers_with(house: House) -> None:
     async def ask() -> list[list[str]]:
         async with running(house) as generator:
             answers = [
-                await generator.stub.LoadModel(LoadModelRequest(model=model), timeout=20)
+                await generator.stub.LoadModel(LoadModelRequest(model=model), timeout=SECONDS)
                 for model in ("models/tiny", IMAGE_MODEL)
             ]
             return [list(answer.model.output_modalities) for answer in answers]

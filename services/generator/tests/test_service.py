@@ -1,7 +1,6 @@
 """GenerationService over real gRPC: who leaves, what is refused, loading, draining."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,30 @@ from vermeil_artifacts import LocalStore
 from vermeil_errors import DeadlineExceeded, Internal, InvalidInput, NotFound, Overloaded
 from vermeil_generator.fakes import publish_tiny_model, tiny_tokenizer, write_tiny_model
 from vermeil_generator.messages import ask_from_message
-from vermeil_generator.testing import CONTEXT, House, run, running, until
+from vermeil_generator.testing import CONTEXT, SECONDS, House, run, running, until
+from vermeil_generator.turnstile import before_steps
 from vermeil_model import Decoder
 
 TOKENIZER = tiny_tokenizer()
-ENDLESS = Sampling(max_tokens=1000, logit_bias=dict.fromkeys(TOKENIZER.stop_ids, -100.0))
+ENDLESS = Sampling(max_tokens=1000, seed=0, logit_bias=dict.fromkeys(TOKENIZER.stop_ids, -100.0))
+FEW = 20
+"""Steps in which an answer begins; all that a test lets through are no 1000."""
 
 
 def test_a_client_that_goes_away_frees_its_places(house: House) -> None:
     async def leave() -> None:
         async with running(house, generator_slots=2, generator_queue=0) as generator:
             request = GenerateRequest(model="models/tiny", prompt="to", sampling=ENDLESS, num_choices=2)
-            for _ in range(5):
-                call = generator.stub.Generate(request, timeout=20)
-                await anext(aiter(call))
-                assert await generator.num_active() == 1
-                with pytest.raises(Overloaded):
-                    await generator.ask(prompt="to")
-                call.cancel()
-                await until(lambda: _is(generator.num_active, 0))
+            with before_steps(Decoder) as turnstile:
+                for _ in range(5):
+                    turnstile.let(FEW)
+                    call = generator.stub.Generate(request, timeout=SECONDS)
+                    await anext(aiter(call))
+                    assert await generator.num_active() == 1
+                    with pytest.raises(Overloaded):
+                        await generator.ask(prompt="to")
+                    call.cancel()
+                    await until(generator.is_idle)
             assert await generator.ask(prompt="to", sampling=Sampling(max_tokens=1))
 
     run(leave())
@@ -59,7 +63,7 @@ def test_a_model_that_has_died_is_freed_at_once_and_loaded_when_asked_again(
             with pytest.raises(Internal):
                 await generator.ask(**asked)
             monkeypatch.undo()
-            listed = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=20)
+            listed = await generator.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=SECONDS)
             assert list(listed.models) == []
             assert await generator.ask(**asked)
 
@@ -78,16 +82,14 @@ def test_a_deadline_frees_the_place_too(house: House) -> None:
         async with running(house) as generator:
             await generator.ask(prompt="to", sampling=Sampling(max_tokens=1))
             request = GenerateRequest(model="models/tiny", prompt="to", sampling=ENDLESS)
-            with pytest.raises(DeadlineExceeded):
-                async for _ in generator.stub.Generate(request, timeout=0.05):
-                    pass
-            await until(lambda: _is(generator.num_active, 0))
+            with before_steps(Decoder) as turnstile:
+                turnstile.let(FEW)
+                with pytest.raises(DeadlineExceeded):
+                    async for _ in generator.stub.Generate(request, timeout=0.5):
+                        pass
+                await until(generator.is_idle)
 
     run(wait())
-
-
-async def _is(count: Callable[[], Coroutine[Any, Any, int]], expected: int) -> bool:
-    return await count() == expected
 
 
 @pytest.mark.parametrize(
@@ -141,15 +143,15 @@ def test_models_are_loaded_listed_and_unloaded_by_hand(house: House) -> None:
     async def manage() -> None:
         async with running(house) as generator:
             stub = generator.stub
-            loaded = (await stub.LoadModel(LoadModelRequest(model="models/tiny"), timeout=20)).model
+            loaded = (await stub.LoadModel(LoadModelRequest(model="models/tiny"), timeout=SECONDS)).model
             assert (loaded.name, loaded.context_length) == ("models/tiny/versions/1", CONTEXT)
             assert loaded.num_bytes > 0
-            page = await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1), timeout=30)
+            page = await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1), timeout=SECONDS)
             assert [model.name for model in page.models] == [loaded.name]
-            await stub.UnloadModel(UnloadModelRequest(model=loaded.name), timeout=30)
-            assert not (await stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=30)).models
+            await stub.UnloadModel(UnloadModelRequest(model=loaded.name), timeout=SECONDS)
+            assert not (await stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=SECONDS)).models
             with pytest.raises(InvalidInput):
-                await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1001), timeout=30)
+                await stub.ListLoadedModels(ListLoadedModelsRequest(page_size=1001), timeout=SECONDS)
 
     run(manage())
 
@@ -159,17 +161,19 @@ def test_while_draining_health_says_no_and_running_answers_end(house: House) -> 
         async with running(house) as generator:
             health = HealthStub(generator.channel)
             check = HealthCheckRequest(service="vermeil.generation.v1.GenerationService")
-            assert (await health.Check(check, timeout=30)).status == HealthCheckResponse.SERVING
-            watch = health.Watch(check, timeout=20)
+            assert (await health.Check(check, timeout=SECONDS)).status == HealthCheckResponse.SERVING
+            watch = health.Watch(check, timeout=SECONDS)
             states = aiter(watch)
             assert (await anext(states)).status == HealthCheckResponse.SERVING
             sampling = Sampling(max_tokens=200, seed=0, logit_bias=ENDLESS.logit_bias)
             request = GenerateRequest(model="models/tiny", prompt="to", sampling=sampling)
-            call = aiter(generator.stub.Generate(request, timeout=20))
-            await anext(call)
-            draining = asyncio.create_task(generator.server.drain(10))
-            state = (await anext(states)).status
-            watch.cancel()
+            call = aiter(generator.stub.Generate(request, timeout=SECONDS))
+            with before_steps(Decoder) as turnstile:
+                turnstile.let(FEW)
+                await anext(call)
+                draining = asyncio.create_task(generator.server.drain(SECONDS))
+                state = (await anext(states)).status
+                watch.cancel()
             last = [piece async for piece in call][-1]
             await draining
             return state, last.usage.completion_tokens

@@ -36,6 +36,8 @@ FUSED_MODEL = "models/fused"
 FUSED_VERSION = "models/fused/versions/1"
 CONTEXT = 1024
 """Longest sequence of the tiny model, in tokens."""
+SECONDS = 120
+"""Longest wait for an answer, on a machine that may stand still for a while."""
 
 
 @dataclass
@@ -71,17 +73,21 @@ class Running:
     async def ask(self, **fields: Any) -> list[GenerateResponse]:
         """All pieces of an answer."""
         request = GenerateRequest(**{"model": MODEL, **fields})
-        return [piece async for piece in self.stub.Generate(request, timeout=20)]
+        return [piece async for piece in self.stub.Generate(request, timeout=SECONDS)]
 
     async def draw(self, **fields: Any) -> list[GenerateImagesResponse]:
         """All that is told while pictures are drawn, and the pictures."""
         request = GenerateImagesRequest(**{"model": IMAGE_MODEL, **fields})
-        return [message async for message in self.stub.GenerateImages(request, timeout=20)]
+        return [message async for message in self.stub.GenerateImages(request, timeout=SECONDS)]
 
     async def num_active(self) -> int:
         """Requests under way."""
-        answer = await self.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=5)
+        answer = await self.stub.ListLoadedModels(ListLoadedModelsRequest(), timeout=SECONDS)
         return sum(model.num_active for model in answer.models)
+
+    async def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return await self.num_active() == 0
 
 
 @asynccontextmanager
@@ -113,14 +119,13 @@ async def running(
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run a test's coroutine, but not for ever."""
-    return asyncio.run(asyncio.wait_for(work, 60))
+    return asyncio.run(asyncio.wait_for(work, 3 * SECONDS))
 
 
 async def until(holds: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(5):
-        while not await holds():
-            await asyncio.sleep(0.005)
+    """Wait until something holds, as long as `run` lets it."""
+    while not await holds():
+        await asyncio.sleep(0.005)
 
 
 def text_of(pieces: list[GenerateResponse], choice: int = 0) -> str:
