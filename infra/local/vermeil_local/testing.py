@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,31 +55,34 @@ class Installation:
 @contextmanager
 def installation(home: Path, **variables: str) -> Iterator[Installation]:
     """Start `vermeil up --detach` on `home` and free ports; `vermeil down` at the end."""
-    http, address = free_address(), free_address()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("VERMEIL_")},
-        "VERMEIL_HOME": str(home),
-        "VERMEIL_HTTP_BIND": http,
-        "VERMEIL_BIND": address,
-        "VERMEIL_DEMO": "false",
-        "VERMEIL_DEMO_BIND": free_address(),
-        "VERMEIL_READY_SECONDS": "200",
-        "OMP_NUM_THREADS": "1",
-        **variables,
-    }
-    made = Installation(home, environment, f"http://{http}", address)
-    try:
-        made.command("up", "--detach")
-        yield made
-    finally:
-        made.command("down")
+    with ExitStack() as stack:
+        http, address, demo = (stack.enter_context(_free_address()) for _ in range(3))
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("VERMEIL_")},
+            "VERMEIL_HOME": str(home),
+            "VERMEIL_HTTP_BIND": http,
+            "VERMEIL_BIND": address,
+            "VERMEIL_DEMO": "false",
+            "VERMEIL_DEMO_BIND": demo,
+            "VERMEIL_READY_SECONDS": "200",
+            "OMP_NUM_THREADS": "1",
+            **variables,
+        }
+        made = Installation(home, environment, f"http://{http}", address)
+        try:
+            made.command("up", "--detach")
+            yield made
+        finally:
+            made.command("down")
 
 
-def free_address() -> str:
-    """An address of this machine on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+@contextmanager
+def _free_address() -> Iterator[str]:
+    """An address for a server; inside the block nobody is given it who takes any port."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, for whom it is free
+        keeper.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{keeper.getsockname()[1]}"
 
 
 def small_recipe(dataset: str, name: str, steps: int) -> dict[str, Any]:

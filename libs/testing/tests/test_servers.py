@@ -2,13 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 import pytest
-from vermeil_testing import Server, ceph, postgres, rabbitmq, redis
+from vermeil_testing import Server, ceph, free_port, postgres, rabbitmq, redis
 from vermeil_testing.programs import find
 from vermeil_testing.server import stands_still
 
@@ -34,6 +35,16 @@ def test_a_frozen_server_stands_still_until_it_is_woken(server: Server) -> None:
         server.signal(signal.SIGCONT)
     assert server.answers()
     assert not stands_still([os.getpgrp()])
+
+
+def test_a_free_port_is_there_for_a_server_and_for_nobody_who_takes_any_port() -> None:
+    port = free_port()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+        stranger.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)) as server:  # sets SO_REUSEADDR
+        assert server.getsockname()[1] == port
 
 
 def test_a_database_keeps_its_rows_when_the_server_is_killed() -> None:

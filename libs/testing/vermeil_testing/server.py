@@ -160,11 +160,16 @@ def stands_still(groups: Collection[int]) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that nobody else is given while this process lives.
+
+    A socket that does not listen keeps it; a server may still have it, for servers set SO_REUSEADDR.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    atexit.register(keeper.close)
+    port: int = keeper.getsockname()[1]
+    return port
 
 
 def ask(port: int, request: bytes) -> bytes:
