@@ -17,7 +17,7 @@ from vermeil_artifacts import store_from_settings
 from vermeil_client.settings import ClientSettings
 from vermeil_errors import VermeilError
 from vermeil_registry.by_hand import HouseSettings
-from vermeil_registry.state import State, look
+from vermeil_registry.state import State, look, skew_seconds
 from vermeil_rpc import connect
 from vermeil_rpc.health import VERSION_KEY
 from vermeil_settings import code_version
@@ -126,13 +126,14 @@ def _gateway(settings: ClientSettings, versions: Versions) -> Iterator[Finding]:
     except httpx.TransportError as error:
         yield Finding("gateway", "problem", f"{url} cannot be reached: {error}; set VERMEIL_URL")
         return
+    after = datetime.now(UTC)
     verdict = "ready" if answer.is_success else f"not ready: {answer.text[:200]}"
     version = versions.note("gateway", _version_in(answer))
     yield Finding("gateway", "ok" if answer.is_success else "problem", f"{url} is {verdict}, {version}")
     if "date" in answer.headers:
-        # The header has whole seconds, rounded down.
+        # In whole seconds, rounded down, and renewed every second.
         told = parsedate_to_datetime(answer.headers["date"])
-        yield _clock("gateway's clock", (told - before).total_seconds() + 0.5)
+        yield _clock("gateway's clock", skew_seconds(told, before, after, told_within=2))
 
 
 def _version_in(answer: httpx.Response) -> str | None:

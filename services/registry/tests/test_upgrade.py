@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from vermeil_registry.database import Database
 from vermeil_registry.dump import dump, load, tables
 from vermeil_registry.keys import Keys
 from vermeil_registry.migrate import migrate, revision, revisions
-from vermeil_registry.state import look
+from vermeil_registry.state import look, skew_seconds
 from vermeil_registry.storage import SqlStorage
 
 from .conftest import Databases  # pants: no-infer-dep
@@ -80,3 +81,23 @@ def test_how_a_database_is_can_be_seen_without_changing_it(databases: Databases)
     assert (seen.revision, seen.newest) == ("0001", revisions()[-1])
     assert abs(seen.skew_seconds) < 60
     assert database.read(revision) == "0001"
+
+
+@pytest.mark.parametrize(
+    ("told", "answered", "within", "skew"),
+    [
+        (0, 0, 0, 0),
+        (20, 30, 0, 0),
+        (40, 30, 0, 10),
+        (-5, 30, 0, -5),
+        (-2, 30, 2, 0),
+        (-5, 30, 2, -3),
+        (3600, 0, 2, 3600),
+    ],
+)
+def test_an_answer_that_takes_its_time_makes_no_clock_wrong(
+    told: int, answered: int, within: int, skew: int
+) -> None:
+    asked = datetime(2026, 1, 1, tzinfo=UTC)
+    times = (asked + timedelta(seconds=told), asked, asked + timedelta(seconds=answered))
+    assert skew_seconds(*times, told_within=within) == skew

@@ -20,7 +20,21 @@ class State:
     newest: str
     """The form that this version knows."""
     skew_seconds: float
-    """How far its clock is ahead of this machine's."""
+    """How far its clock is surely ahead of this machine's."""
+
+
+def skew_seconds(told: datetime, before: datetime, after: datetime, *, told_within: float = 0.0) -> float:
+    """How far a clock is surely ahead of ours, or behind it: an answer that takes its time makes it no worse.
+
+    Args:
+        told: What it told.
+        before: When it was asked, by our clock.
+        after: When it had answered.
+        told_within: By so many seconds it was at most later than it told.
+    """
+    least = (told - after).total_seconds()
+    most = (told - before).total_seconds() + told_within
+    return max(least, min(most, 0.0))
 
 
 def look(url: str) -> State:
@@ -37,7 +51,7 @@ def look(url: str) -> State:
         if not database.is_sqlite:
             before = datetime.now(UTC)
             told: datetime = connection.scalar(text("SELECT clock_timestamp()"))
-            skew = (told - before).total_seconds()
+            skew = skew_seconds(told, before, datetime.now(UTC))
         kind = connection.dialect.name
         return State(kind, revision(connection), revisions()[-1], skew)
 
