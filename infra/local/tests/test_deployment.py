@@ -18,6 +18,12 @@ from vermeil_settings import BrokerSettings, code_version
 from vermeil_testing import Authority, free_port
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is there is waited for."""
+    monkeypatch.setattr("vermeil_local.deployment._SECONDS", 60.0)
+
+
 def _seen(monkeypatch: pytest.MonkeyPatch, **variables: object) -> dict[str, Finding]:
     for name, value in variables.items():
         monkeypatch.setenv(f"VERMEIL_{name}", str(value))

@@ -25,7 +25,7 @@ def holder(tmp_path: Path) -> "multiprocessing.process.BaseProcess":
     ready = context.Event()
     process = context.Process(target=_hold, args=(tmp_path, ready))
     process.start()
-    assert ready.wait(30)
+    assert ready.wait(120)
     yield process
     process.kill()
     process.join()

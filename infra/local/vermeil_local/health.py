@@ -23,7 +23,7 @@ SERVICES = {
     "trainer": ("vermeil.training.v1.TrainingService",),
     "evaluator": ("vermeil.evaluation.v1.EvaluationService",),
 }
-_SECONDS = 3.0
+_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
