@@ -1,16 +1,19 @@
 """Bad pictures are left out and counted, or refused by name; none of them takes the job along."""
 
 import os
+import select
 import struct
 import subprocess
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from vermeil_errors import InvalidInput, PermissionDenied, TooLarge, VermeilError
+from vermeil_ingest.images import look
 from vermeil_ingest.images.candidates import BadCandidate, Candidate, Found
 from vermeil_ingest.images.facts import Looking
 from vermeil_ingest.images.look import Lookers
@@ -136,20 +139,34 @@ def test_a_picture_that_kills_its_process_costs_only_itself(
 ) -> None:
     fake = tmp_path / "fake_looker.py"
     fake.write_text(
-        "import json, os, sys, time\n"
+        "import json, os, pathlib, sys, time\n"
         "while line := sys.stdin.buffer.readline():\n"
         "    for raw in [sys.stdin.buffer.read(size) for size in json.loads(line)]:\n"
         "        if raw == b'die': os.kill(os.getpid(), 9)\n"
-        "        if raw == b'hang': time.sleep(60)\n"
+        "        while raw == b'hang':\n"
+        "            pathlib.Path(sys.argv[1], str(os.getpid())).touch()\n"
+        "            time.sleep(0.05)\n"
         "        facts = {'width': len(raw), 'height': 1, 'media_type': 'image/png'}\n"
         "        print(json.dumps(facts), flush=True)\n"
     )
-    real = subprocess.Popen
+    started: list[subprocess.Popen[bytes]] = []
+    real_popen, real_select = subprocess.Popen, select.select
 
-    def start(command: list[str], **options: Any) -> object:
-        return real([command[0], str(fake)], **options)
+    def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        started.append(real_popen([command[0], str(fake), str(tmp_path)], **options))
+        return started[-1]
+
+    def wait_for(waited: list[object], _: object, __: object, seconds: float) -> tuple[list[object], ...]:
+        """The time of a process that hangs is up, and that of no other."""
+        assert 0 <= seconds <= 1
+        (process,) = (each for each in started if each.stdout in waited)
+        while not real_select(waited, [], [], 0.05)[0]:
+            if (tmp_path / str(process.pid)).exists():
+                return [], [], []
+        return waited, [], []
 
     monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(look, "select", SimpleNamespace(select=wait_for))
     raws = [b"x" * (number + 1) for number in range(200)]
     raws[3], raws[70], raws[71], raws[199] = b"die", b"hang", b"die", b"die"
     found = [Candidate(f"{number}", raw) for number, raw in enumerate(raws)]

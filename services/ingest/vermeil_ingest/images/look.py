@@ -158,8 +158,8 @@ class _Looker:
         assert process.stdout
         end = time.monotonic() + self._seconds
         while b"\n" not in self._buffer:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+            left = max(0.0, end - time.monotonic())  # what came while we stood still is not late
+            if not select.select([process.stdout], [], [], left)[0]:
                 return f"took more than {self._seconds:g} seconds to decode"
             read = os.read(process.stdout.fileno(), 1 << 16)
             if not read:
