@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -188,23 +186,38 @@ def test_two_runs_may_share_a_cache(many_texts: Path, tmp_path: Path) -> None:
         assert model.asked == []
 
 
+HELD = """
+import sys, threading
+from vermeil_evaluator.__main__ import main
+from vermeil_evaluator.cache import AnswerCache
+
+put = AnswerCache.put
+
+def put_and_stand_still(cache, answers):
+    put(cache, answers)
+    print("kept", flush=True)
+    threading.Event().wait()
+
+AnswerCache.put = put_and_stand_still
+main(*sys.argv[1:])
+"""
+
+
 def test_a_killed_evaluation_goes_on_where_it_was(model_folder: Path, write: Write, tmp_path: Path) -> None:
     texts = write([text * 8 for text in documents(400)], "long")
-    command = [sys.executable, "-m", "vermeil_evaluator", str(model_folder), str(texts)]
-    command += ["--cache", str(tmp_path / "answers"), "--out"]
+    arguments = [str(model_folder), str(texts), "--cache", str(tmp_path / "answers"), "--out"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(
-        [*command, str(tmp_path / "killed")], env=environment, stdout=subprocess.DEVNULL
-    )
-    wait_until(lambda: 0 < num_answers(tmp_path / "answers") < 400, killed)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    known = num_answers(tmp_path / "answers")
+    held = [sys.executable, "-c", HELD, *arguments, str(tmp_path / "killed")]
+    with subprocess.Popen(held, env=environment, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "kept\n"
+        killed.kill()
+    with AnswerCache(tmp_path / "answers") as cache:
+        known = len(cache)
     assert 0 < known < 400
     assert not (tmp_path / "killed").exists()
-    after = subprocess.run(
-        [*command, str(tmp_path / "after")], env=environment, check=True, capture_output=True, text=True
-    )
+    again = [sys.executable, "-m", "vermeil_evaluator", *arguments, str(tmp_path / "after")]
+    after = subprocess.run(again, env=environment, check=True, capture_output=True, text=True)
     assert f"{400 - known} answers of the model, {known} known before" in after.stdout
     whole = Named("m", model_folder), Named("d", texts)
     evaluate(Evaluation("perplexity"), *whole, tmp_path / "whole")
@@ -215,21 +228,6 @@ def test_a_killed_evaluation_goes_on_where_it_was(model_folder: Path, write: Wri
         json.loads((tmp_path / each / "report.json").read_text())["metrics"] for each in ("after", "whole")
     ]
     assert metrics[0] == metrics[1]
-
-
-def num_answers(folder: Path) -> int:
-    if not (folder / FILE).is_file():
-        return 0
-    with AnswerCache(folder) as cache:
-        return len(cache)
-
-
-def wait_until(holds: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 120
-    while not holds():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_items_among_which_one_cannot_be_asked_about_are_named() -> None:

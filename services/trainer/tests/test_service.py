@@ -1,10 +1,8 @@
 """What callers of the trainer may rely on, from request to model version."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -39,7 +37,7 @@ def stub(world: World) -> Iterator[TrainingServiceStub]:
 def test_a_request_becomes_a_job_that_follows_the_encoding(
     stub: TrainingServiceStub, world: World, small: Small
 ) -> None:
-    job = stub.StartTraining(world.request(small()), timeout=10).job
+    job = stub.StartTraining(world.request(small()), timeout=60).job
     assert (job.kind, job.queue, job.state) == (
         "vermeil.trainer.v1.train",
         "trainer",
@@ -130,57 +128,55 @@ def test_a_wrong_request_is_refused_before_there_is_a_job(
 ) -> None:
     before = len(world.jobs.rows.jobs)
     with pytest.raises(error, match=words):
-        stub.StartTraining(world.request(small(**recipe), request_id), timeout=10)
+        stub.StartTraining(world.request(small(**recipe), request_id), timeout=60)
     assert len(world.jobs.rows.jobs) == before
 
 
 def test_recipes_are_listed_page_by_page(stub: TrainingServiceStub) -> None:
-    whole = stub.ListRecipes(wire.ListRecipesRequest(), timeout=10)
+    whole = stub.ListRecipes(wire.ListRecipesRequest(), timeout=60)
     assert not whole.next_page_token
     names, token = [], ""
     while True:
-        page = stub.ListRecipes(wire.ListRecipesRequest(page_size=1, page_token=token), timeout=10)
+        page = stub.ListRecipes(wire.ListRecipesRequest(page_size=1, page_token=token), timeout=60)
         names += [recipe.name for recipe in page.recipes]
         token = page.next_page_token
         if not token:
             break
     assert names == [recipe.name for recipe in whole.recipes] == sorted(names)
     with pytest.raises(InvalidInput, match="page_token"):
-        stub.ListRecipes(wire.ListRecipesRequest(page_token="jobs"), timeout=10)
+        stub.ListRecipes(wire.ListRecipesRequest(page_token="jobs"), timeout=60)
 
 
 def test_a_listed_recipe_can_be_sent_back_with_a_dataset(world: World, stub: TrainingServiceStub) -> None:
-    for recipe in stub.ListRecipes(wire.ListRecipesRequest(), timeout=10).recipes:
+    for recipe in stub.ListRecipes(wire.ListRecipesRequest(), timeout=60).recipes:
         if recipe.task == "fusion" or recipe.model.initial:
             continue  # names models of its own, which are not here
         recipe.data.dataset = "datasets/words"
         request = wire.StartTrainingRequest(recipe=recipe, request_id=recipe.name)
-        assert stub.StartTraining(request, timeout=10).job.name
+        assert stub.StartTraining(request, timeout=60).job.name
 
 
-def _at_step(world: World, job: Job, step: int, act: Callable[[], object]) -> Thread:
-    """Do something once a job has come so far."""
+class AtStep(Drain):
+    """Does something once a job has come so far; the job asks between its steps whether it is to stop."""
 
-    def wait() -> None:
-        checkpoints = world.home / job.name / "run" / "checkpoints"
-        for _ in range(2000):
-            if any(int(path.name.removeprefix("step-")) >= step for path in checkpoints.glob("step-*")):
-                break
-            time.sleep(0.01)
-        act()
+    def __init__(self, world: World, job: Job, step: int, act: Callable[[], object] | None = None) -> None:
+        super().__init__()
+        self._checkpoints = world.home / job.name / "run" / "checkpoints"
+        self._step, self._act = step, act or self.start
 
-    thread = Thread(target=wait)
-    thread.start()
-    return thread
+    @property
+    def started(self) -> bool:
+        done = (int(path.name.removeprefix("step-")) for path in self._checkpoints.glob("step-*"))
+        if max(done, default=0) >= self._step:
+            self._act()
+        return super().started
 
 
 def test_a_drained_worker_hands_its_job_on_and_the_model_is_the_same(world: World, small: Small) -> None:
     recipe = small(run={"steps": 60})
     undisturbed = world.work(world.submit(recipe, "undisturbed"))
-    job, drain = world.submit(recipe, "drained"), Drain()
-    stopper = _at_step(world, job, 10, drain.start)
-    given_back = world.work(job, drain)
-    stopper.join()
+    job = world.submit(recipe, "drained")
+    given_back = world.work(job, AtStep(world, job, 10))
     assert given_back.state is JobState.PENDING
     assert given_back.attempt == 0, "the attempt is not counted"
     done = world.work(job)
@@ -189,10 +185,8 @@ def test_a_drained_worker_hands_its_job_on_and_the_model_is_the_same(world: Worl
 
 
 def test_the_log_of_a_run_can_be_looked_at_before_its_end(world: World, small: Small) -> None:
-    job, drain = world.submit(small(run={"steps": 100_000, "evaluate_every": 5, "log_every": 1})), Drain()
-    stopper = _at_step(world, job, 10, drain.start)
-    unfinished = world.work(job, drain)
-    stopper.join()
+    job = world.submit(small(run={"steps": 100_000, "evaluate_every": 5, "log_every": 1}))
+    unfinished = world.work(job, AtStep(world, job, 10))
     assert unfinished.state is JobState.PENDING
     lines = read_metrics(world.store.fetch(unfinished.outputs["log"]))
     assert [line["step"] for line in lines if "loss" in line][:5] == [1, 2, 3, 4, 5]
@@ -218,9 +212,7 @@ def test_a_log_that_cannot_be_shown_stops_no_training(
 
 def test_a_cancelled_job_stops_at_the_next_step(world: World, small: Small) -> None:
     job = world.submit(small(run={"steps": 1_000_000, "checkpoint_every": 5, "evaluate_every": 1_000_000}))
-    stopper = _at_step(world, job, 5, lambda: world.jobs.cancel(job.name))
-    done = world.work(job)
-    stopper.join()
+    done = world.work(job, AtStep(world, job, 5, lambda: world.jobs.cancel(job.name)))
     assert done.state is JobState.CANCELLED
     assert not done.outputs
 

@@ -6,10 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from vermeil_trainer.by_hand import with_changes
 from vermeil_trainer.reading import recipe_from_dict
 from vermeil_trainer.testing import World
 from vermeil_trainer.train import Trained, train, training_config
+from vermeil_training import train_step
 
 Small = Callable[..., dict[str, Any]]
 
@@ -179,30 +179,44 @@ def test_by_hand_a_model_is_continued_from_its_folder(small: Small, raw: Path, t
     assert config == json.loads((first.model / "config.json").read_text())
 
 
+HELD = """
+import sys, threading
+from importlib import import_module
+from vermeil_trainer.__main__ import main
+
+fit = import_module("vermeil_training.fit")
+train_step = fit.train_step
+
+def learn_or_stand_still(state, *arguments):
+    if state.step == 7:
+        print("in step 8", flush=True)
+        threading.Event().wait()
+    return train_step(state, *arguments)
+
+fit.train_step = learn_or_stand_still
+main(*sys.argv[1:])
+"""
+
+
 @pytest.mark.slow
 def test_a_job_killed_in_the_middle_is_taken_up_to_the_same_bits(
     world: World, small: Small, tmp_path: Path
 ) -> None:
-    recipe = small(run={"steps": 400})
+    recipe = small()
     undisturbed = world.work(world.submit(recipe, "undisturbed"))
     job = world.submit(recipe, "killed")
-    settled = json.loads(json.dumps(recipe)) | {
-        "data": recipe["data"] | {"dataset": "datasets/words/versions/1"}
-    }
+    settled = recipe | {"data": recipe["data"] | {"dataset": "datasets/words/versions/1"}}
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(settled))
     encoded = world.store.fetch(world.jobs.get(job.after[0]).outputs["encoded"])
     folder = world.home / job.name / "run"
-    program = [sys.executable, "-m", "vermeil_trainer", str(path)]
-    worker = subprocess.Popen(
-        [*program, "--dataset", str(encoded), "--output", str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    while not any((folder / "checkpoints").glob("step-*")):
-        assert worker.poll() is None
-        time.sleep(0.005)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    held = [sys.executable, "-c", HELD, str(path), "--dataset", str(encoded), "--output", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(held, env=environment, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "in step 8\n"
+        worker.kill()
+    assert any((folder / "checkpoints").glob("step-*"))
     assert not (folder / "model").exists()
     done = world.work(job)
     assert done.state is JobState.SUCCEEDED
@@ -210,20 +224,22 @@ def test_a_job_killed_in_the_middle_is_taken_up_to_the_same_bits(
 
 
 def test_a_signal_stops_a_run_so_that_the_same_command_goes_on(
-    recipe_file: Path, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe_file: Path,
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    output = tmp_path / "run"
-    arguments = (str(recipe_file), "--dataset", str(raw), "--output", str(output), "--set", "run.steps=100")
+    arguments = (str(recipe_file), "--dataset", str(raw), "--output", str(tmp_path / "run"))
 
-    def interrupt() -> None:
-        while not any((output / "checkpoints").glob("step-*")):
-            time.sleep(0.005)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def interrupted(state: Any, *more: Any) -> Any:
+        if state.step == 7:
+            signal.raise_signal(signal.SIGTERM)
+        return train_step(state, *more)
 
-    thread = Thread(target=interrupt)
-    thread.start()
-    assert main(*arguments) == 130
-    thread.join()
+    with monkeypatch.context() as patched:
+        patched.setattr(import_module("vermeil_training.fit"), "train_step", interrupted)
+        assert main(*arguments) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
     assert main(*arguments) == 0
 
