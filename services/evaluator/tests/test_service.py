@@ -182,10 +182,10 @@ def test_the_service_answers_with_the_job_and_with_clear_errors(
         connect(server.address) as channel,
     ):
         stub = EvaluationServiceStub(channel)
-        job = stub.StartEvaluation(start(), timeout=10).job
+        job = stub.StartEvaluation(start(), timeout=60).job
         assert (job.kind, job.queue) == ("vermeil.evaluator.v1.evaluate", "evaluator")
         with pytest.raises(NotFound, match="models/absent"):
-            stub.StartEvaluation(start("two", model="models/absent"), timeout=10)
+            stub.StartEvaluation(start("two", model="models/absent"), timeout=60)
 
 
 def test_tasks_are_listed_in_pages(known: Registry, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_tasks_are_listed_in_pages(known: Registry, tmp_path: Path) -> None:
         token = ""
         while True:
             request = evaluation_service_pb2.ListTasksRequest(page_size=1, page_token=token)
-            page = stub.ListTasks(request, timeout=10)
+            page = stub.ListTasks(request, timeout=60)
             listed += page.tasks
             token = page.next_page_token
             if not token:
@@ -204,7 +204,7 @@ def test_tasks_are_listed_in_pages(known: Registry, tmp_path: Path) -> None:
         assert {task.name for task in listed} >= {perplexity.TASK.name, rolling_perplexity.TASK.name}
         assert [task.name for task in listed] == sorted(task.name for task in listed)
         with pytest.raises(InvalidInput, match="page_token"):
-            stub.ListTasks(evaluation_service_pb2.ListTasksRequest(page_token="?"), timeout=10)
+            stub.ListTasks(evaluation_service_pb2.ListTasksRequest(page_token="?"), timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -283,15 +283,15 @@ def test_a_report_is_read_with_its_page_by_the_name_of_the_job(
     start: Start, work: Callable[[Job], Job], known: Registry, stub: EvaluationServiceStub
 ) -> None:
     done = work(submit(start(), known))
-    answer = stub.GetReport(evaluation_service_pb2.GetReportRequest(name=done.name), timeout=30)
+    answer = stub.GetReport(evaluation_service_pb2.GetReportRequest(name=done.name), timeout=60)
     assert answer.report == json_format.ParseDict(dict(done.result), evaluation_pb2.Report())
     assert answer.page.startswith("<!doctype html>")
     assert "bits_per_byte" in answer.page
     pending = submit(start("two"), known)
     with pytest.raises(Conflict, match="has no report: it is pending; wait for its end"):
-        stub.GetReport(evaluation_service_pb2.GetReportRequest(name=pending.name), timeout=30)
+        stub.GetReport(evaluation_service_pb2.GetReportRequest(name=pending.name), timeout=60)
     with pytest.raises(NotFound, match="jobs/absent"):
-        stub.GetReport(evaluation_service_pb2.GetReportRequest(name="jobs/absent"), timeout=30)
+        stub.GetReport(evaluation_service_pb2.GetReportRequest(name="jobs/absent"), timeout=60)
 
 
 def test_two_jobs_are_compared_or_refused_with_what_differs(
@@ -303,7 +303,7 @@ def test_two_jobs_are_compared_or_refused_with_what_differs(
 
     def compare(first: Job, second: Job) -> evaluation_pb2.Comparison:
         request = evaluation_service_pb2.CompareReportsRequest(first=first.name, second=second.name)
-        return stub.CompareReports(request, timeout=30).comparison
+        return stub.CompareReports(request, timeout=60).comparison
 
     found = compare(one, same)
     assert found.num_items == 40

@@ -57,15 +57,15 @@ def test_the_service_answers_with_the_job_and_with_clear_errors(
 ) -> None:
     with running(lambda: build(settings, jobs=jobs)) as server, connect(server.address) as channel:
         stub = IngestServiceStub(channel)
-        first = stub.StartIngest(start(), timeout=10).job
-        again = stub.StartIngest(start(), timeout=10).job
+        first = stub.StartIngest(start(), timeout=60).job
+        again = stub.StartIngest(start(), timeout=60).job
         assert first.name == again.name
         assert first.kind == "vermeil.ingest.v1.ingest"
         assert first.queue == "ingest"
         assert first.state == job_pb2.JOB_STATE_PENDING
         gone = ingest_pb2.Source(uri=str(settings.roots[0] / "gone"))
         with pytest.raises(NotFound, match="gone': does not exist"):
-            stub.StartIngest(start("two", sources=[gone]), timeout=10)
+            stub.StartIngest(start("two", sources=[gone]), timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What callers of the image encoder may rely on: encoded pictures, embeddings, and finding by them."""
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,12 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def stub(world: World) -> Iterator[EncoderServiceStub]:
+def stub(world: World, request: pytest.FixtureRequest) -> Iterator[EncoderServiceStub]:
+    """The service; settings of its own are a test's parameters."""
+    settings = EncoderImageSettings.load(**getattr(request, "param", {}))
+
     def services() -> Any:
-        return build(EncoderImageSettings.load(), known=world.registry, store=world.store)
+        return build(settings, known=world.registry, store=world.store)
 
     with running(services) as server, connect(server.address) as channel:
         yield EncoderServiceStub(channel)
@@ -200,7 +203,7 @@ def test_a_few_texts_and_pictures_become_unit_vectors(world: World, stub: Encode
     request = wire.EncodeRequest(
         model="models/pairs", texts=["a check", ""], images=[Media(inline=file) for file in files]
     )
-    vectors = _vectors(stub.Encode(request, timeout=30))
+    vectors = _vectors(stub.Encode(request, timeout=60))
     assert vectors.shape == (5, 12)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     dual = DualModel(world.store.fetch(world.registry.names.model_version("models/pairs").artifact))
@@ -215,12 +218,13 @@ def test_a_picture_may_lie_in_the_store(world: World, stub: EncoderServiceStub, 
     (tmp_path / "one/picture.png").write_bytes(file)
     ref = artifact_to_message(world.publish(tmp_path / "one", "picture"))
     by_reference, inline = (
-        _vectors(stub.Encode(wire.EncodeRequest(model="models/pairs", images=[media]), timeout=30))
+        _vectors(stub.Encode(wire.EncodeRequest(model="models/pairs", images=[media]), timeout=60))
         for media in (Media(artifact=ref, path="picture.png"), Media(inline=file))
     )
     assert np.array_equal(by_reference, inline)
 
 
+@pytest.mark.parametrize("stub", [{"encoder_max_batch": 16, "encoder_max_wait": 10}], indirect=True)
 def test_calls_at_the_same_time_are_embedded_together(
     world: World, stub: EncoderServiceStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,18 +237,9 @@ def test_calls_at_the_same_time_are_embedded_together(
 
     monkeypatch.setattr(DualModel, "embed_texts", counted)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    stub.Encode(wire.EncodeRequest(model="models/pairs", texts=["warm"]), timeout=30)
-    sizes.clear()
-    threads = [
-        threading.Thread(
-            target=lambda: stub.Encode(wire.EncodeRequest(model="models/pairs", texts=["x"]), timeout=30)
-        )
-        for _ in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    request = wire.EncodeRequest(model="models/pairs", texts=["x"])
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: stub.Encode(request, timeout=60), range(16)))
     assert sum(sizes) == 16
     assert len(sizes) < 16
 
@@ -259,7 +254,7 @@ def test_a_picture_finds_itself_first(world: World, stub: EncoderServiceStub) ->
         num_hits=4,
         previews=True,
     )
-    answer = stub.Search(request, timeout=30)
+    answer = stub.Search(request, timeout=60)
     assert len(answer.hits) == 4
     first = answer.hits[0]
     assert (first.sample, first.split, first.index, first.class_name) == ("26", "validation", 2, "slope")
@@ -273,8 +268,8 @@ def test_a_picture_finds_itself_first(world: World, stub: EncoderServiceStub) ->
 def test_a_text_finds_pictures_as_its_vector_says(world: World, stub: EncoderServiceStub) -> None:
     done = world.work(world.submit(embedding_model="models/pairs"))
     request = wire.SearchRequest(dataset="datasets/pictures", model="models/pairs", text="a stripe")
-    hits = stub.Search(request, timeout=30).hits
-    (query,) = _vectors(stub.Encode(wire.EncodeRequest(model="models/pairs", texts=["a stripe"]), timeout=30))
+    hits = stub.Search(request, timeout=60).hits
+    (query,) = _vectors(stub.Encode(wire.EncodeRequest(model="models/pairs", texts=["a stripe"]), timeout=60))
     nearest = open_embeddings(world.store.fetch(done.outputs["embeddings"])).nearest(query, 10)
     assert [hit.sample for hit in hits] == [each.id for each in nearest]
     assert not hits[0].preview
@@ -285,9 +280,9 @@ def test_a_search_before_the_embeddings_are_made_names_the_job_that_makes_them(
 ) -> None:
     request = wire.SearchRequest(dataset="datasets/pictures", model="models/pairs", text="a stripe")
     with pytest.raises(Conflict, match=r"still being made by jobs/.*\(pending\)"):
-        stub.Search(request, timeout=30)
+        stub.Search(request, timeout=60)
     world.work(world.submit(embedding_model="models/pairs"))
-    assert stub.Search(request, timeout=30).hits
+    assert stub.Search(request, timeout=60).hits
 
 
 @pytest.mark.parametrize(
@@ -337,7 +332,7 @@ def test_what_cannot_be_embedded_is_refused(
 ) -> None:
     request = wire.EncodeRequest(**{"model": "models/pairs", **fields})
     with pytest.raises(error, match=message):
-        stub.Encode(request, timeout=30)
+        stub.Encode(request, timeout=60)
 
 
 def test_a_model_that_embeds_nothing_is_refused(
@@ -346,7 +341,7 @@ def test_a_model_that_embeds_nothing_is_refused(
     save_checkpoint(tmp_path / "other", ImageClassifier(ClassifierConfig(8, 8, 3, 3, width=8)))
     world.register(NewModelVersion("models/other", world.publish(tmp_path / "other", "model")))
     with pytest.raises(InvalidInput, match="is another architecture than"):
-        stub.Encode(wire.EncodeRequest(model="models/other", texts=["a"]), timeout=30)
+        stub.Encode(wire.EncodeRequest(model="models/other", texts=["a"]), timeout=60)
 
 
 def test_a_cancelled_job_stops(world: World, tmp_path: Path) -> None:

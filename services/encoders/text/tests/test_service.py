@@ -190,13 +190,13 @@ def stub(world: World) -> Any:
 
 
 def test_a_few_texts_are_encoded_at_once(stub: Any) -> None:
-    answer = stub.Encode(wire.EncodeRequest(model="models/bytes", texts=["ab", "", "é"]), timeout=10)
+    answer = stub.Encode(wire.EncodeRequest(model="models/bytes", texts=["ab", "", "é"]), timeout=60)
     assert [list(tokens.ids) for tokens in answer.tokens] == [[97, 98], [], [0xC3, 0xA9]]
 
 
 def test_starting_by_rpc_gives_the_job(stub: Any, world: World) -> None:
     spec = encoder_pb2.EncodingSpec(dataset="datasets/words")
-    job = stub.StartEncoding(wire.StartEncodingRequest(spec=spec), timeout=10).job
+    job = stub.StartEncoding(wire.StartEncodingRequest(spec=spec), timeout=60).job
     assert job.name == world.submit().name
     assert job.kind == "vermeil.encoder.v1.encode"
 
@@ -214,12 +214,12 @@ def test_what_cannot_be_encoded_is_refused(
     stub: Any, model: str, texts: list[str], error: type[VermeilError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        stub.Encode(wire.EncodeRequest(model=model, texts=texts), timeout=10)
+        stub.Encode(wire.EncodeRequest(model=model, texts=texts), timeout=60)
 
 
 def test_the_largest_call_is_answered(stub: Any) -> None:
     answer = stub.Encode(
-        wire.EncodeRequest(model="models/bytes", texts=["\xff" * (MAX_BYTES // 2)]), timeout=30
+        wire.EncodeRequest(model="models/bytes", texts=["\xff" * (MAX_BYTES // 2)]), timeout=60
     )
     assert len(answer.tokens[0].ids) == MAX_BYTES
 
@@ -231,7 +231,7 @@ def test_reading_a_tokenizer_never_touches_the_weights(world: World, stub: Any) 
         if path.is_file() and path.stat().st_size == weights.num_bytes and path.read_bytes() == b"weights":
             path.chmod(0o644)
             path.write_bytes(b"WEIGHTS")
-    answer = stub.Encode(wire.EncodeRequest(model="models/bytes", texts=["a"]), timeout=10)
+    answer = stub.Encode(wire.EncodeRequest(model="models/bytes", texts=["a"]), timeout=60)
     assert list(answer.tokens[0].ids) == [97]
 
 
@@ -276,7 +276,7 @@ def test_texts_become_the_mean_of_their_hidden_states_by_a_text_model(
         assert np.frombuffer(embedding.values, "<f4") == pytest.approx(expected, abs=1e-5)
     with pytest.raises(InvalidInput, match=r"texts\[1\].*17 tokens.*context of 16"):
         stub.Encode(
-            wire.EncodeRequest(model="models/text", texts=["a", "x" * 16], output=VECTORS), timeout=10
+            wire.EncodeRequest(model="models/text", texts=["a", "x" * 16], output=VECTORS), timeout=60
         )
 
 
@@ -297,4 +297,4 @@ def test_what_is_for_pictures_is_sent_to_the_image_encoder(stub: Any) -> None:
     )
     for call, request in requests:
         with pytest.raises(InvalidInput, match="ask the image encoder"):
-            call(request, timeout=10)
+            call(request, timeout=60)
