@@ -49,7 +49,7 @@ def test_a_picture_is_fetched_by_its_url(vermeil: Installation, client: openai.O
     assert answer.data is not None
     url = answer.data[0].url or ""
     assert url.startswith(f"{vermeil.url}/v1/images/")
-    assert decode_image(httpx.get(url).content).shape == (8, 8, 3)
+    assert decode_image(httpx.get(url, timeout=60).content).shape == (8, 8, 3)
 
 
 def test_the_command_writes_a_row_for_each_class(vermeil: Installation, model: str, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_port_in_use_is_named(vermeil: Installation, tmp_path: Path) -> None:
     environment = {**vermeil.environment, "VERMEIL_HOME": str(tmp_path / "other")}
     again = subprocess.run(
         [sys.executable, "-m", "vermeil_client", "up"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert again.returncode == 5
     assert "VERMEIL_BIND" in again.stderr
