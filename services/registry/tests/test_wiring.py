@@ -85,7 +85,9 @@ def test_a_new_job_rings_the_queue_it_names(settings: RegistrySettings) -> None:
         job = GrpcJobs(channel).create(new())
         app = make_app(settings.broker_url, settings.home)
         with app.connection() as broker:
-            message = broker.SimpleQueue("tester").get(timeout=60)
+            queue = broker.SimpleQueue("tester")
+            wait_until(lambda: queue.qsize() == 1)
+            message = queue.get(block=False)
     assert message.headers["task"] == "a.b"
     assert message.headers["request_id"] == "r1"
     assert message.headers["traceparent"] == job.traceparent
