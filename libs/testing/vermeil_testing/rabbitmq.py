@@ -6,9 +6,11 @@ from functools import cache
 from pathlib import Path
 
 from vermeil_testing.programs import find
-from vermeil_testing.server import Server, ask, free_port
+from vermeil_testing.server import Server, ask, free_port, wait_for
 
 _PROTOCOL = b"AMQP\x00\x00\x09\x01"
+_NAMES = b"\x00\x01n"
+"""Asks epmd for the nodes it knows."""
 
 
 class RabbitMQ(Server):
@@ -26,6 +28,7 @@ class RabbitMQ(Server):
             ),
             stdin=subprocess.DEVNULL,
         )
+        wait_for(lambda: ask(self._epmd_port, _NAMES), "epmd")  # or the node would start another, for good
 
     @property
     def url(self) -> str:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,11 +73,13 @@ class Server(ABC):
                 cwd=self.folder,
                 start_new_session=True,
             )
-        end = time.monotonic() + _START_SECONDS
-        while not self._is_ready():
-            assert self._process.poll() is None, f"{self.package} has ended:\n{self._last_words()}"
-            assert time.monotonic() < end, f"{self.package} does not answer:\n{self._last_words()}"
-            time.sleep(0.05)
+        process = self._process
+
+        def is_ready() -> bool:
+            assert process.poll() is None, f"{self.package} has ended:\n{self._last_words()}"
+            return self.answers()
+
+        wait_for(is_ready, self.package, self._last_words)
 
     def kill(self) -> None:
         """End it in the middle of whatever it does."""
@@ -100,14 +102,15 @@ class Server(ABC):
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all of it: SIGSTOP freezes, and it stands still on return; SIGCONT wakes."""
-        groups = self.groups()
-        for group in groups:
-            with suppress(ProcessLookupError):
-                os.killpg(group, number)
-        end = time.monotonic() + _START_SECONDS
-        while number == signal.SIGSTOP and not stands_still(groups):
-            assert time.monotonic() < end, f"{self.package} does not stand still"
-            time.sleep(0.01)
+        for groups_of in (Server.groups, type(self).groups):  # first who may fork more of them
+            groups = groups_of(self)
+            for group in groups:
+                with suppress(ProcessLookupError):
+                    os.killpg(group, number)
+            end = time.monotonic() + _START_SECONDS
+            while number == signal.SIGSTOP and not stands_still(groups):
+                assert time.monotonic() < end, f"{self.package} does not stand still"
+                time.sleep(0.01)
 
     def close(self) -> None:
         """End it and remove what it kept."""
@@ -137,14 +140,19 @@ class Server(ABC):
     def _changes_user(self) -> bool:
         return bool(self.user) and os.geteuid() == 0
 
-    def _is_ready(self) -> bool:
-        try:
-            return self.answers()
-        except OSError:
-            return False
-
     def _last_words(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-3000:]
+
+
+def wait_for(answers: Callable[[], object], package: str, last_words: Callable[[], str] = str) -> None:
+    """Wait until something that has just been started answers; it may raise OSError until then."""
+    end = time.monotonic() + _START_SECONDS
+    while True:
+        with suppress(OSError):
+            if answers():
+                return
+        assert time.monotonic() < end, f"{package} does not answer:\n{last_words()}"
+        time.sleep(0.05)
 
 
 def stands_still(groups: Collection[int]) -> bool:
@@ -174,6 +182,6 @@ def free_port() -> int:
 
 def ask(port: int, request: bytes) -> bytes:
     """The first bytes that a server on this machine answers to a request."""
-    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         return connection.recv(1024)
