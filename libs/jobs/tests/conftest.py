@@ -1,15 +1,18 @@
 """Jobs in memory, in a registry that can be away, and runners that answer for them."""
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
-from vermeil_errors import Unavailable, VermeilError
+from vermeil_errors import StaleFence, Unavailable, VermeilError
 from vermeil_jobs import (
     Drain,
     Failure,
@@ -34,28 +37,54 @@ MakeRunner = Callable[[Work], Runner]
 class AwayJobs(MemoryJobs):
     """A registry that can be away, and that can refuse an outcome."""
 
-    away = False
     reason: type[VermeilError] = Unavailable
     """What it raises while it is away."""
-    finish_seconds = 0.0
-    """How long the answer to a finish takes."""
     refuse: type[VermeilError] | None = None
+    answers_late = False
+    """Whether the answer to a finish comes only after a heartbeat that found the job over."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock=clock)
+        self.in_vain: Counter[str] = Counter()
+        """How often "heartbeat" and "finish" found it away."""
+        self._away = False
+        self._reaching = threading.Lock()
+        self._crossed = threading.Event()
+
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        """Once it is away, no call is under way any more."""
+        with self._reaching:
+            self._away = away
 
     def heartbeat(self, name: str, **details: Any) -> Pulse:
-        self._reach()
-        return super().heartbeat(name, **details)
+        try:
+            with self._reached("heartbeat"):
+                return super().heartbeat(name, **details)
+        except StaleFence:
+            self._crossed.set()
+            raise
 
     def finish(self, name: str, *, fence: int, outcome: Outcome) -> Job:
-        self._reach()
-        if self.refuse is not None and not isinstance(outcome, Failure):
-            raise self.refuse("the registry does not like it")
-        finished = super().finish(name, fence=fence, outcome=outcome)
-        time.sleep(self.finish_seconds)
+        with self._reached("finish"):
+            if self.refuse is not None and not isinstance(outcome, Failure):
+                raise self.refuse("the registry does not like it")
+            finished = super().finish(name, fence=fence, outcome=outcome)
+        if self.answers_late:
+            assert self._crossed.wait(60), "no heartbeat came"
         return finished
 
-    def _reach(self) -> None:
-        if self.away:
-            raise self.reason("the registry is away")
+    @contextmanager
+    def _reached(self, call: str) -> Iterator[None]:
+        with self._reaching:
+            if self.away:
+                self.in_vain[call] += 1
+                raise self.reason("the registry is away")
+            yield
 
 
 def wait_until_told(context: JobContext) -> None:
@@ -105,7 +134,7 @@ def make_kind() -> Callable[[Work], JobKind[StringValue, StringValue]]:
 
 @pytest.fixture
 def jobs(clock: ManualClock) -> AwayJobs:
-    return AwayJobs(clock=clock)
+    return AwayJobs(clock)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_many_readers_and_writers_share_each_message_out_once(tmp_path: Path) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(240)
     assert sorted(seen) == list(range(num_messages))
 
 

@@ -1,7 +1,6 @@
 """Running work that is cancelled or drained, loses its lease, or whose registry goes away."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +18,10 @@ from vermeil_jobs import (
     LeaseLost,
     MemoryJobs,
     Runner,
+    workdirs,
 )
 from vermeil_jobs.suite import Bench
+from vermeil_jobs.workdirs import _lock
 
 from .conftest import AwayJobs, MakeRunner, Work, raising, until, wait_until_told  # pants: no-infer-dep
 
@@ -144,8 +145,8 @@ def test_a_registry_that_is_away_stops_no_work_and_loses_no_outcome(
 
     def work(context: JobContext, spec: StringValue) -> JobOutcome:
         context.log("before")
-        away.wait()
-        time.sleep(0.2)
+        assert away.wait(60)
+        until(lambda: jobs.in_vain["heartbeat"])
         context.check()
         return JobOutcome(result={"done": True})
 
@@ -155,7 +156,7 @@ def test_a_registry_that_is_away_stops_no_work_and_loses_no_outcome(
     jobs.away = True
     bench.clock.advance(60)
     away.set()
-    time.sleep(0.4)
+    until(lambda: jobs.in_vain["finish"])
     assert not running.done()
     jobs.away = False
     done = running.result(timeout=60)
@@ -167,7 +168,7 @@ def test_a_registry_that_is_away_stops_no_work_and_loses_no_outcome(
 def test_a_heartbeat_that_crosses_the_end_of_its_job_is_no_loss(
     bench: Bench, jobs: AwayJobs, runner: MakeRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    jobs.finish_seconds = 0.3
+    jobs.answers_late = True
     done = runner(lambda context, spec: JobOutcome()).run(bench.create().name)
     assert done is not None
     assert done.state is JobState.SUCCEEDED
@@ -175,14 +176,26 @@ def test_a_heartbeat_that_crosses_the_end_of_its_job_is_no_loss(
 
 
 def test_two_attempts_are_never_in_the_folder_at_once(
-    bench: Bench, jobs: AwayJobs, runner: MakeRunner, threads: ThreadPoolExecutor
+    bench: Bench,
+    jobs: AwayJobs,
+    runner: MakeRunner,
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    inside, most, leave = [], [], threading.Event()
+    inside, most, leave, waits = [], [], threading.Event(), threading.Event()
+
+    def lock(descriptor: int) -> bool:
+        is_mine = _lock(descriptor)
+        if not is_mine:
+            waits.set()
+        return is_mine
+
+    monkeypatch.setattr(workdirs, "_lock", lock)
 
     def work(context: JobContext, spec: StringValue) -> JobOutcome:
         inside.append(context)
         most.append(len(inside))
-        leave.wait(60)
+        assert leave.wait(60)
         inside.remove(context)
         return JobOutcome()
 
@@ -194,7 +207,7 @@ def test_two_attempts_are_never_in_the_folder_at_once(
     heir = threads.submit(one.run, job.name)
     until(lambda: bench.jobs.get(job.name).attempt == 2)
     jobs.away = False
-    time.sleep(0.3)
+    assert waits.wait(60)
     leave.set()
     assert zombie.result(timeout=60) is None
     done = heir.result(timeout=60)

@@ -2,8 +2,7 @@
 
 import errno
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
@@ -136,16 +135,19 @@ def test_a_doorbell_for_nobody_is_ignored(runner: MakeRunner) -> None:
 def test_doubled_doorbells_do_the_work_once(
     bench: Bench, runner: MakeRunner, threads: ThreadPoolExecutor
 ) -> None:
-    ran = []
+    ran, may_end = [], threading.Event()
 
     def work(context: JobContext, spec: StringValue) -> JobOutcome:
         ran.append(threading.get_ident())
-        time.sleep(0.1)
+        assert may_end.wait(60)
         return JobOutcome()
 
     job, one = bench.create(), runner(work)
-    for future in [threads.submit(one.run, job.name) for _ in range(4)]:
-        future.result()
+    answered = as_completed([threads.submit(one.run, job.name) for _ in range(4)], timeout=60)
+    for _ in range(3):
+        next(answered).result()
+    may_end.set()
+    next(answered).result()
     assert len(ran) == 1
     assert bench.jobs.get(job.name).state is JobState.SUCCEEDED
 

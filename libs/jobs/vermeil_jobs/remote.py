@@ -108,8 +108,8 @@ class GrpcJobs:
                     if job != last:
                         yield job
                     last = job
-            except (DeadlineExceeded, Unavailable):
-                if last is None:
+            except (DeadlineExceeded, Unavailable) as error:
+                if last is None and (timeout is None or isinstance(error, Unavailable)):
                     raise
                 time.sleep(min(_RETRY_SECONDS, max(0.0, end - time.monotonic())))
             finally:
