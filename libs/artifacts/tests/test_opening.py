@@ -1,7 +1,7 @@
 """An address gives the store it names, and a wrong address says what to write."""
 
-import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from vermeil_artifacts import ArtifactStore, LocalStore, await_store, open_store, opening, store_from_settings
@@ -45,9 +45,7 @@ def test_an_s3_store_needs_a_cache() -> None:
 @pytest.fixture
 def house(tmp_path: Path) -> ArtifactSettings:
     """On an S3 server of which there is none."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        endpoint = f"127.0.0.1:{unused.getsockname()[1]}"
-    return ArtifactSettings.load(home=tmp_path, artifacts_url="s3://bucket/x", s3_endpoint=endpoint)
+    return ArtifactSettings.load(home=tmp_path, artifacts_url="s3://bucket/x", s3_endpoint="127.0.0.1:1")
 
 
 def test_who_starts_before_its_store_waits_and_says_for_what(
@@ -63,7 +61,7 @@ def test_who_starts_before_its_store_waits_and_says_for_what(
 
     slept: list[float] = []
     monkeypatch.setattr(opening, "store_from_settings", away_twice)
-    monkeypatch.setattr(opening.time, "sleep", slept.append)
+    monkeypatch.setattr(opening, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=slept.append))
     assert await_store(house) is found
     assert slept == [1.0, 2.0]
     assert caplog.text.count("waiting for the artifact store") == caplog.text.count("s3:8333") == 2

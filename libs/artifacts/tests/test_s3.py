@@ -1,6 +1,7 @@
 """What an S3 store promises beyond the shared suite: other machines, bad networks, races."""
 
 import base64
+import fcntl
 import hashlib
 import math
 import os
@@ -257,14 +258,25 @@ def test_a_cache_is_not_collected_under_whoever_counts_on_what_is_there(
     collecting = threading.Thread(
         target=cache.collect, args=([],), kwargs={"older_than": timedelta(minutes=30)}
     )
+    waits, flock = threading.Event(), fcntl.flock
     chunks, starts = Remote.chunks, iter([collecting.start])
+
+    def watched_flock(file: Any, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            with suppress(BlockingIOError):
+                flock(file, operation | fcntl.LOCK_NB)
+                return
+            waits.set()
+        flock(file, operation)
 
     def collect_meanwhile(*arguments: Any) -> Iterator[bytes]:
         for start in starts:
             start()
-            collecting.join(0.5)
+            while collecting.is_alive() and not waits.is_set():
+                collecting.join(0.01)
         yield from chunks(*arguments)
 
+    monkeypatch.setattr(fcntl, "flock", watched_flock)
     monkeypatch.setattr(Remote, "chunks", collect_meanwhile)
     assert contents(reader.fetch(ref)) == contents(model_folder)
     collecting.join(60)
@@ -273,10 +285,8 @@ def test_a_cache_is_not_collected_under_whoever_counts_on_what_is_there(
 
 
 def test_an_absent_server_is_reported_at_once_with_what_to_check(open_s3: OpenS3) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
     with pytest.raises(Unavailable, match="check VERMEIL_S3_ENDPOINT"):
-        open_s3(endpoint=f"127.0.0.1:{port}")
+        open_s3(endpoint="127.0.0.1:1")
 
 
 def test_an_absent_bucket_is_reported_at_once(open_s3: OpenS3) -> None:

@@ -98,7 +98,7 @@ def test_two_who_send_the_parts_of_one_upload_at_once_both_succeed(
     complete = Minio._complete_multipart_upload
 
     def meet(*arguments: Any) -> Any:
-        together.wait(60)
+        together.wait(240)
         with alone:
             return complete(*arguments)
 
