@@ -18,6 +18,8 @@ from vermeil.registry.v1.audit_service_pb2_grpc import add_AuditServiceServicer_
 from vermeil.registry.v1.registry_service_pb2_grpc import add_RegistryServiceServicer_to_server
 from vermeil_jobs import GrpcJobs, Ledger, ManualClock, Policy, RecordingDoorbell
 from vermeil_jobs.suite import Bench
+from vermeil_registry import database as database_module
+from vermeil_registry import patience
 from vermeil_registry.api import JobServicer
 from vermeil_registry.audit import Audit
 from vermeil_registry.audit_api import AuditServicer
@@ -111,6 +113,15 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for seconds is no database that is away; tests of patience set theirs."""
+    monkeypatch.setattr(database_module, "_LOCKED_SECONDS", 120.0)
+    monkeypatch.setitem(database_module._OPTIONS["sqlite"]["connect_args"], "timeout", 120.0)
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 120.0)
+    monkeypatch.setitem(patience._CONNECT, "connect_timeout", 120)
 
 
 @pytest.fixture(scope="session")
@@ -243,4 +254,4 @@ def address(wire: Wire) -> Iterator[str]:
 @pytest.fixture
 def wire_bench(wire: Wire, address: str) -> Iterator[Bench]:
     with connect(address) as channel:
-        yield Bench(GrpcJobs(channel), wire.clock, wire.doorbell, wire.ledger)
+        yield Bench(GrpcJobs(channel, timeout=60), wire.clock, wire.doorbell, wire.ledger)

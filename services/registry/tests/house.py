@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -57,9 +57,10 @@ class House:
         Keys(self.database).create(new, sha256(b"a secret").digest(), "key-1")
 
     @contextmanager
-    def under_load(self) -> Iterator[None]:
-        """Models are made all the time."""
+    def under_load(self) -> Iterator[Callable[[], None]]:
+        """Models are made all the time; gives what waits until one more has been."""
         ended, failed = threading.Event(), list[BaseException]()
+        made = threading.Semaphore(0)
 
         def work() -> None:
             number = 1000
@@ -67,13 +68,20 @@ class House:
                 while not ended.is_set():
                     number += 1
                     self.make_model(number)
+                    made.release()
             except BaseException as error:
                 failed.append(error)
+
+        def one_more() -> None:
+            while made.acquire(blocking=False):
+                pass
+            assert made.acquire(timeout=120), failed
 
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            yield
+            one_more()
+            yield one_more
         finally:
             ended.set()
             thread.join()

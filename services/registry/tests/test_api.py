@@ -24,12 +24,12 @@ from vermeil_registry.api import JobServicer
 from vermeil_registry.threads import Threads
 from vermeil_registry.watch import Watches
 from vermeil_rpc import connect
-from vermeil_rpc.testing import running
+from vermeil_rpc.testing import local_settings, running
 from vermeil_telemetry import traceparent
 
 from .conftest import Wire  # pants: no-infer-dep
 
-SECONDS = 10
+SECONDS = 60
 
 
 @pytest.fixture
@@ -153,22 +153,24 @@ def test_a_watcher_hears_of_changes_made_by_another_process(wire: Wire, wire_ben
 
 def test_a_server_that_stops_lets_its_watchers_go(wire: Wire) -> None:
     told: list[Exception] = []
+    watching = threading.Event()
 
     def watch(address: str, name: str) -> None:
         with connect(address) as channel:
             call = JobServiceStub(channel).WatchJob(WatchJobRequest(name=name), timeout=60)
             next(call)
+            watching.set()
             try:
                 next(call)
             except Unavailable as error:
                 told.append(error)
 
-    with running(wire.services) as server:
+    with running(wire.services, settings=local_settings(rpc_grace_seconds=60)) as server:
         with connect(server.address) as channel:
             job = JobServiceStub(channel).CreateJob(request(), timeout=SECONDS).job
         watcher = threading.Thread(target=watch, args=(server.address, job.name))
         watcher.start()
-        until(lambda: wire.ledger.changes.num_watchers)
+        assert watching.wait(60)
     watcher.join(60)
     assert "watch again" in str(told[0])
 

@@ -49,7 +49,7 @@ def test_an_event_that_is_told_twice_is_written_once(database: Database) -> None
 def test_what_would_blur_the_line_is_refused_by_field(address: str, event: AuditEvent, field: str) -> None:
     request = wire.RecordAuditEventRequest(event=event, request_id="r1")
     with connect(address) as channel, pytest.raises(InvalidInput) as refused:
-        AuditServiceStub(channel).RecordAuditEvent(request, timeout=10)
+        AuditServiceStub(channel).RecordAuditEvent(request, timeout=60)
     assert refused.value.violations[0].field == field
 
 
@@ -58,7 +58,7 @@ def test_an_event_goes_over_the_wire_and_back(address: str) -> None:
     with connect(address) as channel:
         stub = AuditServiceStub(channel)
         request = wire.RecordAuditEventRequest(event=event, request_id="r1")
-        written = stub.RecordAuditEvent(request, timeout=10).event
-        listed = stub.ListAuditEvents(wire.ListAuditEventsRequest(caller="keys/a"), timeout=10).events
+        written = stub.RecordAuditEvent(request, timeout=60).event
+        listed = stub.ListAuditEvents(wire.ListAuditEventsRequest(caller="keys/a"), timeout=60).events
     assert list(listed) == [written]
     assert written.HasField("time")

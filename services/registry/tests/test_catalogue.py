@@ -18,7 +18,7 @@ from vermeil_registry.catalogue import Catalogue
 from vermeil_registry.database import Database
 from vermeil_rpc import connect
 
-SECONDS = 10
+SECONDS = 60
 
 
 def ref(number: int = 1, kind: str = "dataset") -> ArtifactRef:

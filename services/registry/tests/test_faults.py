@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,12 +18,14 @@ from vermeil_errors import Unavailable, VermeilError
 from vermeil_jobs import CeleryDoorbell, GrpcJobs, Job, JobState, NewJob, Spec, make_app
 from vermeil_registry import __main__ as registry_main
 from vermeil_rpc import connect
-from vermeil_testing import rabbitmq, redis
+from vermeil_testing import free_port, rabbitmq, redis
 
 from . import rude_worker
 from .rude_worker import KIND, MODEL, QUEUE
 
 WORKER = Path(rude_worker.__file__)
+LONG, SHORT = 3600.0, 10.0
+"""Seconds of a lease: nobody loses it by standing still; the next worker need not wait long for its end."""
 
 
 class Town:
@@ -36,12 +37,12 @@ class Town:
         self.environment = {**os.environ, **paths}
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.broker = broker or f"filesystem://{home}/broker"
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.channel: grpc.Channel = connect(self.address)
-        self.jobs = GrpcJobs(self.channel)
+        self.jobs = GrpcJobs(self.channel, timeout=60)
         self.workers: list[subprocess.Popen[bytes]] = []
+        self._may_end = home / "may-end"
+        self._may_end.touch()
         self.registry = self.start_registry()
 
     def start_registry(self) -> subprocess.Popen[bytes]:
@@ -55,20 +56,37 @@ class Town:
         self.registry = subprocess.Popen([sys.executable, "-m", registry_main.__name__], env=environment)
         return self.registry
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, lease: float = LONG) -> subprocess.Popen[bytes]:
         """A worker on a machine of its own: same broker, another home."""
         home = self.home / f"machine-{len(self.workers)}"
-        return self._start_worker(home)
+        return self._start_worker(home, lease)
 
-    def start_worker_here(self) -> subprocess.Popen[bytes]:
+    def start_worker_here(self, lease: float = LONG) -> subprocess.Popen[bytes]:
         """A worker on the one machine."""
-        return self._start_worker(self.home)
+        return self._start_worker(self.home, lease)
 
-    def _start_worker(self, home: Path) -> subprocess.Popen[bytes]:
+    def _start_worker(self, home: Path, lease: float) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(WORKER), self.address, self.broker, str(home)]
-        worker = subprocess.Popen(command, env=self.environment)
+        given = [str(self._may_end), str(lease)]
+        with self._log(len(self.workers)).open("wb") as log:
+            worker = subprocess.Popen([*command, *given], env=self.environment, stdout=log, stderr=log)
         self.workers.append(worker)
         return worker
+
+    def _log(self, number: int) -> Path:
+        return self.home / f"worker-{number}.log"
+
+    def said(self, worker: int) -> str:
+        """What a worker has logged, by its process id."""
+        return self._log([each.pid for each in self.workers].index(worker)).read_text()
+
+    def hold(self) -> None:
+        """From now on no work comes to its end."""
+        self._may_end.unlink()
+
+    def let_end(self) -> None:
+        """From now on work ends when it is done."""
+        self._may_end.touch()
 
     def wait_for_registry(self) -> None:
         def answers() -> bool:
@@ -78,7 +96,7 @@ class Town:
                 return False
             return True
 
-        until(answers, seconds=60)
+        until(answers)
 
     def count(self, steps: int, request_id: str = "r1") -> Job:
         spec = Spec.pack(Int32Value(value=steps))
@@ -91,16 +109,16 @@ class Town:
             now = self.jobs.get(job.name)
             return now.attempt == attempt and now.progress.done >= at_least and bool(now.progress.message)
 
-        until(has_come_far, seconds=90)
+        until(has_come_far)
         return int(self.jobs.get(job.name).progress.message)
 
     def end(self, job: Job) -> Job:
-        *_, last = self.jobs.watch(job.name, timeout=120)
+        *_, last = self.jobs.watch(job.name, timeout=240)
         return last
 
     def versions(self) -> list[str]:
         request = wire.ListModelVersionsRequest(model=MODEL)
-        answer = RegistryServiceStub(self.channel).ListModelVersions(request, timeout=10)
+        answer = RegistryServiceStub(self.channel).ListModelVersions(request, timeout=60)
         return [version.name for version in answer.versions]
 
     def close(self) -> None:
@@ -110,9 +128,11 @@ class Town:
                 process.kill()
             process.wait()
         self.channel.close()
+        for number, _ in enumerate(self.workers):
+            sys.stdout.write(f"worker {number}:\n{self._log(number).read_text()}\n")
 
 
-def until(condition: Callable[[], object], *, seconds: float = 90) -> None:
+def until(condition: Callable[[], object], *, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came true"
@@ -143,12 +163,14 @@ def town(tmp_path: Path, compiled: Path, request: pytest.FixtureRequest) -> Iter
 )
 def test_a_worker_killed_at_three_random_moments_costs_attempts_and_no_effect(town: Town) -> None:
     for _ in range(4):
-        town.start_worker_here()
+        town.start_worker_here(SHORT)
+    town.hold()
     job = town.count(400)
     for attempt in (1, 2, 3):
         holder = town.holder(job, at_least=100 * (attempt - 1) + 1, attempt=attempt)
         time.sleep(random.uniform(0, 0.6))
         os.kill(holder, signal.SIGKILL)
+    town.let_end()
     done = town.end(job)
     assert done.state is JobState.SUCCEEDED
     assert done.attempt == 4
@@ -162,14 +184,17 @@ def test_a_worker_killed_at_three_random_moments_costs_attempts_and_no_effect(to
 @pytest.mark.slow
 def test_a_registry_killed_under_the_work_costs_nothing(town: Town) -> None:
     town.start_worker()
+    town.hold()
     job = town.count(500)
-    town.holder(job)
-    watching = town.jobs.watch(job.name, timeout=120)
+    worker = town.holder(job)
+    watching = town.jobs.watch(job.name, timeout=500)
     next(watching)
     town.registry.kill()
     town.registry.wait()
-    time.sleep(2)
+    until(lambda: "no heartbeat" in town.said(worker))
     town.start_registry()
+    town.wait_for_registry()
+    town.let_end()
     *_, done = watching
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
     assert town.versions() == [f"{MODEL}/versions/1"]
@@ -179,10 +204,12 @@ def test_a_registry_killed_under_the_work_costs_nothing(town: Town) -> None:
 @pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_told_to_stop_hands_its_job_on_at_no_cost(town: Town, word: signal.Signals) -> None:
     workers = {worker.pid: worker for worker in (town.start_worker_here(), town.start_worker_here())}
+    town.hold()
     job = town.count(500)
     first = town.holder(job)
     workers[first].send_signal(word)
-    assert workers[first].wait(60) == 0
+    assert workers[first].wait(120) == 0
+    town.let_end()
     done = town.end(job)
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
     assert done.result["resumed_at"] > 0  # type: ignore[operator]
@@ -191,13 +218,16 @@ def test_a_worker_told_to_stop_hands_its_job_on_at_no_cost(town: Town, word: sig
 @pytest.mark.slow
 def test_a_frozen_worker_that_wakes_late_changes_nothing(town: Town) -> None:
     for _ in range(2):
-        town.start_worker()
+        town.start_worker(SHORT)
+    town.hold()
     job = town.count(300)
     zombie = town.holder(job)
     os.kill(zombie, signal.SIGSTOP)
+    town.holder(job, attempt=2)
+    town.let_end()
     done = town.end(job)
     os.kill(zombie, signal.SIGCONT)
-    time.sleep(2)
+    until(lambda: "put down a job" in town.said(zombie))
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
     assert town.jobs.get(job.name) == done
     assert town.versions() == [f"{MODEL}/versions/1"]
@@ -242,6 +272,6 @@ def test_a_cancelled_job_stops_in_another_process(town: Town) -> None:
 def test_a_registry_told_to_stop_ends_in_good_order(town: Town) -> None:
     town.count(3)
     town.registry.terminate()
-    assert town.registry.wait(60) == 0
+    assert town.registry.wait(120) == 0
     with pytest.raises(Unavailable):
         town.jobs.get("jobs/x")

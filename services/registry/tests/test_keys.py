@@ -155,17 +155,17 @@ def test_keys_travel_over_the_wire(address: str) -> None:
     with connect(address) as channel:
         stub = ApiKeyServiceStub(channel)
         request = wire.CreateApiKeyRequest(key=key, secret_digest=SECRET, request_id="r1")
-        made = stub.CreateApiKey(request, timeout=10).key
+        made = stub.CreateApiKey(request, timeout=60).key
         assert made.owner == "owners/default"
         assert made.limits == limits
         assert made.expire_time == key.expire_time
         entry = wire.ApiKeyUsageEntry(name=NAME, day=TODAY, requests=1, tokens=3)
         report = wire.ReportApiKeyUsageRequest(reporter="g", sequence=1, entries=[entry])
-        (after,) = stub.ReportApiKeyUsage(report, timeout=10).keys
+        (after,) = stub.ReportApiKeyUsage(report, timeout=60).keys
         assert after.usage.tokens_today == 3
         check = wire.CheckApiKeyRequest(name=NAME, secret_digest=SECRET)
-        assert stub.CheckApiKey(check, timeout=10).key == after
-        assert stub.GetApiKey(wire.GetApiKeyRequest(name=NAME), timeout=10).key == after
-        assert list(stub.ListApiKeys(wire.ListApiKeysRequest(), timeout=10).keys) == [after]
-        revoked = stub.RevokeApiKey(wire.RevokeApiKeyRequest(name=NAME), timeout=10).key
+        assert stub.CheckApiKey(check, timeout=60).key == after
+        assert stub.GetApiKey(wire.GetApiKeyRequest(name=NAME), timeout=60).key == after
+        assert list(stub.ListApiKeys(wire.ListApiKeysRequest(), timeout=60).keys) == [after]
+        revoked = stub.RevokeApiKey(wire.RevokeApiKeyRequest(name=NAME), timeout=60).key
         assert revoked.HasField("revoke_time")

@@ -28,4 +28,4 @@ class TestNamesOverTheWire(NamesSuite):
     @pytest.fixture
     def names(self, address: str) -> Iterator[Names]:
         with connect(address) as channel:
-            yield RegistryNames(channel, timeout=10)
+            yield RegistryNames(channel, timeout=60)

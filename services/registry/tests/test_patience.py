@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
@@ -17,6 +17,12 @@ from vermeil_registry import patience
 from vermeil_registry.database import Database
 from vermeil_registry.migrate import LOCK, migrate
 from vermeil_testing import Postgres, postgres
+
+
+def wait_at_most(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, and new connections in the server too."""
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", seconds)
+    monkeypatch.setitem(patience._CONNECT, "connect_timeout", max(2, int(seconds)))
 
 
 @pytest.fixture
@@ -31,11 +37,11 @@ def test_a_frozen_database_is_given_up_and_used_again_when_it_wakes(
 ) -> None:
     database = Database(server.new_database())
     assert database.is_alive()
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
+    wait_at_most(0.5, monkeypatch)
     server.signal(signal.SIGSTOP)
     with pytest.raises(Unavailable):
         database.is_alive()
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 60.0)
+    wait_at_most(120, monkeypatch)
     server.signal(signal.SIGCONT)
     assert database.is_alive()
     database.close()
@@ -56,20 +62,24 @@ def test_a_server_without_a_locale_speaks_utf8(server: Postgres) -> None:
 def test_a_migration_that_is_slow_between_two_statements_is_not_ended(
     server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
-    database = Database(server.new_database())
+    database, impatient = (Database(url) for url in [server.new_database()] * 2)
     with database.engine.begin() as connection, patience.waiting_for_good(connection):
-        time.sleep(1.5)
-        assert connection.execute(text("SELECT 1")).scalar() == 1
+        wait_at_most(0.5, monkeypatch)
+        connection.execute(text("SELECT pg_sleep(1.5)"))
+        limits = [connection.scalar(text(f"SHOW {name}")) for name in patience._LIMITS]
+        wait_at_most(120, monkeypatch)
+    assert limits == ["0", "10min"]
 
     def dawdle(connection: Connection) -> None:
         connection.execute(text("SELECT 1"))
         time.sleep(1.5)
         connection.execute(text("SELECT 1"))
 
+    wait_at_most(0.5, monkeypatch)
     with pytest.raises(Unavailable):
-        database.write(dawdle)
+        impatient.write(dawdle)
     database.close()
+    impatient.close()
 
 
 def test_both_ends_find_out_that_an_idle_connection_is_dead(server: Postgres) -> None:
@@ -102,10 +112,17 @@ def with_a_row(server: Postgres) -> str:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not true():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.1)
+
+
+def num_waiting(server: Postgres, url: str) -> int:
+    """How many connections to a database wait for a lock."""
+    name = url.rpartition("/")[2]
+    waiting = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{name}'"
+    return int(server.sql(waiting))
 
 
 def test_what_a_lost_connection_had_locked_is_free_again(
@@ -113,15 +130,23 @@ def test_what_a_lost_connection_had_locked_is_free_again(
 ) -> None:
     """Behind a network that went mute, the server waits for the transaction's next statement."""
     url = with_a_row(server)
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 1.0)
+    wait_at_most(1, monkeypatch)
     database, lost = Database(url), Database(url)
     locked, may_end = threading.Event(), threading.Event()
 
     def get_lost(connection: Connection) -> None:
         write_the_row(connection)
         locked.set()
-        may_end.wait(120)
+        may_end.wait(300)
         connection.execute(text("SELECT 1"))
+
+    def hold() -> None:
+        while True:
+            try:
+                return lost.write(get_lost)
+            except Unavailable:  # before it had the row: somebody stood still for a second
+                if locked.is_set():
+                    raise
 
     def is_free() -> bool:
         with suppress(Unavailable):
@@ -130,14 +155,14 @@ def test_what_a_lost_connection_had_locked_is_free_again(
         return False
 
     with ThreadPoolExecutor() as threads:
-        holding = threads.submit(lost.write, get_lost)
+        holding = threads.submit(hold)
         try:
-            assert locked.wait(60)
+            assert locked.wait(120)
             eventually(is_free)
         finally:
             may_end.set()
         with pytest.raises(Unavailable):
-            holding.result(60)
+            holding.result(120)
     database.close()
     lost.close()
 
@@ -146,14 +171,13 @@ def test_who_gave_up_waiting_for_a_lock_does_not_wait_on_in_the_server(
     server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = with_a_row(server)
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
+    wait_at_most(0.5, monkeypatch)
     database = Database(url)
     with psycopg.connect(url.replace("+psycopg", "")) as holder:
         holder.execute("UPDATE things SET number = 5")
         with pytest.raises(Unavailable):
             database.write(write_the_row)
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        eventually(lambda: server.sql(waiting).strip() == "0")
+        eventually(lambda: num_waiting(server, url) == 0)
     database.close()
 
 
@@ -169,18 +193,28 @@ def test_who_migrates_waits_for_another_as_long_as_that_takes(
         for statement in LOCK:
             connection.execute(text(statement))
         locked.set()
-        may_end.wait(60)
+        assert may_end.wait(100)
 
-    assert database.is_alive()
+    waiting_for_good = patience.waiting_for_good
+
+    @contextmanager
+    def waiting_for_longer_than_others(connection: Connection) -> Iterator[None]:
+        with waiting_for_good(connection):
+            wait_at_most(0.5, monkeypatch)
+            yield
+            wait_at_most(120, monkeypatch)
+
+    monkeypatch.setattr(patience, "waiting_for_good", waiting_for_longer_than_others)
     with ThreadPoolExecutor() as threads:
         holding = threads.submit(other.write, keep_waiting)
-        assert locked.wait(60)
-        monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
-        migrating = threads.submit(migrate, database)
-        done, _ = wait([migrating], timeout=2)
-        assert not done
-        monkeypatch.setattr(patience, "ANSWER_SECONDS", 60.0)
-        may_end.set()
+        try:
+            assert locked.wait(60)
+            migrating = threads.submit(migrate, database)
+            eventually(lambda: num_waiting(server, url) == 1)
+            done, _ = wait([migrating], timeout=1.5)
+            assert not done
+        finally:
+            may_end.set()
         holding.result(60)
         migrating.result(60)
     database.close()

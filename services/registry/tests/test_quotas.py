@@ -77,22 +77,22 @@ def test_quotas_are_set_read_and_taken_away_over_the_wire(address: str) -> None:
     with connect(address) as channel:
         quotas = QuotaServiceStub(channel)
         limits = QuotaLimits(max_running=2, max_waiting=1)
-        made = quotas.SetQuota(wire.SetQuotaRequest(owner=_ANN, limits=limits), timeout=10).quota
+        made = quotas.SetQuota(wire.SetQuotaRequest(owner=_ANN, limits=limits), timeout=60).quota
         assert (made.limits, made.is_default) == (limits, False)
         with pytest.raises(InvalidInput, match="max_running"):
-            quotas.SetQuota(wire.SetQuotaRequest(owner=_ANN, limits=QuotaLimits(max_running=-1)), timeout=10)
-        assert quotas.GetQuota(wire.GetQuotaRequest(owner=_ANN), timeout=10).quota == made
-        assert list(quotas.ListQuotas(wire.ListQuotasRequest(), timeout=10).quotas) == [made]
-        gone = quotas.ResetQuota(wire.ResetQuotaRequest(owner=_ANN), timeout=10).quota
+            quotas.SetQuota(wire.SetQuotaRequest(owner=_ANN, limits=QuotaLimits(max_running=-1)), timeout=60)
+        assert quotas.GetQuota(wire.GetQuotaRequest(owner=_ANN), timeout=60).quota == made
+        assert list(quotas.ListQuotas(wire.ListQuotasRequest(), timeout=60).quotas) == [made]
+        gone = quotas.ResetQuota(wire.ResetQuotaRequest(owner=_ANN), timeout=60).quota
         assert (gone.limits, gone.is_default) == (QuotaLimits(), True)
 
 
 def test_a_refusal_keeps_its_reason_over_the_wire(address: str, wire_bench: Bench) -> None:
     wire_bench.ledger.set_quota(_ANN, Limits(max_waiting=1))
     with connect(address) as channel, on_behalf_of(_ANN):
-        assert GrpcJobs(channel).create(wire_bench.new()).owner == _ANN
+        assert GrpcJobs(channel, timeout=60).create(wire_bench.new()).owner == _ANN
         with pytest.raises(QuotaExceeded, match="owners/ann has 1 jobs waiting"):
-            GrpcJobs(channel).create(wire_bench.new())
+            GrpcJobs(channel, timeout=60).create(wire_bench.new())
         with pytest.raises(InvalidInput, match="priority"):
             JobServiceStub(channel).CreateJob(
                 CreateJobRequest(
