@@ -65,15 +65,20 @@ class Memory:
         self._thread.join()
 
     def _run(self) -> None:
+        self._look()
         while not self._over.wait(self._every):
-            now = time.time() - self._began
-            self._note("services", self._up, now)
-            for child in self._up.children():
-                try:
-                    role = role_of(child)
-                    self._note(role, child, now, with_children=role == "worker")
-                except psutil.NoSuchProcess:
-                    continue
+            self._look()
+        self._look()  # at whoever came last, however short that was before the end
+
+    def _look(self) -> None:
+        now = time.time() - self._began
+        self._note("services", self._up, now)
+        for child in self._up.children():
+            try:
+                role = role_of(child)
+                self._note(role, child, now, with_children=role == "worker")
+            except psutil.NoSuchProcess:
+                continue
 
     def _note(self, role: str, process: psutil.Process, now: float, *, with_children: bool = False) -> None:
         tree = [process, *(process.children(recursive=True) if with_children else ())]

@@ -45,7 +45,7 @@ class Wires:
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it there, and wait."""
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     def close(self) -> None:
         """Shut every door, wait until nobody is in one any more, and end the thread."""
@@ -53,7 +53,7 @@ class Wires:
             door.set(Mode.REFUSE)
         self.run(self._until_empty())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._thread.join(120)
         self._loop.close()
 
     @staticmethod

@@ -10,7 +10,7 @@ from vermeil_testing.programs import find
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_broker_and_a_registry_that_die_under_a_ride_lose_nothing(tmp_path: Path) -> None:
     for program, package in (("postgres", "postgresql"), ("redis-server", "redis-server")):
         find(program, package)
@@ -18,7 +18,7 @@ def test_a_broker_and_a_registry_that_die_under_a_ride_lose_nothing(tmp_path: Pa
     faults = ("broker:kill", "registry:kill")
     command = [sys.executable, str(script), "--only", *faults, "--results", str(results)]
     done = subprocess.run(
-        [*command, "--logs", str(tmp_path)], capture_output=True, text=True, timeout=580, check=False
+        [*command, "--logs", str(tmp_path)], capture_output=True, text=True, timeout=1740, check=False
     )
     assert results.exists(), done.stderr
     runs = [json.loads(line) for line in results.read_text().splitlines()]
