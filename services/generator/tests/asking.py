@@ -14,6 +14,7 @@ from vermeil_model import SamplingParameters, TokenScore
 
 WORDS = ["<end>", "one", " two", " three", " four", "\n", "STOP", " five"]
 LONG = [1, *[2] * 60_000, 0]
+"""At a millisecond a step no test sees its end, for none runs that long."""
 
 
 class Words:
@@ -61,12 +62,12 @@ def engine_of(
     try:
         yield engine
     finally:
-        decoder.gate.set()
+        decoder.gate.open()
         engine.close()
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(work, 20))
+    return asyncio.run(asyncio.wait_for(work, 60))
 
 
 async def read(pieces: AsyncGenerator[Piece, None]) -> dict[int, tuple[str, Finish | None, int]]:

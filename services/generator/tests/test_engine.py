@@ -94,10 +94,11 @@ def test_a_reader_who_leaves_frees_the_place_within_one_step() -> None:
         with engine_of(decoder) as engine:
             pieces = engine.answer(question(7))
             await anext(pieces)
-            decoder.gate.clear()
+            decoder.gate.close()
+            await until(lambda: decoder.gate.holds)
             before = decoder.num_steps
             await pieces.aclose()
-            decoder.gate.set()
+            decoder.gate.open()
             await until(lambda: decoder.num_free == 1)
             return before, decoder.num_steps
 
@@ -160,11 +161,11 @@ def test_who_would_wait_too_long_by_what_answers_lately_took_is_told_when_to_com
         nonlocal now
         decoder = FakeDecoder({7: LONG, 8: [1, 0]}, num_slots=2)
         with engine_of(decoder, max_waiting=100, patience=Patience(5, lambda: now)) as engine:
-            decoder.gate.clear()
+            decoder.gate.close()
             first = asyncio.create_task(read(engine.answer(question(8))))
-            await until(lambda: decoder.num_free == 1)
+            await until(lambda: decoder.gate.holds)
             now = 4.0
-            decoder.gate.set()
+            decoder.gate.open()
             await first
             running = engine.answer(question(7, num_choices=2))  # answers take 4 s here, in two places
             await anext(running)

@@ -209,11 +209,11 @@ def test_what_comes_in_the_same_step_after_an_answer_has_ended_harms_nobody() ->
     async def ask() -> Finish | None:
         decoder = Hasty({7: [1, *[2] * 50, 0], 8: [6, *LONG]})
         with engine_of(decoder) as engine:
-            decoder.gate.clear()
+            decoder.gate.close()
             other = asyncio.create_task(all_of(engine.answer(question(7))))
             stopped = asyncio.create_task(all_of(engine.answer(question(8, stop=("STOP",)))))
             await until(lambda: engine.num_active == 2)
-            decoder.gate.set()
+            decoder.gate.open()
             await stopped
             return (await other)[-1].finish
 
@@ -232,11 +232,11 @@ def test_those_who_write_have_a_turn_between_two_prompts_that_are_judged() -> No
         with engine_of(decoder, score=judge, max_waiting=20) as engine:
             writing = engine.answer(question(7))
             await anext(writing)
-            decoder.gate.clear()  # so that all come at once
+            decoder.gate.close()  # so that all come at once
             asked = question(1, echo=True, num_logprobs=0, parameters=None)
             judged = [asyncio.create_task(all_of(engine.answer(replace(asked)))) for _ in range(8)]
             await until(lambda: engine.num_active + len(steps_before) == 9)
-            decoder.gate.set()
+            decoder.gate.open()
             await asyncio.gather(*judged)
             await writing.aclose()
 

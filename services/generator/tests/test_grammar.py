@@ -4,7 +4,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
-from time import monotonic
+from time import thread_time
 from typing import Any
 
 import jsonschema
@@ -255,10 +255,10 @@ def test_a_step_is_bounded_whatever_is_asked_for(guidance: GuidanceGrammars) -> 
         schema(properties={f"p{n}": {"type": "string"} for n in range(500)}, additionalProperties=False),
     ]
     for format_ in costly:
-        guide, began = guidance.compile(format_).begin(), monotonic()
+        guide, began = guidance.compile(format_).begin(), thread_time()
         for _ in range(20):
             guide.take(int(guide.allowed().nonzero()[0, 0]))
-        assert monotonic() - began < 60
+        assert thread_time() - began < 60
         assert guide.error is None
 
 

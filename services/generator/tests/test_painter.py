@@ -27,12 +27,12 @@ def painter_of(
     try:
         yield painter
     finally:
-        drawing.gate.set()
+        drawing.gate.open()
         painter.close()
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(work, 20))
+    return asyncio.run(asyncio.wait_for(work, 60))
 
 
 async def read(events: AsyncGenerator[ImageEvent, None]) -> list[ImageEvent]:
@@ -88,7 +88,7 @@ def test_orders_of_one_style_that_wait_together_are_drawn_together() -> None:
 
     async def ask() -> list[list[ImageEvent]]:
         with painter_of(drawing) as painter:
-            drawing.gate.clear()
+            drawing.gate.close()
             first = asyncio.create_task(read(painter.draw(order(1))))
             await until(lambda: drawing.batches == [1])
             others = [
@@ -96,7 +96,7 @@ def test_orders_of_one_style_that_wait_together_are_drawn_together() -> None:
                 for each in (order(2, 3), order(4, guidance=3.0), order(5))
             ]
             await until(lambda: painter.num_active == 5)
-            drawing.gate.set()
+            drawing.gate.open()
             return [await task for task in (first, *others)]
 
     told = run(ask())
@@ -126,21 +126,23 @@ def test_who_leaves_company_is_not_drawn_any_more() -> None:
 
     async def leave() -> dict[int, int]:
         with painter_of(drawing) as painter:
-            drawing.gate.clear()
+            drawing.gate.close()
             blocker = asyncio.create_task(read(painter.draw(order(0, steps=1))))
             await until(lambda: drawing.batches == [1])
-            staying = asyncio.create_task(read(painter.draw(order(1, steps=200))))
-            leaving = asyncio.create_task(read(painter.draw(order(2, 3, 4, steps=200))))
+            staying = asyncio.create_task(read(painter.draw(order(1, steps=20))))
+            leaving = asyncio.create_task(read(painter.draw(order(2, 3, 4, steps=20))))
             await until(lambda: painter.num_active == 5)
-            drawing.gate.set()
+            drawing.gate.let(1 + 5)
             await blocker
-            await until(lambda: drawing.num_looks > 20)
+            await until(lambda: drawing.num_looks == 1 + 4 * 6 and drawing.gate.holds)
             leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            drawing.gate.open()
             return pictures_of(await staying)
 
     assert run(leave()) == {0: 1}
     assert drawing.batches == [1, 4]
-    assert drawing.num_looks < 4 * 200
+    assert drawing.num_looks == 1 + 4 * 6 + 14, "the step under way is the last that all are in"
 
 
 def test_who_leaves_the_queue_is_never_drawn() -> None:
@@ -148,14 +150,14 @@ def test_who_leaves_the_queue_is_never_drawn() -> None:
 
     async def leave() -> None:
         with painter_of(drawing) as painter:
-            drawing.gate.clear()
+            drawing.gate.close()
             first = asyncio.create_task(read(painter.draw(order(1))))
             await until(lambda: drawing.batches == [1])
             waiting = asyncio.create_task(read(painter.draw(order(2, 3))))
             await until(lambda: painter.num_active == 3)
             waiting.cancel()
             await until(lambda: painter.num_active == 1)
-            drawing.gate.set()
+            drawing.gate.open()
             await first
 
     run(leave())
@@ -167,14 +169,14 @@ def test_too_many_pictures_are_told_to_come_again() -> None:
 
     async def crowd() -> None:
         with painter_of(drawing, max_waiting=4) as painter:
-            drawing.gate.clear()
+            drawing.gate.close()
             first = asyncio.create_task(read(painter.draw(order(1))))
             await until(lambda: drawing.batches == [1])
             second = asyncio.create_task(read(painter.draw(order(*range(4)))))
             await until(lambda: painter.num_active == 5)
             with pytest.raises(Overloaded, match="1 pictures are being drawn and 4 wait"):
                 await read(painter.draw(order(9)))
-            drawing.gate.set()
+            drawing.gate.open()
             await asyncio.gather(first, second)
             assert pictures_of(await read(painter.draw(order(9)))) == {0: 9}
 
@@ -188,7 +190,7 @@ def test_who_would_wait_too_long_for_batches_before_theirs_is_told_when_to_come_
     async def crowd() -> None:
         nonlocal now
         with painter_of(drawing, max_batch=2, patience=Patience(5, lambda: now)) as painter:
-            drawing.gate.clear()
+            drawing.gate.close()
             first = asyncio.create_task(read(painter.draw(order(1, 2))))
             await until(lambda: drawing.batches == [2])
             now = 4.0
@@ -200,7 +202,7 @@ def test_who_would_wait_too_long_for_batches_before_theirs_is_told_when_to_come_
             assert refused.value.metadata[RETRY_AFTER] == "3"
             with pytest.raises(Overloaded, match="about 8 s"):
                 await read(painter.draw(order(5, steps=9)))  # another kind of batch waits for that one too
-            drawing.gate.set()
+            drawing.gate.open()
             await asyncio.gather(first, second, third)
             assert pictures_of(await read(painter.draw(order(9)))) == {0: 9}
 

@@ -1,6 +1,5 @@
 """For tests and for trying things: names from memory, networks that know their answers, tiny models."""
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +38,7 @@ from vermeil_generator.loaded_fused import FIT, STYLES
 from vermeil_generator.loaded_image import CLASS_NAMES, SAMPLING
 from vermeil_generator.output_format import OutputFormat
 from vermeil_generator.sampler import NobodyWaitsError, OnStep, Step
+from vermeil_generator.turnstile import Turnstile
 
 TEXTS = ("to be, or not to be: that is the question", "whether 'tis nobler in the mind to suffer", "héllo ✓")
 CLASSES = ("ring", "cross", "dot")
@@ -100,9 +100,8 @@ class FakeDecoder:
         self.num_steps = 0
         self.error: Exception | None = None
         """Raised by the next step, once."""
-        self.gate = threading.Event()
-        """Steps wait here while it is cleared."""
-        self.gate.set()
+        self.gate = Turnstile()
+        """Steps wait here while it is closed."""
 
     @property
     def num_free(self) -> int:
@@ -128,7 +127,7 @@ class FakeDecoder:
 
     def step(self) -> list[TokenEvent | PictureEvent]:
         """One token more for each, or a picture."""
-        self.gate.wait()
+        self.gate.step()
         time.sleep(_STEP_SECONDS)
         if self.error is not None:
             error, self.error = self.error, None
@@ -220,9 +219,8 @@ class FakeDrawing:
         """Pictures it looked at, summed over all steps."""
         self.error: Exception | None = None
         """Raised by the next step, once."""
-        self.gate = threading.Event()
-        """Steps wait here while it is cleared."""
-        self.gate.set()
+        self.gate = Turnstile()
+        """Steps wait here while it is closed."""
 
     def draw(
         self, wishes: Sequence[Wish], style: Style, *, is_wanted: Callable[[int], bool], on_step: OnStep
@@ -234,7 +232,7 @@ class FakeDrawing:
             if not wanted:
                 raise NobodyWaitsError
             self.num_looks += len(wanted)
-            self.gate.wait()
+            self.gate.step()
             time.sleep(_STEP_SECONDS)
             if self.error is not None:
                 error, self.error = self.error, None
