@@ -23,7 +23,9 @@ def browser() -> Iterator[Browser]:
         pytest.skip(words)
     with sync_playwright() as playwright:
         expect.set_options(timeout=1000 * SECONDS)
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        opened = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=3000 * SECONDS
+        )
         yield opened
         opened.close()
 

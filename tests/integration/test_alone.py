@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from vermeil_rpc import connect
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
+SECONDS = 120
+"""Longest wait for a process to begin or to end: it loads PyTorch."""
 
 
 def _units() -> dict[str, Path]:
@@ -65,9 +66,7 @@ def _run(*command: str, cwd: Path = ROOT) -> None:
 @pytest.fixture
 def address(environment: Path, tmp_path: Path) -> Iterator[str]:
     """A generator started from its own environment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{listener.getsockname()[1]}"
+    bind = f"unix:{environment.parent}/socket"  # nobody else takes it before the generator does
     variables = {"VERMEIL_HOME": str(tmp_path), "VERMEIL_BIND": bind, "PATH": os.environ["PATH"]}
     log = tmp_path / "log"
     with log.open("wb") as output:
@@ -79,7 +78,7 @@ def address(environment: Path, tmp_path: Path) -> Iterator[str]:
         yield bind
     finally:
         process.terminate()
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(SECONDS) == 0, log.read_text()
 
 
 @pytest.mark.slow
@@ -97,10 +96,10 @@ def test_the_generator_runs_alone_says_it_serves_and_lists_what(environment: Pat
 
 def _health(channel: grpc.Channel) -> HealthCheckResponse.ServingStatus.ValueType:
     request = HealthCheckRequest(service="vermeil.generation.v1.GenerationService")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS
     while True:
         try:
-            return HealthStub(channel).Check(request, timeout=30).status
+            return HealthStub(channel).Check(request, timeout=SECONDS).status
         except VermeilError:
             if time.monotonic() > deadline:
                 raise

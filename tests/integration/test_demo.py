@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from vermeil_demo.examples import EXAMPLES
 from vermeil_demo.settings import DemoSettings
-from vermeil_demo.testing import running_demo
+from vermeil_demo.testing import AT_REST, running_demo
 from vermeil_errors import Unavailable
 from vermeil_gateway.testing import Running, eventually, running_gateway
 
@@ -131,7 +131,8 @@ def test_a_conversation_with_pictures_and_a_failure_can_be_heard(page: Page, sho
         expect(page.locator("#conversation")).to_contain_text("try again in an hour")
     finally:
         generation.refusal = None
-    page.wait_for_timeout(1000)
+    _listens(page)
+    page.wait_for_function(AT_REST)
     found = Axe().run(page).response["violations"]
     assert [each["help"] for each in found if each["impact"] in ("serious", "critical")] == []
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 from vermeil_demo.clients import Gateway
 from vermeil_demo.fakes import FakeVermeil
 from vermeil_demo.settings import DemoSettings
-from vermeil_demo.testing import running_demo
+from vermeil_demo.testing import AT_REST, running_demo
 
 pytestmark = [
     pytest.mark.slow,
@@ -70,7 +70,7 @@ def _problems(page: Page, tab: str, look: str, pictures_of_pages: Path | None) -
         page.get_by_label("Look at", exact=True).click()
         page.get_by_role("option", name="fused-shapes").click()
     page.get_by_text(PAGES[tab]).locator("visible=true").first.wait_for()
-    page.wait_for_timeout(500)
+    page.wait_for_function(AT_REST)
     if pictures_of_pages is not None:
         page.screenshot(path=pictures_of_pages / f"{tab.lower()}-{look}.png", full_page=True)
     width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

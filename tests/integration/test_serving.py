@@ -5,7 +5,6 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,11 +15,12 @@ from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceS
 from vermeil_artifacts import LocalStore
 from vermeil_data import TextTokenizer
 from vermeil_gateway.fakes import VERSION, FakeBackends
-from vermeil_gateway.testing import Running, running_gateway
+from vermeil_gateway.testing import Running, eventually, running_gateway
 from vermeil_generator.fakes import FakeNames, publish_tiny_model
 from vermeil_generator.settings import GeneratorSettings
+from vermeil_generator.turnstile import before_steps
 from vermeil_generator.wiring import build
-from vermeil_model import TextModel, load_checkpoint, score
+from vermeil_model import Decoder, TextModel, load_checkpoint, score
 from vermeil_rpc import Service, connect
 
 CONTEXT = 256
@@ -130,13 +130,12 @@ def test_closing_a_stream_frees_the_generator_s_slot(house: House, path: str) ->
         f"POST {path} HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(data)}\r\n\r\n"
     )
-    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
-        connection.sendall(head.encode() + data)
-        assert b"200 OK" in connection.recv(100)
-    end = monotonic() + 10
-    while house.num_active():
-        assert monotonic() < end, "the slot is still taken"
-        sleep(0.005)
+    with before_steps(Decoder) as turnstile:
+        turnstile.let(20)  # an answer begins with these and ends after 250
+        with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
+            connection.sendall(head.encode() + data)
+            assert b"200 OK" in connection.recv(100)
+        eventually(lambda: house.num_active() == 0)
 
 
 @pytest.mark.slow

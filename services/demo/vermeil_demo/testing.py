@@ -13,6 +13,9 @@ from vermeil_demo.settings import DemoSettings
 from vermeil_demo.wiring import start
 
 BROWSERS = ("chromium", "chromium-headless-shell", "chrome")
+AT_REST = """() => document.getAnimations().every(
+    each => each.playState !== "running" || each.effect.getComputedTiming().endTime === Infinity)"""
+"""For a browser: whether all that fades or slides has arrived; what is half there cannot be read."""
 _START_SECONDS = 180
 """Gradio takes seconds to load, on a busy machine many."""
 
@@ -42,7 +45,7 @@ def running_demo(settings: DemoSettings, gateway: Gateway | None = None) -> Iter
         yield ready.result(_START_SECONDS)
     finally:
         stop.set()
-        thread.join(30)
+        thread.join()
 
 
 def find_browser() -> str | None:
