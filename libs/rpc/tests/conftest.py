@@ -81,9 +81,9 @@ def generator() -> Callable[..., Service]:
 
 @pytest.fixture
 def on_loop() -> Callable[[Coroutine[Any, Any, Result]], Result]:
-    """Runs a coroutine to its end, within ten seconds."""
+    """Runs a coroutine to its end, within two minutes."""
 
     def run(work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run(asyncio.wait_for(work, 10))
+        return asyncio.run(asyncio.wait_for(work, 120))
 
     return run

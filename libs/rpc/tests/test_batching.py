@@ -1,7 +1,7 @@
 """Dynamic batching: calls at the same time become one computation, and each gets its own results."""
 
 import asyncio
-import time
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 
@@ -13,13 +13,14 @@ from vermeil_rpc import Batcher
 class Doubling:
     """Doubles numbers and remembers what it was given at once."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.batches: list[tuple[str, list[int]]] = []
-        self._seconds = seconds
+        self.going_on = threading.Event()
+        self.going_on.set()
 
     def __call__(self, key: str, items: Sequence[int]) -> list[int]:
         self.batches.append((key, list(items)))
-        time.sleep(self._seconds)
+        assert self.going_on.wait(60)
         if 13 in items:
             raise InvalidInput("13 cannot be doubled")
         return [2 * item for item in items]
@@ -44,27 +45,31 @@ async def test_calls_at_the_same_time_are_answered_together() -> None:
 
 @in_a_loop
 async def test_a_full_batch_does_not_wait() -> None:
-    batcher = Batcher(Doubling(), max_items=2, max_wait=60)
-    async with asyncio.timeout(5):
+    batcher = Batcher(Doubling(), max_items=2, max_wait=3600)
+    async with asyncio.timeout(60):
         assert await batcher.ask("a", [1, 2]) == [2, 4]
 
 
 @in_a_loop
 async def test_a_lone_call_waits_no_longer_than_it_must() -> None:
     batcher = Batcher(Doubling(), max_items=64, max_wait=0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await batcher.ask("a", [1]) == [2]
         assert await batcher.ask("a", [2]) == [4]
 
 
 @in_a_loop
 async def test_what_comes_while_one_is_computed_goes_into_the_next() -> None:
-    work = Doubling(0.2)
+    work = Doubling()
+    work.going_on.clear()
     batcher = Batcher(work, max_items=64, max_wait=0.0)
     first = asyncio.create_task(batcher.ask("a", [1]))
-    await asyncio.sleep(0.05)
-    rest = await asyncio.gather(*(batcher.ask("a", [number]) for number in (2, 3, 4)))
-    assert (await first, rest) == ([2], [[4], [6], [8]])
+    while not work.batches:
+        await asyncio.sleep(0.001)
+    rest = asyncio.gather(*(batcher.ask("a", [number]) for number in (2, 3, 4)))
+    await asyncio.sleep(0)  # until they have asked
+    work.going_on.set()
+    assert (await first, await rest) == ([2], [[4], [6], [8]])
     assert work.batches == [("a", [1]), ("a", [2, 3, 4])]
 
 
@@ -95,11 +100,12 @@ async def test_an_error_reaches_all_who_asked_and_nobody_later() -> None:
 @in_a_loop
 async def test_callers_that_went_away_are_not_computed() -> None:
     work = Doubling()
-    batcher = Batcher(work, max_items=64, max_wait=0.05)
+    batcher = Batcher(work, max_items=3, max_wait=3600)
     gone, stays = (asyncio.create_task(batcher.ask("a", [number])) for number in (1, 2))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # until they have asked
     gone.cancel()
-    assert await stays == [4]
-    assert work.batches == [("a", [2])]
     with pytest.raises(asyncio.CancelledError):
         await gone
+    assert await batcher.ask("a", [3]) == [6]  # the batch is full
+    assert await stays == [4]
+    assert work.batches == [("a", [2, 3])]

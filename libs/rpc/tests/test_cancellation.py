@@ -1,8 +1,8 @@
-"""A client that goes away stops the work within 100 ms, whatever the handler is doing."""
+"""A client that goes away stops the work, whatever the handler is doing: nothing else would end it here."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from time import perf_counter, sleep
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -17,15 +17,9 @@ from vermeil_rpc import Service, connect, connect_async
 from vermeil_rpc.testing import local_settings, running
 
 Make = Callable[..., Service]
-Scenario = Callable[[], Coroutine[Any, Any, float]]
-Fastest = Callable[[Scenario], float]
-WITHIN = 2.0
-
-
-@pytest.fixture
-def fastest(on_loop: Callable[[Coroutine[Any, Any, float]], float]) -> Fastest:
-    """The best of three runs, so that a busy machine does not count against us."""
-    return lambda scenario: min(on_loop(scenario()) for _ in range(3))
+OnLoop = Callable[[Coroutine[Any, Any, None]], None]
+FOREVER = 3600
+"""Seconds."""
 
 
 class Watched:
@@ -49,43 +43,36 @@ class Watched:
             self.ended.set()
 
 
-async def _seconds_until(event: asyncio.Event) -> float:
-    started = perf_counter()
-    await asyncio.wait_for(event.wait(), 60)
-    return perf_counter() - started
-
-
-def test_cancelling_a_stream_reaches_a_handler_that_waits(generator: Make, fastest: Fastest) -> None:
-    async def scenario() -> float:
-        watched = Watched(pause=30)
+def test_cancelling_a_stream_reaches_a_handler_that_waits(generator: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        watched = Watched(pause=FOREVER)
         async with running([generator(watched)]) as server, connect_async(server.address) as channel:
-            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=FOREVER)
             async for _ in call:
                 break
             call.cancel()
-            seconds = await _seconds_until(watched.ended)
+            await watched.ended.wait()
         assert isinstance(watched.by, asyncio.CancelledError)
-        return seconds
 
-    assert fastest(scenario) < WITHIN
+    on_loop(scenario())
 
 
-def test_cancelling_reaches_a_handler_blocked_by_a_slow_reader(generator: Make, fastest: Fastest) -> None:
-    async def scenario() -> float:
+def test_cancelling_reaches_a_handler_blocked_by_a_slow_reader(generator: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
         watched = Watched(pause=0, text="x" * 100_000)
         async with running([generator(watched)]) as server, connect_async(server.address) as channel:
-            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=FOREVER)
             async for _ in call:
                 break
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # it will be blocked
             call.cancel()
-            return await _seconds_until(watched.ended)
+            await watched.ended.wait()
 
-    assert fastest(scenario) < WITHIN
+    on_loop(scenario())
 
 
 def test_who_leaves_while_an_answer_is_written_is_no_error_of_the_server(
-    generator: Make, on_loop: Callable[[Coroutine[Any, Any, None]], None]
+    generator: Make, on_loop: OnLoop
 ) -> None:
     method = "/vermeil.generation.v1.GenerationService/Generate"
 
@@ -98,82 +85,80 @@ def test_who_leaves_while_an_answer_is_written_is_no_error_of_the_server(
         service = generator(Watched(pause=0, text="x" * 100_000))
         async with running([service]) as server, connect_async(server.address) as channel:
             for number in range(1, 13):  # gRPC says either that the caller left or that it could not write
-                call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+                call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=FOREVER)
                 async for _ in call:
                     break
                 await asyncio.sleep(0.1)
                 call.cancel()
-                async with asyncio.timeout(60):
-                    while ended("CANCELLED") - cancelled + ended("INTERNAL") - failed < number:
-                        await asyncio.sleep(0.01)
+                while ended("CANCELLED") - cancelled + ended("INTERNAL") - failed < number:
+                    await asyncio.sleep(0.01)
         assert ended("INTERNAL") == failed
 
     on_loop(scenario())
 
 
-def test_closing_the_channel_counts_as_going_away(generator: Make, fastest: Fastest) -> None:
-    async def scenario() -> float:
-        watched = Watched(pause=30)
+def test_closing_the_channel_counts_as_going_away(generator: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        watched = Watched(pause=FOREVER)
         async with running([generator(watched)]) as server:
             async with connect_async(server.address) as channel:
-                async for _ in GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60):
+                async for _ in GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=FOREVER):
                     break
-            return await _seconds_until(watched.ended)
+            await watched.ended.wait()
 
-    assert fastest(scenario) < WITHIN
+    on_loop(scenario())
 
 
-def test_cancelling_an_awaiting_task_reaches_a_unary_handler(encoder: Make, fastest: Fastest) -> None:
-    async def scenario() -> float:
+def test_cancelling_an_awaiting_task_reaches_a_unary_handler(encoder: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
         entered, ended = asyncio.Event(), asyncio.Event()
 
         async def wait(_request: EncodeRequest, _context: Any) -> EncodeResponse:
             entered.set()
             try:
-                await asyncio.sleep(30)
+                await asyncio.sleep(FOREVER)
             except asyncio.CancelledError:
                 ended.set()
                 raise
             return EncodeResponse()
 
         async def ask(channel: Any) -> None:
-            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=60)
+            await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=FOREVER)
 
         async with running([encoder(wait)]) as server, connect_async(server.address) as channel:
             task = asyncio.create_task(ask(channel))
             await entered.wait()
             task.cancel()
-            seconds = await _seconds_until(ended)
+            await ended.wait()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        return seconds
 
-    assert fastest(scenario) < WITHIN
+    on_loop(scenario())
 
 
 def test_a_synchronous_client_can_cancel_a_stream(generator: Make) -> None:
     made: list[Watched] = []
 
     def build() -> list[Service]:
-        made.append(Watched(pause=30))
+        made.append(Watched(pause=FOREVER))
         return [generator(made[0])]
 
     with running(build) as server, connect(server.address) as channel:
-        call: Any = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+        call: Any = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=FOREVER)
         next(call)
         call.cancel()
         with pytest.raises(Cancelled):
             next(call)
-        started = perf_counter()
+        end = monotonic() + 60
         while not made[0].ended.is_set():
-            assert perf_counter() - started < 60
+            assert monotonic() < end
             sleep(0.005)
     assert isinstance(made[0].by, asyncio.CancelledError)
 
 
-def test_a_cancelled_call_frees_its_slot(generator: Make, fastest: Fastest) -> None:
-    async def scenario() -> float:
-        watched = Watched(pause=30)
+def test_a_cancelled_call_frees_its_slot(generator: Make, on_loop: OnLoop) -> None:
+    async def scenario() -> None:
+        watched = Watched(pause=FOREVER)
         settings = local_settings(rpc_max_concurrent=1)
         async with (
             running([generator(watched)], settings=settings) as server,
@@ -182,12 +167,10 @@ def test_a_cancelled_call_frees_its_slot(generator: Make, fastest: Fastest) -> N
             stub = GenerationServiceStub(channel)
             for _ in range(3):
                 watched.ended.clear()
-                call = stub.Generate(GenerateRequest(), timeout=60)
+                call = stub.Generate(GenerateRequest(), timeout=FOREVER)
                 async for _ in call:
                     break
                 call.cancel()
-                seconds = await _seconds_until(watched.ended)
-                await asyncio.sleep(0.01)
-        return seconds
+                await watched.ended.wait()
 
-    assert fastest(scenario) < WITHIN
+    on_loop(scenario())

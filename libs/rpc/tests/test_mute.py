@@ -77,9 +77,9 @@ def relay() -> Iterator[Relay]:
 def test_short_calls_on_a_mute_connection_come_through_again_soon(relay: Relay) -> None:
     with connect(relay.address) as channel:
         stub = EncoderServiceStub(channel)
-        stub.Encode(EncodeRequest(), timeout=20)
+        stub.Encode(EncodeRequest(), timeout=60)
         relay.mute()
         with pytest.raises(DeadlineExceeded):
             stub.Encode(EncodeRequest(), timeout=1)
         time.sleep(25)  # nobody calls: it has to be found out without
-        stub.Encode(EncodeRequest(), timeout=30, wait_for_ready=True)
+        stub.Encode(EncodeRequest(), timeout=60, wait_for_ready=True)

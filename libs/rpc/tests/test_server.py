@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from time import perf_counter
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -37,9 +37,9 @@ def _health(address: str, service: str = ENCODER) -> int:
 
 
 def _eventually(condition: Callable[[], bool], within: float = 60) -> None:
-    started = perf_counter()
+    end = monotonic() + within
     while not condition():
-        assert perf_counter() - started < within
+        assert monotonic() < end
 
 
 def test_health_needs_neither_deadline_nor_token_and_names_each_service(encoder: Make) -> None:
@@ -147,28 +147,33 @@ def test_hooks_run_in_order_around_the_calls(encoder: Make, on_loop: OnLoop) -> 
 
 def test_draining_lets_the_call_under_way_finish_and_takes_no_other(encoder: Make, on_loop: OnLoop) -> None:
     async def scenario() -> None:
-        entered = asyncio.Event()
+        entered, release = asyncio.Event(), asyncio.Event()
 
-        async def slow(_request: EncodeRequest, _context: Any) -> EncodeResponse:
-            entered.set()
-            await asyncio.sleep(0.3)
+        async def slow_at_first(_request: EncodeRequest, _context: Any) -> EncodeResponse:
+            if not entered.is_set():
+                entered.set()
+                await release.wait()
             return EncodeResponse()
 
         async def ask(channel: Any) -> EncodeResponse:
             answer: EncodeResponse = await EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=30)
             return answer
 
+        async def keep_asking(channel: Any) -> None:
+            while True:
+                await ask(channel)
+
         async with (
-            running([encoder(slow)], settings=local_settings(rpc_grace_seconds=5)) as server,
+            running([encoder(slow_at_first)], settings=local_settings(rpc_grace_seconds=60)) as server,
             connect_async(server.address) as channel,
             connect_async(server.address) as late,
         ):
             under_way = asyncio.create_task(ask(channel))
             await entered.wait()
             draining = asyncio.create_task(server.server.drain())
-            await asyncio.sleep(0.05)
             with pytest.raises(Unavailable):
-                await ask(late)
+                await keep_asking(late)
+            release.set()
             assert await under_way == EncodeResponse()
             await draining
 
@@ -178,7 +183,7 @@ def test_draining_lets_the_call_under_way_finish_and_takes_no_other(encoder: Mak
 def test_health_says_not_serving_while_draining(generator: Make, on_loop: OnLoop) -> None:
     async def scenario() -> None:
         async with (
-            running([generator(_endless)], settings=local_settings(rpc_grace_seconds=0.3)) as server,
+            running([generator(_endless)], settings=local_settings(rpc_grace_seconds=60)) as server,
             grpc.aio.insecure_channel(server.address) as channel,
         ):
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
@@ -189,6 +194,7 @@ def test_health_says_not_serving_while_draining(generator: Make, on_loop: OnLoop
                     draining = asyncio.create_task(server.server.drain())
                 else:
                     break
+            watch.cancel()
             await draining
             assert statuses == [SERVING, NOT_SERVING]
 
@@ -208,27 +214,28 @@ def test_a_stream_without_end_is_cut_when_the_grace_is_over(generator: Make, on_
             running([generator(_endless)], settings=settings) as server,
             connect_async(server.address) as channel,
         ):
-            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
+            call = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=3600)
             async for _ in call:
                 break
-            started = perf_counter()
+            started = monotonic()
             await server.server.drain()
-            assert 0.2 < perf_counter() - started < 30
+            assert monotonic() - started > 0.2
 
     on_loop(scenario())
 
 
 def test_a_restarted_server_is_found_again_by_the_same_channel(encoder: Make) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{free.getsockname()[1]}"
-    with connect(bind) as channel:
-        stub = EncoderServiceStub(channel)
-        for _ in range(2):
-            with running([encoder()], bind=bind):
-                stub.Encode(EncodeRequest(), timeout=10, wait_for_ready=True)
-            with pytest.raises(Unavailable):
-                stub.Encode(EncodeRequest(), timeout=10)
+    with socket.socket() as kept:  # so that nobody else is given its port meanwhile
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        bind = f"127.0.0.1:{kept.getsockname()[1]}"
+        with connect(bind) as channel:
+            stub = EncoderServiceStub(channel)
+            for _ in range(2):
+                with running([encoder()], bind=bind):
+                    stub.Encode(EncodeRequest(), timeout=60, wait_for_ready=True)
+                with pytest.raises(Unavailable):
+                    stub.Encode(EncodeRequest(), timeout=60)
 
 
 def test_a_failing_start_hook_stops_what_had_started_and_reaches_the_caller(
@@ -288,7 +295,7 @@ def test_a_signal_drains_and_ends_the_process_in_order(signal_number: int) -> No
 
 
 def test_a_second_signal_ends_a_long_drain_at_once() -> None:
-    process = _program(seconds_to_drain=60)
+    process = _program(seconds_to_drain=600)
     process.send_signal(signal.SIGINT)
     assert "draining" in _line(process)
     process.send_signal(signal.SIGINT)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vermeil_rpc.probe
 from vermeil.encoder.v1.encoder_service_pb2 import EncodeRequest
 from vermeil.encoder.v1.encoder_service_pb2_grpc import EncoderServiceStub
 from vermeil.generation.v1.generation_service_pb2 import GenerateRequest, GenerateResponse
 from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
 from vermeil_errors import InvalidInput, Unavailable
-from vermeil_rpc import Service, connect, connect_async
+from vermeil_rpc import Service, connect, connect_async, probe
 from vermeil_rpc.testing import local_settings, running
 from vermeil_rpc.tls import Credentials
 from vermeil_settings import CommonSettings, Tls
@@ -44,7 +43,7 @@ def _with(tls: Tls) -> CommonSettings:
 
 def _call(address: str, tls: Tls | None) -> None:
     with connect(address, tls=tls) as channel:
-        EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=30)
+        EncoderServiceStub(channel).Encode(EncodeRequest(), timeout=60)
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_streams_and_event_loops_speak_tls_too(
             running([generator(three)], settings=_with(tls)) as server,
             connect_async(server.address, tls=tls) as channel,
         ):
-            answers = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=30)
+            answers = GenerationServiceStub(channel).Generate(GenerateRequest(), timeout=60)
             return len([each async for each in answers])
 
     assert on_loop(scenario()) == 3
@@ -153,13 +152,13 @@ def test_replaced_certificates_are_taken_up_by_both_ends_without_a_restart(
         connect(server.address, tls=caller_files) as channel,
     ):
         stub = EncoderServiceStub(channel)
-        stub.Encode(EncodeRequest(), timeout=30)
+        stub.Encode(EncodeRequest(), timeout=60)
         # Another authority over the same files: only who takes all of it up still gets in.
         renewed = Authority(tmp_path, "next")
         _issue(renewed, "server")
         _issue(renewed, "caller")
-        stub.Encode(EncodeRequest(), timeout=30)
-        stub.Encode.future(EncodeRequest(), timeout=30).result()
+        stub.Encode(EncodeRequest(), timeout=60)
+        stub.Encode.future(EncodeRequest(), timeout=60).result()
         _call(server.address, caller_files)
 
 
@@ -188,9 +187,9 @@ def test_an_event_loop_takes_up_replaced_certificates(
             connect_async(server.address, tls=files) as channel,
         ):
             stub = EncoderServiceStub(channel)
-            await stub.Encode(EncodeRequest(), timeout=30)
+            await stub.Encode(EncodeRequest(), timeout=60)
             _issue(Authority(tmp_path, "next"))
-            await asyncio.gather(*(stub.Encode(EncodeRequest(), timeout=30) for _ in range(3)))
+            await asyncio.gather(*(stub.Encode(EncodeRequest(), timeout=60) for _ in range(3)))
 
     on_loop(scenario())
 
@@ -205,19 +204,26 @@ def test_sockets_of_this_machine_stay_plain(encoder: Make, authority: Authority,
 def test_the_probe_speaks_tls_by_the_same_variables(
     encoder: Make, authority: Authority, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def probe(**named: Path) -> object:
+    def environment(**named: Path) -> None:
         for name in ("CA", "CERTIFICATE", "KEY"):
             monkeypatch.setenv(f"VERMEIL_TLS_{name}", str(named.get(name, "")))
+
+    def exit_code() -> object:
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(vermeil_rpc.probe.__file__, run_name="__main__")
+            runpy.run_path(probe.__file__, run_name="__main__")
         return ended.value.code
 
+    monkeypatch.setattr(probe, "WITHIN", 60.0)
     ca, certificate, key = authority.issue()
     with running([encoder()], bind="0.0.0.0:0", settings=_with(Tls(ca, certificate, key))) as server:
         monkeypatch.setenv("VERMEIL_BIND", f"0.0.0.0:{server.server.port}")
-        monkeypatch.setattr(sys, "argv", ["probe"])
-        assert probe(CA=ca, CERTIFICATE=certificate, KEY=key) == 0
-        monkeypatch.setattr(sys, "argv", ["probe", f"127.0.0.1:{server.server.port}"])
-        assert probe() == 1
+        environment(CA=ca, CERTIFICATE=certificate, KEY=key)
+        assert probe.main([]) == 0
+        environment()
+        address = f"127.0.0.1:{server.server.port}"
+        assert probe.main([address]) == 1
         assert "VERMEIL_TLS_CA" in capsys.readouterr().err
-        assert "VERMEIL_TLS_CERTIFICATE: is needed" in str(probe(CA=ca, KEY=key))
+        monkeypatch.setattr(sys, "argv", ["probe", address])
+        assert exit_code() == 1
+        environment(CA=ca, KEY=key)
+        assert "VERMEIL_TLS_CERTIFICATE: is needed" in str(exit_code())

@@ -22,8 +22,8 @@ _Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 """Methods of standard tools, which send neither tokens nor, often, deadlines."""
-_GONE_SECONDS = 1.0
-"""Within which gRPC cancels a call whose end it has noticed."""
+_GONE_SECONDS = 10.0
+"""Within which gRPC cancels a call whose end it has noticed: at once, where its thread has a core."""
 
 
 @dataclass(frozen=True)
