@@ -1,16 +1,17 @@
 """A port nobody listens on, and settings that never see this machine's own Vermeil."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def unused_port() -> Iterator[int]:
+    with socket.socket() as kept:  # so that nobody else is given it meanwhile
+        kept.bind(("127.0.0.1", 0))
+        yield int(kept.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)

@@ -157,7 +157,7 @@ def test_saturation_is_the_last_rate_that_was_kept_up_with() -> None:
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def _loaded(handler: Handler, pace: Pace, mixture: Mixture = _MIXTURE, timeout: float = 10.0) -> Run:
+def _loaded(handler: Handler, pace: Pace, mixture: Mixture = _MIXTURE, timeout: float = 60.0) -> Run:
     """A load on a server of this process."""
 
     async def scenario() -> Run:
@@ -202,6 +202,11 @@ def test_every_request_has_an_id_of_its_own_and_is_answered_once() -> None:
     assert len(set(seen)) == 30
     assert run.max_concurrent <= 4
     assert all(each.sent < (each.first or 0.0) < each.ended for each in run.outcomes)
+
+
+def test_each_of_so_many_at_once_asks_even_where_time_is_over_before_it_begins() -> None:
+    run = _loaded(_answers, Pace(concurrency=3, duration=0.0))
+    assert [each.end for each in run.outcomes] == [End.COMPLETED] * 3
 
 
 def test_a_rate_is_kept_whether_or_not_the_server_keeps_up() -> None:

@@ -138,15 +138,14 @@ class _Sender:
         await asyncio.gather(*under_way)
 
     async def at_once(self, mixture: Mixture) -> None:
-        """So many at a time, each followed by the next."""
+        """So many at a time, each followed by the next; one each where the time is over before they begin."""
         asks = self._asks(mixture)
 
         async def work() -> None:
             for ask in asks:
-                now = self._now()
-                if self._run.pace.duration is not None and now > self._run.pace.duration:
+                await self._send(ask, self._now())
+                if self._run.pace.duration is not None and self._now() > self._run.pace.duration:
                     return
-                await self._send(ask, now)
 
         await asyncio.gather(*(work() for _ in range(self._run.pace.concurrency)))
 
