@@ -99,7 +99,7 @@ def test_a_body_of_100_megabytes_is_refused_before_it_is_read(gateway: Running, 
     kind = "content-type: application/json"
     head = f"POST /v1/completions HTTP/1.1\r\nhost: {place.netloc}\r\n{kind}\r\n{length}\r\n\r\n"
     block = b"x" * 2**20
-    with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
         connection.sendall(head.encode())
         for _ in range(9 if chunked else 1):
             connection.sendall(b"%x\r\n%s\r\n" % (len(block), block) if chunked else block)

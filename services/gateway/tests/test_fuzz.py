@@ -68,7 +68,7 @@ def worse(draw: st.DrawFn, body: dict[str, Any]) -> Any:
 
 @cache
 def description(url: str) -> Any:
-    return httpx.get(f"{url}/openapi.json", timeout=30).json()
+    return httpx.get(f"{url}/openapi.json", timeout=60).json()
 
 
 def check(gateway: Running, path: str, answer: Any) -> None:

@@ -22,7 +22,7 @@ EXAMPLES = 8
 
 @pytest.mark.slow
 def test_every_operation_answers_as_described(gateway: Running) -> None:
-    schema = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json", timeout=60)
     num_operations = 0
     for result in schema.get_all_operations():
         operation = result.ok()

@@ -72,13 +72,13 @@ def test_a_flood_costs_its_senders_and_not_the_gateway() -> None:
 
         def ask(_: int) -> int:
             body = {"model": "vermeil-nano", "prompt": "x" * 100_000}
-            return http.post("/v1/completions", json=body, timeout=30).status_code
+            return http.post("/v1/completions", json=body, timeout=60).status_code
 
         with ThreadPoolExecutor(16) as pool:
             statuses = list(pool.map(ask, range(200)))
         assert set(statuses) <= {200, 429}
         assert 200 in statuses
-        assert gateway.chat().status_code == 200
+        eventually(lambda: gateway.chat().status_code == 200)
 
 
 def test_bodies_over_what_memory_may_hold_are_refused_until_others_end() -> None:
@@ -120,7 +120,7 @@ def stopping(gateway: Running) -> Any:
 
 def test_streams_under_way_are_finished_while_new_requests_are_refused() -> None:
     with running_gateway(gateway_drain_timeout=60.0) as gateway, streaming(gateway, "hold") as lines:
-        with httpx.Client(base_url=gateway.url) as kept_alive:
+        with httpx.Client(base_url=gateway.url, timeout=60) as kept_alive:
             assert kept_alive.get("/readyz").status_code == 200
             stopped = stopping(gateway)
             eventually(lambda: gateway.http.get("/readyz").json()["status"] == "draining")

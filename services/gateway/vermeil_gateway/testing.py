@@ -32,7 +32,11 @@ class Running:
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run something in the gateway's own event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def settle(self) -> None:
+        """Wait until nothing is under way any more, also of those whose clients have left."""
+        assert self.run(self.gateway._app.state.admission.emptied(60))
 
     def chat(self, **fields: Any) -> httpx.Response:
         """A chat request with defaults."""
@@ -88,12 +92,12 @@ def running_gateway(
     thread = threading.Thread(target=run, name="gateway-under-test")
     thread.start()
     try:
-        loop, gateway, address = ready.result(30)
-        with httpx.Client(base_url=gateway.url, timeout=10) as http:
+        loop, gateway, address = ready.result(60)
+        with httpx.Client(base_url=gateway.url, timeout=60) as http:
             yield Running(gateway.url, backends, http, loop, gateway, address)
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(60)
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
