@@ -119,8 +119,9 @@ async def _run(build: Callable[[], Sequence[Service]], bind: str, settings: Comm
 
     def stop() -> None:
         told_to_stop.set()
+        # Not as loop.remove_signal_handler does it: an exception out of Ctrl-C waits for the loop to turn.
         for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
 
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop)
