@@ -29,6 +29,16 @@ def _worker(vermeil: Installation) -> int:
     raise AssertionError("no worker")
 
 
+def _kill_worker(vermeil: Installation) -> None:
+    """It is over when another one is there."""
+    killed = _worker(vermeil)
+    os.kill(killed, signal.SIGKILL)
+    end = time.monotonic() + 240
+    while _worker(vermeil) == killed:
+        assert time.monotonic() < end, "the worker is not replaced"
+        time.sleep(0.1)
+
+
 def _wait_for_step(client: Vermeil, name: str, step: int) -> None:
     for job in client.watch(name):
         if job.done >= step or job.finished:
@@ -52,7 +62,7 @@ def test_a_killed_worker_is_replaced_and_the_weights_are_the_same_to_the_bit(
     with vermeil.client() as client:
         job = client.train(small_recipe(dataset, "steady", _STEPS))
         _wait_for_step(client, job.name, step)
-        os.kill(_worker(vermeil), signal.SIGKILL)
+        _kill_worker(vermeil)
         done = client.wait(job.name)
     assert done.outputs["model"] == undisturbed
 
@@ -66,7 +76,7 @@ def test_a_training_whose_worker_is_killed_goes_on_as_if_nothing_had_happened(
     with vermeil.client() as client:
         job = client.train(recipe)
         _wait_for_step(client, job.name, 25)
-        os.kill(_worker(vermeil), signal.SIGKILL)
+        _kill_worker(vermeil)
         assert any(now.raw.get("attempt") == 2 for now in client.watch(job.name))
         last = _log(vermeil, job.name)[-1]["step"] + 20
         found = _log_until(vermeil, job.name, last)
