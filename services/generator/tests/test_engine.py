@@ -154,6 +154,27 @@ def test_too_many_waiting_answers_are_told_to_come_again() -> None:
     run(crowd())
 
 
+def test_a_place_is_taken_also_while_the_network_reads() -> None:
+    class Reading(FakeDecoder):
+        """In the middle of a step it knows nothing of whom it reads."""
+
+        @property
+        def num_free(self) -> int:
+            return self._num_slots if self.gate.holds else super().num_free
+
+    async def crowd() -> None:
+        decoder = Reading({7: LONG}, num_slots=1)
+        with engine_of(decoder, max_waiting=0) as engine:
+            decoder.gate.close()
+            first = asyncio.create_task(all_of(engine.answer(question(7))))
+            await until(lambda: decoder.gate.holds)
+            with pytest.raises(Overloaded, match="1 answers are being written and 0 wait"):
+                await anext(engine.answer(question(7)))
+            first.cancel()
+
+    run(crowd())
+
+
 def test_who_would_wait_too_long_by_what_answers_lately_took_is_told_when_to_come_again() -> None:
     now = 0.0
 

@@ -77,6 +77,8 @@ class Engine:
     ) -> None:
         self._make_decoder = make_decoder
         self._decoder = make_decoder()
+        self._num_slots = self._decoder.num_free
+        """Places are counted here: a decoder in the middle of a step may not count whom it is reading."""
         self._score = score
         self._words = words
         self._max_waiting = max_waiting
@@ -95,7 +97,8 @@ class Engine:
     @property
     def num_active(self) -> int:
         """Answers being written or waiting."""
-        return len(self._running) + len(self._waiting)
+        with self._changed:
+            return len(self._running) + len(self._waiting)
 
     @property
     def is_alive(self) -> bool:
@@ -137,8 +140,8 @@ class Engine:
         with self._changed:
             if self._is_closed:
                 raise Unavailable("the model is being unloaded", fix="ask again")
-            leaving = sum(choice.is_cancelled for choice in list(self._running.values()))
-            free = self._decoder.num_free + leaving
+            staying = sum(not choice.is_cancelled for choice in self._running.values())
+            free = self._num_slots - staying
             state = f"{len(self._running)} answers are being written and {len(self._waiting)} wait"
             if len(self._waiting) + len(choices) > self._max_waiting + free:
                 raise Overloaded(state, fix="try again shortly")
@@ -149,8 +152,8 @@ class Engine:
     def _check_wait(self, place: int, state: str) -> None:
         """Refuse who would wait too long in this place of the queue; the first may always wait."""
         if place > 1:
-            places = max(1, len(self._running) + self._decoder.num_free)
-            self._patience.check(self._patience.expected(place / places, tuple(self._since.values())), state)
+            turns = place / self._num_slots
+            self._patience.check(self._patience.expected(turns, tuple(self._since.values())), state)
 
     def _cancel(self, choices: Sequence[Choice]) -> None:
         for choice in choices:
@@ -229,26 +232,37 @@ class Engine:
             with self._changed:
                 if not self._waiting:
                     break
-                choice = self._waiting.popleft()
+                choice = self._waiting[0]
             try:
+                if choice.question.echo:
+                    choice.echo(self._scores(choice.question))
                 self._enter(choice)
             except Exception as error:  # of this answer alone
                 _logger.exception("an answer could not begin")
                 own = error if isinstance(error, VermeilError) else Internal(f"could not begin: {error}")
                 choice.send(own)
+                self._waits_no_more(choice)
         self._forget_scores()
 
     def _enter(self, choice: Choice) -> None:
-        """Send the prompt back if asked; whoever wants tokens gets a place in the decoder."""
-        question = choice.question
-        if question.echo:
-            choice.echo(self._scores(question))
-        if question.parameters is None:
-            choice.end()
-            return
-        (number,) = self._decoder.add([choice.request])
-        self._since[number] = self._patience.now()
-        self._running[number] = choice
+        """Whoever wants tokens, and has not left meanwhile, gets a place in the decoder."""
+        with self._changed:  # whoever counts places meanwhile must find it once
+            if not self._waits_no_more(choice):
+                return
+            if choice.question.parameters is None:
+                choice.end()
+                return
+            (number,) = self._decoder.add([choice.request])
+            self._since[number] = self._patience.now()
+            self._running[number] = choice
+
+    def _waits_no_more(self, choice: Choice) -> bool:
+        """Take the first in the queue out of it; False if it has left by itself."""
+        with self._changed:
+            is_first = bool(self._waiting) and self._waiting[0] is choice
+            if is_first:
+                self._waiting.popleft()
+            return is_first
 
     def _scores(self, question: Question) -> Sequence[TokenScore]:
         """All choices of a question share them."""
@@ -269,9 +283,9 @@ class Engine:
 
     def _fail_all(self, error: VermeilError) -> None:
         with self._changed:
-            waiting, self._waiting = self._waiting, deque()
+            left = [*self._running.values(), *self._waiting]
+            for held in (self._running, self._since, self._waiting):
+                held.clear()
             self._forget_scores()
-        for choice in [*self._running.values(), *waiting]:
+        for choice in left:
             choice.send(error)
-        self._running.clear()
-        self._since.clear()
