@@ -14,7 +14,7 @@ from vermeil_settings import CommonSettings
 from vermeil_rpc.server import RunningServer, serve
 from vermeil_rpc.service import Service
 
-_START_WITHIN = 30.0
+_START_WITHIN = 120.0
 
 
 class running:
