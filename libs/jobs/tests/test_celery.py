@@ -71,7 +71,7 @@ def working(app: JobsApp, pool: str = "threads") -> Iterator[None]:
         concurrency=2,
         queues=[QUEUE],
         perform_ping_check=False,
-        shutdown_timeout=60,  # it may be waiting to try the broker again
+        shutdown_timeout=240,  # it may be waiting to try the broker again
         loglevel="ERROR",
     ):
         yield
@@ -266,7 +266,7 @@ def test_a_worker_looks_for_its_broker_for_as_long_as_it_is_away(
         pool="threads",
         queues=[QUEUE],
         perform_ping_check=False,
-        shutdown_timeout=60,
+        shutdown_timeout=240,
         loglevel="CRITICAL",
     ) as worker:
         monkeypatch.setattr("kombu.utils.functional.sleep", lambda _seconds: None)

@@ -52,7 +52,7 @@ def main(registry: str, broker: str, home: str, may_end: str, lease_seconds: str
     app = make_app(broker, Path(home))
     work = partial(count, Path(may_end))
     kind = JobKind(KIND, QUEUE, Int32Value, Int32Value, lambda _request: None, work)
-    client = GrpcJobs.connect(registry, timeout=2)
+    client = GrpcJobs.connect(registry, timeout=60)
     lease = timedelta(seconds=float(lease_seconds))
     register(app, kind, client, heartbeat=timedelta(seconds=0.2), lease=lease)
     return run_worker(app, [QUEUE])

@@ -136,7 +136,10 @@ def test_a_write_that_others_keep_waiting_for_a_moment_is_not_lost(
     database = a_table(tmp_path, 60.0, monkeypatch)
     with locked(tmp_path / "x.db") as other, ThreadPoolExecutor() as threads:
         writing = [threads.submit(database.write, write) for _ in range(3)]
-        time.sleep(0.3)
+        end = time.monotonic() + 60
+        while not database._one_writer.locked():
+            assert time.monotonic() < end, "nobody writes"
+            time.sleep(0.01)
         assert not any(each.done() for each in writing)
         other.execute("COMMIT")
         for each in writing:

@@ -123,7 +123,7 @@ def test_how_long_the_queues_are_is_told_and_that_they_are_empty_again(
         return [REGISTRY.get_sample_value("vermeil_queue_jobs", each) for each in labels]
 
     with running(lambda: build(settings, doorbell=RecordingDoorbell())) as server:
-        jobs = GrpcJobs.connect(server.address)
+        jobs = GrpcJobs.connect(server.address, timeout=60)
         first, second = (jobs.create(new(f"r{number}")) for number in (1, 2))
         jobs.create(replace(new("r3"), after=(second.name,)))
         assert jobs.claim(first.name, worker="w", lease=timedelta(hours=1)).lease is not None
@@ -231,7 +231,7 @@ def test_a_clock_that_is_set_under_a_registry_ends_no_job_and_is_followed(
     wall = ManualClock()
     monkeypatch.setattr("vermeil_registry.wiring.SteadyClock", partial(SteadyClock, wall=wall))
     with running(lambda: build(settings, doorbell=RecordingDoorbell())) as server:
-        jobs = GrpcJobs.connect(server.address)
+        jobs = GrpcJobs.connect(server.address, timeout=60)
         job = jobs.create(replace(new(), max_attempts=1))
         lease = jobs.claim(job.name, worker="w", lease=timedelta(minutes=10)).lease
         wall.advance(3600)
