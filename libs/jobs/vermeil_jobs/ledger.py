@@ -145,6 +145,7 @@ class Ledger:
         _check_lease(lease)
         for kind in kinds:
             check_kind(kind)
+        self._forgive_absence()
         return self._write(lambda work: work.claim(name, worker, lease, kinds))
 
     def heartbeat(
@@ -237,9 +238,7 @@ class Ledger:
         heard first.
         """
         try:
-            if self._storage_was_away:
-                self.forgive()
-                self._storage_was_away = False
+            self._forgive_absence()
             limit = _SWEEP_LIMIT + len(self._passed_over)  # which stay due, before all others
             due = self._storage.read(lambda rows: rows.due(self._clock(), limit))
             for name in due:
@@ -248,6 +247,12 @@ class Ledger:
             self._storage_was_away = True
             raise
         return len(due)
+
+    def _forgive_absence(self) -> None:
+        """Before anybody's lease is taken to have ended."""
+        if self._storage_was_away:
+            self.forgive()
+            self._storage_was_away = False
 
     def _look_after(self, name: str) -> None:
         try:
