@@ -86,8 +86,10 @@ def test_work_whose_lease_is_lost_stops_and_counts_for_nothing(
     bench: Bench, jobs: AwayJobs, runner: MakeRunner, threads: ThreadPoolExecutor
 ) -> None:
     stopped: list[type[BaseException]] = []
+    started = threading.Event()
 
     def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        started.set()
         try:
             wait_until_told(context)
         except BaseException as interruption:
@@ -97,7 +99,7 @@ def test_work_whose_lease_is_lost_stops_and_counts_for_nothing(
 
     job = bench.create()
     running = threads.submit(runner(work).run, job.name)
-    until(lambda: bench.jobs.get(job.name).state is JobState.RUNNING)
+    assert started.wait(60)
     jobs.away = True
     bench.clock.advance(11)
     heir = bench.claim(job, "heir")
@@ -112,18 +114,20 @@ def test_the_registry_hears_no_more_of_a_lost_lease_while_the_work_is_stuck(
     bench: Bench, jobs: AwayJobs, runner: MakeRunner, threads: ThreadPoolExecutor
 ) -> None:
     quiet: list[bool] = []
+    started = threading.Event()
 
     def beats(context: JobContext) -> bool:
         return any(thread.name == f"heartbeat {context.job.name}" for thread in threading.enumerate())
 
     def work(context: JobContext, spec: StringValue) -> JobOutcome:
+        started.set()
         until(lambda: not beats(context))
         quiet.append(True)
         return JobOutcome()
 
     job = bench.create()
     running = threads.submit(runner(work).run, job.name)
-    until(lambda: bench.jobs.get(job.name).state is JobState.RUNNING)
+    assert started.wait(60)
     jobs.away = True
     bench.clock.advance(11)
     bench.claim(job, "heir")
