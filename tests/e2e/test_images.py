@@ -16,7 +16,8 @@ from vermeil_media import decode_image
 def model(vermeil: Installation) -> str:
     vermeil.command("ingest", "digits:")
     with vermeil.client() as client:
-        job = client.wait(client.train(small_image_recipe("digits", "doodles", 20)).name)
+        recipe = small_image_recipe("digits", "doodles", 20)
+        job = client.wait(client.train(recipe, request_id="doodles-model").name)
     assert job.result["model_version"] == "models/doodles/versions/1"
     return "doodles"
 
