@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -21,6 +20,7 @@ from vermeil.generation.v1.generation_service_pb2_grpc import GenerationServiceS
 from vermeil_errors import Conflict, InvalidInput, Unavailable
 from vermeil_rpc import Service, connect, connect_async, serve
 from vermeil_rpc.testing import local_settings, running
+from vermeil_testing import free_port
 
 Make = Callable[..., Service]
 OnLoop = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -225,17 +225,14 @@ def test_a_stream_without_end_is_cut_when_the_grace_is_over(generator: Make, on_
 
 
 def test_a_restarted_server_is_found_again_by_the_same_channel(encoder: Make) -> None:
-    with socket.socket() as kept:  # so that nobody else is given its port meanwhile
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{kept.getsockname()[1]}"
-        with connect(bind) as channel:
-            stub = EncoderServiceStub(channel)
-            for _ in range(2):
-                with running([encoder()], bind=bind):
-                    stub.Encode(EncodeRequest(), timeout=60, wait_for_ready=True)
-                with pytest.raises(Unavailable):
-                    stub.Encode(EncodeRequest(), timeout=60)
+    bind = f"127.0.0.1:{free_port()}"
+    with connect(bind) as channel:
+        stub = EncoderServiceStub(channel)
+        for _ in range(2):
+            with running([encoder()], bind=bind):
+                stub.Encode(EncodeRequest(), timeout=60, wait_for_ready=True)
+            with pytest.raises(Unavailable):
+                stub.Encode(EncodeRequest(), timeout=60)
 
 
 def test_a_failing_start_hook_stops_what_had_started_and_reaches_the_caller(

@@ -183,6 +183,23 @@ def test_a_picture_that_kills_its_process_costs_only_itself(
             assert (each[0].id, each[1].width) == (str(number), number + 1)
 
 
+def test_a_process_that_talks_without_end_is_given_up_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "fake_looker.py"
+    fake.write_text("import os\nwhile True: os.write(1, b'x')\n")
+    real_popen = subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        return real_popen([command[0], str(fake)], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with Lookers(LOOKING, 1, seconds=0.2) as lookers:
+        (seen,) = lookers.look([Candidate("0", b"x")])
+    assert isinstance(seen, BadCandidate)
+    assert "took more than 0.2 seconds" in seen.error.message
+
+
 def test_the_processes_end_with_the_work() -> None:
     with Lookers(LOOKING, 2) as lookers:
         assert len(list(lookers.look(candidates(130)))) == 130

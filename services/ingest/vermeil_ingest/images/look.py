@@ -156,10 +156,11 @@ class _Looker:
         """Until a whole line is there; else what went wrong."""
         process = self._started()
         assert process.stdout
-        end = time.monotonic() + self._seconds
+        end, left = time.monotonic() + self._seconds, self._seconds
         while b"\n" not in self._buffer:
-            left = max(0.0, end - time.monotonic())  # what came while we stood still is not late
-            if not select.select([process.stdout], [], [], left)[0]:
+            was_over, left = left == 0, max(0.0, end - time.monotonic())
+            # What came while we stood still is not late, but is looked at once.
+            if was_over or not select.select([process.stdout], [], [], left)[0]:
                 return f"took more than {self._seconds:g} seconds to decode"
             read = os.read(process.stdout.fileno(), 1 << 16)
             if not read:
