@@ -188,12 +188,19 @@ def test_a_process_that_talks_without_end_is_given_up_too(
 ) -> None:
     fake = tmp_path / "fake_looker.py"
     fake.write_text("import os\nwhile True: os.write(1, b'x')\n")
-    real_popen = subprocess.Popen
+    real_popen, real_select, late = subprocess.Popen, select.select, 0
 
     def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
         return real_popen([command[0], str(fake)], **options)
 
+    def until_it_talks(waited: list[Any], _: object, __: object, seconds: float) -> tuple[list[Any], ...]:
+        nonlocal late
+        late += seconds == 0
+        assert late <= 1
+        return real_select(waited, [], [])
+
     monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(look, "select", SimpleNamespace(select=until_it_talks))
     with Lookers(LOOKING, 1, seconds=0.2) as lookers:
         (seen,) = lookers.look([Candidate("0", b"x")])
     assert isinstance(seen, BadCandidate)
